@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * base/machine.c - what core asks about the machine and its processes: clocks, the boot, memory,
+ * chance.
+ *
+ * All of it comes from the kernel, nothing from the environment of the process, and nothing here
+ * fails: each function says in os.h what it returns when the kernel does not know.  The few files
+ * of /proc are read without the fault hook.
+ */
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+static uint64_t
+clock_nsec(clockid_t clock)
+{
+	struct timespec t;
+
+	(void)clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+uint64_t
+os_now_usec(void)
+{
+	return clock_nsec(CLOCK_REALTIME) / 1000;
+}
+
+int64_t
+os_now_nsec_coarse(void)
+{
+	return (int64_t)clock_nsec(CLOCK_REALTIME_COARSE);
+}
+
+uint64_t
+os_monotonic_usec(void)
+{
+	return clock_nsec(CLOCK_MONOTONIC) / 1000;
+}
+
+void
+os_sleep_usec(unsigned usec)
+{
+	struct timespec t = { .tv_sec = usec / 1000000, .tv_nsec = (long)(usec % 1000000) * 1000 };
+	int saved = errno;
+
+	while (nanosleep(&t, &t) == -1 && errno == EINTR)
+		continue;
+	errno = saved;
+}
+
+void
+os_yield(void)
+{
+	(void)sched_yield();
+}
+
+/* The beginning of a small file as a string; empty if it cannot be read. */
+static void
+read_text(const char *path, char *text, size_t bytes)
+{
+	int saved = errno;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = 0;
+
+	if (fd != -1) {
+		n = read(fd, text, bytes - 1);
+		(void)close(fd);
+	}
+	text[n > 0 ? n : 0] = '\0';
+	errno = saved;
+}
+
+static int
+hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return -1;
+}
+
+void
+os_boot_id(uint8_t id[16])
+{
+	char text[64];
+	const char *p;
+	int digits = 0;
+
+	read_text("/proc/sys/kernel/random/boot_id", text, sizeof(text));
+	memset(id, 0, 16);
+	for (p = text; *p != '\0' && digits < 32; p++)
+		if (hex_digit(*p) >= 0) {
+			id[digits / 2] = (uint8_t)(id[digits / 2] << 4 | hex_digit(*p));
+			digits++;
+		}
+	if (digits < 32)
+		memset(id, 0, 16);
+}
+
+uint64_t
+os_process_start(pid_t pid)
+{
+	char path[32], text[1024], *p;
+	int field;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	read_text(path, text, sizeof(text));
+	/* Field 2, the program's name, may hold blanks and parentheses; the others do not. */
+	if ((p = strrchr(text, ')')) == NULL)
+		return 0;
+	for (field = 2; field < 22; field++)
+		if ((p = strchr(p + 1, ' ')) == NULL)
+			return 0;
+	return strtoull(p + 1, NULL, 10);
+}
+
+uint64_t
+os_random(void)
+{
+	uint64_t v;
+
+	/* Only unpredictability would be lost, and the callers want difference. */
+	if (getrandom(&v, sizeof(v), GRND_NONBLOCK) != (ssize_t)sizeof(v))
+		v = clock_nsec(CLOCK_REALTIME) * 0x9e3779b97f4a7c15 ^ (uint64_t)getpid() << 32;
+	return v;
+}
+
+size_t
+os_page_size(void)
+{
+	return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+uint64_t
+os_memory_bytes(void)
+{
+	return (uint64_t)sysconf(_SC_PHYS_PAGES) * os_page_size();
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * poolfs/env.h - the environment: what every subsystem is opened with.
+ *
+ * DB_ENV follows the manual pages db_mpool(3), lock_open and db_appinit of early Berkeley DB: the
+ * caller declares it, zeroes it, sets the fields it cares about, and keeps it (and the memory that
+ * it points to) valid until the last handle that was opened with it has been closed.  A field that
+ * is 0 means the default.  Fields marked "ours" are not in those pages.
+ *
+ * Conventions of all calls: they return 0, a positive errno value, or one of the negative codes
+ * below.  Out-parameters are written only when 0 is returned.  A call that fails explains itself in
+ * one sentence through db_errcall or db_errfile; the library prints nothing by itself.  Handles do
+ * not survive fork(2): in the child every call on them returns EINVAL.
+ */
+#ifndef POOLFS_ENV_H
+#define POOLFS_ENV_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define POOLFS_API __attribute__((visibility("default")))
+#else
+#define POOLFS_API
+#endif
+
+/* glibc's <sys/types.h> has u_int8_t, u_int32_t and u_int64_t. */
+typedef u_int32_t db_pgno_t; /* a page number; pages are numbered from 0 */
+
+/* A log sequence number; LSN is the name that db_mpool(3) uses. */
+typedef struct {
+	u_int32_t file;
+	u_int32_t offset;
+} DB_LSN;
+typedef DB_LSN LSN;
+
+/* A byte string.  The caller zeroes the whole structure before setting fields. */
+typedef struct {
+	void *data;
+	u_int32_t size; /* bytes */
+} DBT;
+
+/* Return values that are not errno values. */
+#define DB_INCOMPLETE (-1)	/* something dirty could not be written now */
+#define DB_LOCK_DEADLOCK (-4)	/* chosen as the victim of a deadlock */
+#define DB_LOCK_NOTGRANTED (-5) /* DB_LOCK_NOWAIT and the lock is taken */
+#define DB_LOCK_NOTHELD (-6)	/* the lock is not held by this locker */
+#define DB_RUNRECOVERY (-8)	/* the region is damaged: nothing may use it */
+
+/* Flags of the open calls. */
+#define DB_CREATE 0x00001	 /* create what does not exist */
+#define DB_NOMMAP 0x00002	 /* never map files into the process */
+#define DB_RDONLY 0x00004	 /* open files for reading only */
+#define DB_THREAD 0x00008	 /* handles are used by several threads */
+#define DB_MPOOL_PRIVATE 0x00010 /* a pool in this process's own memory */
+#define DB_ODDFILESIZE 0x00020	 /* ours: lengths need not be a multiple of the page size */
+
+/* DB_ENV.region_flags (ours). */
+#define DB_PRIVATE 0x1	   /* regions in process memory, never joined */
+#define DB_USE_ENVIRON 0x4 /* the DB_HOME variable may override db_home */
+
+typedef struct __db_env DB_ENV;
+
+struct __db_env {
+	/* db_appinit(3): how failures are reported; see env_strerror for codes */
+	void *(*db_errcall)(char *db_errpfx, char *buffer); /* called with each sentence */
+	FILE *db_errfile;				     /* or: sentences are written here */
+	const char *db_errpfx; /* put before each sentence ("prefix: sentence") */
+	int db_verbose;	       /* 1: warnings too; 2: one line per region event as well */
+	int (*db_yield)(void); /* accepted, unused */
+
+	/* db_mpool(3) */
+	size_t mp_mmapsize; /* bytes; reserved: files are not mapped by this release */
+	size_t mp_size;	    /* bytes of pages that the pool holds; 0: 128 KiB; at least 20 KiB */
+
+	/* ours; db_home set means that the environment is initialised */
+	const char *db_home;	/* directory that relative dir and file arguments start from */
+	u_int32_t region_flags; /* DB_PRIVATE, DB_USE_ENVIRON */
+
+	/* Write-ahead: makes the log durable up to *lsn; 0 or an errno value.  NULL: no log. */
+	int (*lg_flush)(DB_ENV *dbenv, const DB_LSN *lsn);
+
+	void *app_private; /* the application's own; never touched */
+};
+
+/*
+ * The sentence for any return value of this library, the negative ones included.  Static storage,
+ * or strerror(3)'s.
+ */
+POOLFS_API const char *db_strerror(int error);
+
+/* The version of the library; each pointer may be NULL.  Returns a static string. */
+POOLFS_API const char *db_version(int *majver, int *minver, int *patch);
+
+/*
+ * env_remove - unlink all regions (__db_*.share) of the environment in dir.
+ *
+ * Like memp_unlink for each of them: without force EBUSY while a live process is attached, dirty
+ * pages are written first, EIO leaves everything in place.  dir is found as memp_open finds it.
+ * No region at all: 0 with force, else ENOENT.
+ */
+POOLFS_API int env_remove(const char *dir, int force, DB_ENV *dbenv);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
