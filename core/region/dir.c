@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * region/dir.c - where an environment's regions are, and what can be said about them from outside.
+ *
+ * The rules for directories are memp_open's.  Variables of the process's environment are read with
+ * secure_getenv: a set-user-ID program is not sent to another's directory.
+ */
+#include "region_impl.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define REGION_PATTERN "__db_*.share"
+
+static const char *
+variable(const char *name)
+{
+	const char *value = secure_getenv(name);
+
+	return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+static bool
+is_directory(const char *path)
+{
+	struct os_stat st;
+
+	return os_stat(path, &st) == 0 && S_ISDIR(st.mode);
+}
+
+/* A variable that is set is used, be the directory there or not. */
+static const char *
+temporary_directory(void)
+{
+	static const char *const variables[] = { "TMPDIR", "TEMP", "TMP" };
+	static const char *const places[] = { "/var/tmp", "/usr/tmp", "/temp", "/tmp" };
+	const char *dir;
+	size_t i;
+
+	for (i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
+		if ((dir = variable(variables[i])) != NULL)
+			return dir;
+	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+		if (is_directory(places[i]))
+			return places[i];
+	return NULL;
+}
+
+static const char *
+environment_home(const DB_ENV *dbenv)
+{
+	const char *home = NULL;
+
+	if (dbenv == NULL)
+		return NULL;
+	if ((dbenv->region_flags & DB_USE_ENVIRON) != 0)
+		home = variable("DB_HOME");
+	return home != NULL ? home : dbenv->db_home;
+}
+
+/* The canonical name of base/dir, or of dir alone; it has to be a directory. */
+static int
+resolve(const char *base, const char *dir, char **dirp)
+{
+	char *joined = NULL, *absolute;
+	int ret = 0;
+
+	if (base != NULL && dir[0] != '/') {
+		if (asprintf(&joined, "%s/%s", base, dir) == -1)
+			return ENOMEM;
+		dir = joined;
+	}
+	if ((absolute = realpath(dir, NULL)) == NULL)
+		ret = errno;
+	else if (!is_directory(absolute))
+		ret = ENOTDIR;
+	free(joined);
+	if (ret == 0)
+		*dirp = absolute;
+	else
+		free(absolute);
+	return ret;
+}
+
+int
+environment_dir(const DB_ENV *dbenv, const char *dir, char **dirp, bool *temporaryp)
+{
+	const char *home = environment_home(dbenv);
+	bool temporary = dir == NULL && home == NULL;
+	int ret;
+
+	if (temporary)
+		dir = temporary_directory();
+	else if (dir == NULL)
+		dir = ".";
+	if (dir == NULL) {
+		env_err(dbenv, "there is no directory for temporary regions");
+		return ENOENT;
+	}
+	if ((ret = resolve(home, dir, dirp)) != 0) {
+		env_err(dbenv, "%s%s%s: not a usable directory: %s", home == NULL ? "" : home,
+		    home == NULL ? "" : "/", dir, db_strerror(ret));
+		return ret;
+	}
+	*temporaryp = temporary;
+	return 0;
+}
+
+static int
+is_region_name(const struct dirent *entry)
+{
+	return fnmatch(REGION_PATTERN, entry->d_name, FNM_PERIOD) == 0;
+}
+
+int
+region_each(const char *dir, int (*fn)(const char *file, void *arg), void *arg)
+{
+	struct dirent **names;
+	int i, n, ret = 0;
+
+	/* All names before the first call: fn may remove files. */
+	if ((n = scandir(dir, &names, is_region_name, alphasort)) == -1)
+		return errno;
+	for (i = 0; i < n; i++) {
+		if (ret == 0)
+			ret = fn(names[i]->d_name, arg);
+		free(names[i]);
+	}
+	free(names);
+	return ret;
+}
+
+/* A file that its creator has not filled in yet is shown as it is; offsets in it are 0. */
+static int
+check_peeked(const RLAYOUT *copy, uint64_t file_bytes)
+{
+	if (copy->valid != 0 && copy->valid != DB_REGIONMAGIC)
+		return EPROTO;
+	if (!layout_stamp_is_ours(copy))
+		return copy->valid == 0 && copy->format == 0 ? 0 : EPROTO;
+	return layout_fits(copy, file_bytes) || copy->valid == 0 ? 0 : DB_RUNRECOVERY;
+}
+
+int
+region_peek(const char *path, RLAYOUT *copy)
+{
+	RLAYOUT own;
+	struct os_stat st;
+	size_t n;
+	int fd = -1, ret;
+
+	if ((ret = os_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0, &fd)) != 0)
+		return ret;
+	if ((ret = os_fstat(fd, &st)) == 0 && !S_ISREG(st.mode))
+		ret = EPROTO;
+	if (ret == 0 && (ret = os_pread(fd, &own, sizeof(own), 0, &n)) == 0)
+		ret = n < sizeof(own) ? EPROTO : check_peeked(&own, st.size);
+	os_close(fd);
+	if (ret != 0)
+		return ret;
+	own.panic_why[sizeof(own.panic_why) - 1] = '\0';
+	*copy = own;
+	return 0;
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * region/layout.c - RLAYOUT: how a creator fills it in, how everybody else judges it.
+ *
+ * The judge runs with REGION_BYTE held, so nobody is creating or removing: what is not valid now
+ * will not become so.  He reads the file's first bytes once, into a copy, and decides on the copy.
+ *
+ *   nothing, or all zeros                          leftover
+ *   valid 0, stamp ours or not yet written         leftover: creation or removal was cut short
+ *   valid right, stamp another's                   EPROTO
+ *   valid right, other boot, nobody attached       other boot
+ *   valid right, panic                             DB_RUNRECOVERY
+ *   valid right, sizes and offsets not ours        DB_RUNRECOVERY
+ *   anything else                                  DB_RUNRECOVERY: damaged, or somebody's file
+ *
+ * A leftover is thrown away by the caller, so that verdict wants proof; when in doubt it is damage,
+ * which only force removes.
+ */
+#include "region_impl.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <string.h>
+
+#define LINE_BYTES 64u
+#define PROBE_BYTES 4096 /* of the file's beginning */
+
+static uint64_t
+round_up(uint64_t v, uint64_t unit)
+{
+	return (v + unit - 1) / unit * unit;
+}
+
+roff_t
+layout_clients_offset(void)
+{
+	return round_up(sizeof(RLAYOUT), LINE_BYTES);
+}
+
+roff_t
+layout_body_offset(uint32_t nclients)
+{
+	return layout_clients_offset() + (uint64_t)nclients * sizeof(struct client);
+}
+
+void
+layout_init(RLAYOUT *rl, const struct region_spec *spec, uint64_t size)
+{
+	/* The stamp first: a leftover is recognised by it. */
+	rl->format = REGION_FORMAT;
+	rl->byte_order = REGION_BYTE_ORDER;
+	rl->pointer_bytes = sizeof(void *);
+	rl->layout_bytes = sizeof(RLAYOUT);
+	rl->subsystem_stamp = spec->subsystem_stamp;
+	(void)db_version(&rl->majver, &rl->minver, &rl->patch);
+	rl->size = size;
+	rl->max = size;
+	rl->segid = INVALID_SEGID;
+	rl->region_id = os_random();
+	rl->created_usec = os_now_usec();
+	os_boot_id(rl->boot_id);
+	rl->nclients = spec->nclients;
+	rl->clients = layout_clients_offset();
+	rl->body = layout_body_offset(spec->nclients);
+}
+
+bool
+layout_stamp_is_ours(const RLAYOUT *copy)
+{
+	return copy->format == REGION_FORMAT && copy->byte_order == REGION_BYTE_ORDER &&
+	    copy->pointer_bytes == sizeof(void *) && copy->layout_bytes == sizeof(RLAYOUT);
+}
+
+/* As a creator leaves it who died somewhere in layout_init. */
+static bool
+stamp_is_unfinished(const RLAYOUT *copy)
+{
+	return (copy->format == 0 || copy->format == REGION_FORMAT) &&
+	    (copy->byte_order == 0 || copy->byte_order == REGION_BYTE_ORDER) &&
+	    (copy->pointer_bytes == 0 || copy->pointer_bytes == sizeof(void *)) &&
+	    (copy->layout_bytes == 0 || copy->layout_bytes == sizeof(RLAYOUT));
+}
+
+/* Does it look like a region that some version of this library made, on some machine? */
+static bool
+stamp_is_known(const RLAYOUT *copy)
+{
+	return copy->byte_order == REGION_BYTE_ORDER ||
+	    copy->byte_order == __builtin_bswap32(REGION_BYTE_ORDER);
+}
+
+bool
+layout_fits(const RLAYOUT *copy, uint64_t file_bytes)
+{
+	return copy->nclients > 0 && copy->nclients <= CLIENTS_MAX &&
+	    copy->clients == layout_clients_offset() &&
+	    copy->body == layout_body_offset(copy->nclients) && copy->body <= copy->size &&
+	    copy->size <= file_bytes && copy->size <= copy->max && copy->size % os_page_size() == 0;
+}
+
+static bool
+is_zero(const uint8_t *bytes, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (bytes[i] != 0)
+			return false;
+	return true;
+}
+
+/* A boot id that is not known proves nothing. */
+static bool
+is_other_boot(const RLAYOUT *copy)
+{
+	uint8_t boot_id[sizeof(copy->boot_id)];
+
+	os_boot_id(boot_id);
+	return !is_zero(boot_id, sizeof(boot_id)) &&
+	    !is_zero(copy->boot_id, sizeof(copy->boot_id)) &&
+	    memcmp(boot_id, copy->boot_id, sizeof(boot_id)) != 0;
+}
+
+static int
+say_damaged(const struct region_spec *spec, const char *path, const char *what)
+{
+	env_err(spec->dbenv, "%s is damaged or not a region: %s; remove it by force to go on", path,
+	    what);
+	return DB_RUNRECOVERY;
+}
+
+static int
+say_stamps(const struct region_spec *spec, const char *path, const RLAYOUT *copy)
+{
+	int majver, minver, patch;
+
+	(void)db_version(&majver, &minver, &patch);
+	env_err(spec->dbenv,
+	    "%s was made by version %d.%d.%d (format %u, byte order %08x, pointers of %u bytes, "
+	    "header "
+	    "of %u, stamp %08x), this is version %d.%d.%d (format %u, byte order %08x, pointers of "
+	    "%u "
+	    "bytes, header of %u, stamp %08x): go on with that version, or remove the region with "
+	    "it",
+	    path, copy->majver, copy->minver, copy->patch, copy->format, copy->byte_order,
+	    copy->pointer_bytes, copy->layout_bytes, copy->subsystem_stamp, majver, minver, patch,
+	    REGION_FORMAT, REGION_BYTE_ORDER, (unsigned)sizeof(void *), (unsigned)sizeof(RLAYOUT),
+	    spec->subsystem_stamp);
+	return EPROTO;
+}
+
+static int
+say_panic(const struct region_spec *spec, const char *path, const RLAYOUT *copy)
+{
+	char why[sizeof(copy->panic_why) + 1] = { 0 };
+	size_t i;
+
+	/* Anybody may have written it. */
+	for (i = 0; i < sizeof(copy->panic_why) && copy->panic_why[i] != '\0'; i++)
+		why[i] = isprint((unsigned char)copy->panic_why[i]) ? copy->panic_why[i] : '?';
+	env_err(spec->dbenv, "%s was found damaged by process %d: %s; remove it by force to go on",
+	    path, copy->panic_pid, why);
+	return DB_RUNRECOVERY;
+}
+
+static int
+judge_invalid(const struct region_spec *spec, const char *path, const RLAYOUT *copy,
+    enum layout_verdict *verdict)
+{
+	if (copy->valid == 0 && stamp_is_unfinished(copy)) {
+		*verdict = LAYOUT_LEFTOVER;
+		return 0;
+	}
+	/* The stamp's place is the same in all versions, valid's place and meaning too. */
+	if (stamp_is_known(copy) &&
+	    (copy->valid == 0 || copy->valid == __builtin_bswap32(DB_REGIONMAGIC)))
+		return say_stamps(spec, path, copy);
+	return say_damaged(spec, path, "its first bytes are not a region's");
+}
+
+static int
+judge_valid(const struct region_spec *spec, const char *path, int fd, uint64_t file_bytes,
+    const RLAYOUT *copy, enum layout_verdict *verdict)
+{
+	bool fits = layout_fits(copy, file_bytes);
+	bool anybody;
+	int ret;
+
+	if (!layout_stamp_is_ours(copy))
+		return say_stamps(spec, path, copy);
+	if (is_other_boot(copy)) {
+		/* A live client is of this boot, and so is what it uses, whatever the id says. */
+		if ((ret = client_any_locked(fd, &anybody)) != 0)
+			return ret;
+		if (!anybody) {
+			fits = fits && copy->panic == 0 &&
+			    copy->subsystem_stamp == spec->subsystem_stamp;
+			*verdict = fits ? LAYOUT_OTHER_BOOT : LAYOUT_OTHER_BOOT_DAMAGED;
+			return 0;
+		}
+	}
+	if (copy->subsystem_stamp != spec->subsystem_stamp)
+		return say_stamps(spec, path, copy);
+	if (copy->panic != 0)
+		return say_panic(spec, path, copy);
+	if (copy->size > file_bytes)
+		return say_damaged(spec, path, "it is shorter than it says");
+	if (!fits)
+		return say_damaged(spec, path, "its sizes and offsets do not fit together");
+	*verdict = LAYOUT_VALID;
+	return 0;
+}
+
+int
+layout_judge(const struct region_spec *spec, const char *path, int fd, uint64_t file_bytes,
+    RLAYOUT *copy, enum layout_verdict *verdict)
+{
+	uint8_t probe[PROBE_BYTES];
+	size_t n;
+	int ret;
+
+	if ((ret = os_pread(fd, probe, sizeof(probe), 0, &n)) != 0) {
+		env_err(spec->dbenv, "%s: cannot read: %s", path, db_strerror(ret));
+		return ret;
+	}
+	if (is_zero(probe, n)) {
+		*verdict = LAYOUT_LEFTOVER;
+		return 0;
+	}
+	if (n < sizeof(*copy))
+		return say_damaged(spec, path, "it is too short");
+	memcpy(copy, probe, sizeof(*copy));
+	if (copy->valid != DB_REGIONMAGIC)
+		return judge_invalid(spec, path, copy, verdict);
+	return judge_valid(spec, path, fd, file_bytes, copy, verdict);
+}

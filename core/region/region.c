@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * region/region.c - a region from the day it is attached: the check at every call's door, panic,
+ * offsets, and its end: detach and removal.
+ *
+ * Detach and removal hold REGION_BYTE, so that nobody joins a region while it is decided whether
+ * anybody is left in it.  Removal clears valid, then unlinks; if it dies in between, the next one
+ * to come finds a leftover.  Removal by force, which may have to do without the lock, clears valid
+ * once more after the unlink: a creator that it overtook either finds its path gone, or has set
+ * valid before that.
+ *
+ * A detach always happens, whatever else fails.
+ */
+#include "region_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../base/atomics.h"
+
+int
+region_usable(const struct region *r)
+{
+	if (region_is_inherited(r))
+		return EINVAL;
+	if (load_relaxed(&r->layout->panic) != 0)
+		return DB_RUNRECOVERY;
+	return load_acquire(&r->layout->valid) == DB_REGIONMAGIC ? 0 : ESTALE;
+}
+
+void *
+region_ptr(const struct region *r, roff_t offset, size_t bytes)
+{
+	if (offset > r->size || bytes > r->size - offset)
+		return NULL;
+	return r->addr + offset;
+}
+
+int
+region_panic(struct region *r, const char *fmt, ...)
+{
+	RLAYOUT *rl = r->layout;
+	char why[sizeof(rl->panic_why)];
+	int32_t nobody = 0;
+	va_list ap;
+
+	/* Who writes panic_pid first gives the reason; who comes second does not wait for it. */
+	if (load_seq(&rl->panic) == 0 && cas_seq(&rl->panic_pid, &nobody, (int32_t)getpid())) {
+		va_start(ap, fmt);
+		if (vsnprintf(why, sizeof(why), fmt, ap) < 0)
+			why[0] = '\0';
+		va_end(ap);
+		memcpy(rl->panic_why, why, strlen(why) + 1);
+		rl->panic_usec = os_now_usec();
+		env_err(r->dbenv, "%s: damaged, nothing may use it any more: %s",
+		    r->path == NULL ? "private region" : r->path, why);
+	}
+	store_seq(&rl->panic, 1);
+	return DB_RUNRECOVERY;
+}
+
+/* --- removal ------------------------------------------------------------------------------- */
+
+int
+region_path_is_fd(const char *path, int fd, bool *samep)
+{
+	struct os_stat at_path, at_fd;
+	int ret;
+
+	if ((ret = os_fstat(fd, &at_fd)) != 0)
+		return ret;
+	if ((ret = os_stat(path, &at_path)) != 0 && ret != ENOENT)
+		return ret;
+	*samep = ret == 0 && memcmp(&at_path.ident, &at_fd.ident, sizeof(at_fd.ident)) == 0;
+	return 0;
+}
+
+/* Nobody else is attached and REGION_BYTE is held. */
+static int
+remove_file(struct region *r)
+{
+	int ret;
+
+	store_seq(&r->layout->valid, 0);
+	if ((ret = os_unlink(r->path)) != 0) {
+		/* Still there: leave it as it was. */
+		store_seq(&r->layout->valid, DB_REGIONMAGIC);
+		env_err(r->dbenv, "%s: cannot unlink: %s", r->path, db_strerror(ret));
+		return ret;
+	}
+	env_event(r->dbenv, "%s: removed", r->path);
+	return 0;
+}
+
+/* As the last client, or not, with REGION_BYTE held. */
+static int
+leave_locked(struct region *r, bool remove, bool (*last)(struct region *r, void *arg), void *arg)
+{
+	uint32_t others = client_count_others(r);
+	int ret = 0;
+
+	if (others > 0) {
+		store_relaxed(&r->layout->refcnt, others);
+		if (remove)
+			env_err(r->dbenv, "%s: not removed: %u other processes use it", r->path,
+			    others);
+		return remove ? EBUSY : 0;
+	}
+	if (remove)
+		ret = remove_file(r);
+	else if (last != NULL && load_seq(&r->layout->panic) == 0)
+		store_seq(&r->layout->clean, last(r, arg) ? 1u : 0u);
+	store_relaxed(&r->layout->refcnt, 0);
+	return ret;
+}
+
+static int
+detach_file(struct region *r, bool remove, bool (*last)(struct region *r, void *arg), void *arg)
+{
+	bool same;
+	int ret;
+
+	if ((ret = os_lock_wait(r->fd, REGION_BYTE, REGION_JOIN_MSEC)) != 0)
+		env_err(r->dbenv, "%s: detached without looking who is left: %s", r->path,
+		    db_strerror(ret));
+	else if ((ret = region_path_is_fd(r->path, r->fd, &same)) != 0)
+		env_err(r->dbenv, "%s: cannot stat: %s", r->path, db_strerror(ret));
+	else if (same && load_seq(&r->layout->valid) == DB_REGIONMAGIC)
+		ret = leave_locked(r, remove, last, arg);
+	client_leave(r);
+	env_event(r->dbenv, "%s: detached", r->path);
+	return ret;
+}
+
+int
+region_detach(struct region *r, bool remove, bool (*last)(struct region *r, void *arg), void *arg)
+{
+	int ret = 0;
+
+	if (r == NULL)
+		return 0;
+	if (!r->is_private && !region_is_inherited(r))
+		ret = detach_file(r, remove, last, arg);
+	memory_unmap(r);
+	region_destroy(r);
+	return ret;
+}
+
+/* --- removal by force ---------------------------------------------------------------------- */
+
+/* So that those who are attached get ESTALE.  A file that is no region keeps its bytes. */
+static void
+clear_valid(int fd)
+{
+	static const uint32_t zero;
+	RLAYOUT copy;
+	size_t n;
+
+	if (os_pread(fd, &copy, sizeof(copy), 0, &n) == 0 && n == sizeof(copy) &&
+	    copy.valid == DB_REGIONMAGIC)
+		(void)os_pwrite(fd, &zero, sizeof(zero), offsetof(RLAYOUT, valid));
+}
+
+/* r->fd is open.  *againp: the path led to another file than that. */
+static int
+unlink_open(struct region *r, bool *againp)
+{
+	bool same;
+	int ret;
+
+	*againp = false;
+	if (os_lock_wait(r->fd, REGION_BYTE, REGION_JOIN_MSEC) != 0)
+		env_warn(r->dbenv, "%s: removed though a live process is creating or joining it",
+		    r->path);
+	if ((ret = region_path_is_fd(r->path, r->fd, &same)) != 0)
+		return ret;
+	if (!same) {
+		*againp = true;
+		return 0;
+	}
+	clear_valid(r->fd);
+	ret = os_unlink(r->path);
+	clear_valid(r->fd);
+	return ret;
+}
+
+static int
+unlink_path(struct region *r)
+{
+	bool again;
+	int ret;
+
+	do {
+		again = false;
+		ret = region_open_fd(r, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
+		if (ret == 0)
+			ret = unlink_open(r, &again);
+		else if (ret != ENOENT)
+			/* What cannot be opened, a symbolic link too, can still be removed. */
+			ret = os_unlink(r->path);
+		region_close_fd(r);
+	} while (again);
+	return ret == ENOENT ? 0 : ret;
+}
+
+int
+region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file)
+{
+	struct region *r = NULL;
+	int ret;
+
+	if ((ret = region_create(&r)) != 0)
+		return ret;
+	r->dbenv = dbenv;
+	if (asprintf(&r->path, "%s/%s", dir, file) == -1) {
+		r->path = NULL;
+		ret = ENOMEM;
+	} else
+		ret = unlink_path(r);
+	if (ret != 0)
+		env_err(dbenv, "%s/%s: cannot remove: %s", dir, file, db_strerror(ret));
+	else
+		env_event(dbenv, "%s/%s: removed by force", dir, file);
+	region_destroy(r);
+	return ret;
+}

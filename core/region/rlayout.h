@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * region/rlayout.h - the first bytes of every region, as processes share them.
+ *
+ *   0        sizeof(RLAYOUT)       rl_clients                    rl_body             rl_size
+ *   +--------+-------------- - - --+-----------------------------+------- - - -------+
+ *   |RLAYOUT | (to a cache line)   | struct client x nclients    | the subsystem's   |
+ *   +--------+-------------- - - --+-----------------------------+------- - - -------+
+ *
+ * Only offsets from the region's start, no pointers.  Everything here can be written by every
+ * process that is attached: it is input, and read with checks (region.c: layout_check).
+ */
+#ifndef REGION_RLAYOUT_H
+#define REGION_RLAYOUT_H
+
+#include <assert.h>
+#include <stdint.h>
+
+typedef uint64_t roff_t; /* bytes from the region's start */
+
+#define DB_REGIONMAGIC 0x120897u
+#define INVALID_SEGID (-1)
+#define REGION_FORMAT 1u	 /* raised when any shared structure changes */
+#define REGION_BYTE_ORDER 0x01020304u
+#define REGION_WHY_BYTES 128
+
+/* A lock word in shared memory; see region/shlock.h. */
+struct shlock {
+	uint32_t owner;	  /* 0: free; else client number + 1 */
+	uint32_t waiters; /* odd: somebody may sleep on this word; raised by every wake */
+};
+
+typedef struct rlayout {
+	struct shlock lock; /* guards the region's allocator and the subsystem's tables */
+	uint32_t valid;	    /* DB_REGIONMAGIC; written last at creation, cleared first at removal */
+	uint32_t refcnt;    /* clients attached; verified against the kernel when shown */
+	uint64_t size;	    /* bytes in use */
+	int32_t majver;	    /* version of the library that created the region */
+	int32_t minver;
+	int32_t patch;
+	int32_t panic;	    /* not 0: the bytes can no longer be trusted */
+	int32_t segid;	    /* System V segment, or INVALID_SEGID */
+	uint32_t flags;
+	/* ours: the stamp */
+	uint32_t format;     /* REGION_FORMAT */
+	uint32_t byte_order; /* REGION_BYTE_ORDER in the creator's order */
+	uint16_t pointer_bytes;
+	uint16_t layout_bytes;	  /* sizeof(RLAYOUT) */
+	uint32_t subsystem_stamp; /* the subsystem's own: sizes of its structures */
+	/* ours: identity and life */
+	uint64_t region_id;  /* random */
+	uint64_t generation; /* raised by every change of size */
+	uint64_t created_usec;
+	uint8_t boot_id[16];
+	uint32_t clean; /* not 0: last detach was clean and nothing was dirty */
+	uint32_t nclients;
+	uint64_t max;	     /* bytes the region may grow to */
+	roff_t clients;	     /* struct client[nclients] */
+	roff_t body;	     /* the subsystem's first byte, cache-line aligned */
+	/* ours: the panic report, valid if panic is not 0 */
+	int32_t panic_pid;
+	uint32_t pad;
+	uint64_t panic_usec;
+	char panic_why[REGION_WHY_BYTES];
+} RLAYOUT;
+
+static_assert(sizeof(RLAYOUT) == 280, "RLAYOUT is an ABI between processes");
+
+/* Who is attached.  Number i lives while it holds the OFD lock on byte CLIENT_BYTE + i. */
+enum client_state { CLIENT_FREE = 0, CLIENT_LIVE = 1, CLIENT_REAPING = 2 };
+
+struct client {
+	uint32_t state;	 /* enum client_state, changed by compare-and-swap only */
+	uint32_t reaper; /* in REAPING: client number + 1 of who took it */
+	int32_t pid;
+	uint32_t uid;
+	uint64_t start_ticks;	/* the process's start, against equal pids */
+	uint64_t attached_usec; /* wall clock */
+	char name[24];		/* the program's name, NUL-terminated */
+	uint64_t spare;
+};
+
+static_assert(sizeof(struct client) == 64, "one cache line each");
+
+#endif

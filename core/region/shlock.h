@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * region/shlock.h - a short mutual exclusion between processes that survives its holder's death.
+ *
+ * The word holds the owner's client number + 1.  Waiters spin, then sleep on it for at most 100 ms
+ * at a time and look whether the owner lives; a dead owner's lock is taken over.  What it guards
+ * must be rebuildable: EOWNERDEAD tells the new holder to do so.  Threads of one process exclude
+ * each other as well.  No system call that can block is made while one is held.
+ */
+#ifndef REGION_SHLOCK_H
+#define REGION_SHLOCK_H
+
+#include "region.h"
+
+/* 0, or EOWNERDEAD: held, but its last owner died inside: repair what it guards. */
+int shlock_lock(struct region *r, struct shlock *l);
+void shlock_unlock(struct region *r, struct shlock *l);
+
+/* If the word is held by (dead) client number: free it.  True if it was.  For reap. */
+bool shlock_release_dead(struct shlock *l, uint32_t number);
+
+#endif
