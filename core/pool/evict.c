@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/evict.c - room for a new page.
+ *
+ * frame_take: a free frame if there is one; else the clock hand of that page size picks cold pages, a
+ * batch of them is marked EVICTING, one scan of all slots says which are pinned, and the others
+ * are claimed and leave the table (P7).  Dirty cold pages are written and then evicted.  Frames that
+ * are freed beyond the one that is needed go on the thread's list of free frames.
+ *
+ * No lock; several evictors at work get different parts of the pool from the hand.
+ */
+#include "pool.h"
+
+struct candidates {
+	unsigned n; /* clean */
+	unsigned ndirty;
+	unsigned busy; /* in transition: worth another look */
+	uint32_t clean[BATCH];
+	uint32_t dirty[BATCH];
+};
+
+/* How many pages to evict at a time: a batch, less in a small pool. */
+static unsigned
+batch_size(const DB_MPOOL *p, unsigned pageshift)
+{
+	uint64_t pages = p->g.cache_bytes >> pageshift;
+
+	return pages >= 16 * BATCH ? BATCH : pages >= 32 ? (unsigned)(pages / 16) : 1;
+}
+
+/* Frames that the hand moves over in one step: a power of two, like an extent's frames. */
+static uint32_t
+chunk_size(const DB_MPOOL *p, unsigned pageshift)
+{
+	uint32_t n = extent_frames(p, pageshift), chunk = 1;
+
+	while (chunk * 2 <= n && chunk * 2 <= batch_size(p, pageshift))
+		chunk *= 2;
+	return chunk;
+}
+
+/* VALID (and clean, unless dirty may go) with the expected key -> EVICTING. */
+static bool
+propose(struct thread *t, uint32_t f, const uint64_t *key, enum evict_flags flags, uint64_t *markp)
+{
+	DB_MPOOL *p = t->pool;
+	struct frame *fr = frame_at(p, f);
+	uint64_t w = load_seq(&fr->word);
+
+	if (fw_state(w) != FRAME_VALID || ((w & FW_DIRTY) && !(flags & EVICT_DIRTY)) ||
+	    ((w & FW_REDIRTY) && (flags & EVICT_ONCE)))
+		return false;
+	note_frame(t, f);
+	if (!frame_mark(p, f, w, FRAME_EVICTING, markp)) {
+		note_clear(t, f);
+		return false;
+	}
+	if (key == NULL || load_acquire(&fr->key) == *key)
+		return true;
+	(void)frame_leave(p, f, FRAME_EVICTING, FRAME_VALID, 0, 0);
+	note_clear(t, f);
+	return false;
+}
+
+static void
+account(struct thread *t, uint64_t key, uint64_t w, enum evict_flags flags)
+{
+	struct file_row *row = file_row(t->pool, key_file(key));
+
+	count(t, flags & EVICT_RW ? C_RW_EVICT : C_RO_EVICT, 1);
+	if (w & FW_DIRTY)
+		count(t, C_CLEANED, 1);
+	if (row == NULL)
+		return;
+	(void)sub_seq(&row->resident, 1);
+	if (w & FW_DIRTY)
+		(void)sub_seq(&row->dirty, 1);
+}
+
+/* The last step: from exactly the marked word to CLAIMED, out of the table, FREE. */
+static bool
+take_out(struct thread *t, uint32_t f, uint64_t mark, enum evict_flags flags)
+{
+	DB_MPOOL *p = t->pool;
+	struct frame *fr = frame_at(p, f);
+	uint64_t key, expected = mark;
+
+	if (!cas_seq(&fr->word, &expected, fw_with(mark, FRAME_CLAIMED, p->self)))
+		return false;
+	key = load_relaxed(&fr->key);
+	dirty_unindex(p, f);
+	table_withdraw(p, key, f);
+	account(t, key, mark, flags);
+	(void)frame_free(t, f, FRAME_CLAIMED);
+	return true;
+}
+
+static void
+zero_pinned(struct thread *t, uint32_t f)
+{
+	unsigned shift = frame_pageshift(t->pool, f);
+
+	if (shift != 0 && frame_fits(t->pool, f, shift))
+		memset(frame_address(t->pool, f, shift), 0, (size_t)1 << shift);
+}
+
+static void
+remember_free(struct thread *t, uint32_t f)
+{
+	unsigned shift = frame_pageshift(t->pool, f);
+	struct hint_list *l;
+
+	if (shift == 0)
+		return;
+	l = &t->free[shift - PAGE_SHIFT_MIN];
+	if (l->n < HINTS)
+		l->frames[l->n++] = f;
+}
+
+unsigned
+evict_frames(struct thread *t, const uint32_t frames[], const uint64_t keys[], unsigned n,
+    enum evict_flags flags, bool pinned[])
+{
+	DB_MPOOL *p = t->pool;
+	struct pin_scan scan;
+	uint64_t marks[BATCH];
+	unsigned from[BATCH], gone = 0;
+
+	scan.n = 0;
+	for (unsigned i = 0; i < n; i++) {
+		pinned[i] = false;
+		if (!propose(t, frames[i], keys ? &keys[i] : NULL, flags, &marks[scan.n]))
+			continue;
+		from[scan.n] = i;
+		scan.frames[scan.n++] = frames[i];
+	}
+	pins_scan(p, &scan, NO_CLIENT);
+	for (unsigned k = 0; k < scan.n; k++) {
+		uint32_t f = scan.frames[k];
+
+		pinned[from[k]] = scan.pinned[k];
+		if (!scan.pinned[k] && take_out(t, f, marks[k], flags)) {
+			remember_free(t, f);
+			gone++;
+			continue;
+		}
+		if (scan.pinned[k] && (flags & EVICT_ZERO))
+			zero_pinned(t, f);
+		(void)frame_leave(p, f, FRAME_EVICTING, FRAME_VALID, 0, 0);
+		note_clear(t, f);
+	}
+	return gone;
+}
+
+void
+evict_except(struct thread *t, uint32_t f, uint32_t except)
+{
+	DB_MPOOL *p = t->pool;
+	struct pin_scan scan = { .n = 1, .frames = { f } };
+	uint64_t w, mark;
+
+	for (unsigned tries = 0; tries < 100; tries++) {
+		w = load_seq(&frame_at(p, f)->word);
+		if (fw_state(w) == FRAME_FREE || fw_state(w) == FRAME_CLAIMED ||
+		    fw_state(w) == FRAME_LOADING || (w & FW_DIRTY))
+			return;
+		if (fw_state(w) == FRAME_WRITING) {
+			frame_wait(t, f, w);
+			continue;
+		}
+		if (!propose(t, f, NULL, 0, &mark))
+			continue;
+		pins_scan(p, &scan, except);
+		if (!scan.pinned[0] && take_out(t, f, mark, 0))
+			return;
+		(void)frame_leave(p, f, FRAME_EVICTING, FRAME_VALID, 0, 0);
+		note_clear(t, f);
+		if (scan.pinned[0])
+			return;
+	}
+}
+
+/* What the clock does with one frame. */
+static void
+consider(struct thread *t, uint32_t f, bool desperate, struct candidates *c)
+{
+	struct frame *fr = frame_at(t->pool, f);
+	uint64_t w = load_relaxed(&fr->word);
+
+	if (fw_state(w) != FRAME_VALID) {
+		c->busy += fw_state(w) != FRAME_FREE;
+		return;
+	}
+	if ((w & FW_USED) && !(w & FW_DISCARD) && !desperate) {
+		(void)and_seq(&fr->word, ~FW_USED);
+		return;
+	}
+	if (!(w & FW_DIRTY)) {
+		if (c->n < BATCH)
+			c->clean[c->n++] = f;
+	} else if (c->ndirty < BATCH) {
+		c->dirty[c->ndirty++] = f;
+	}
+}
+
+/* The next chunk of frames of that page size under the hand. */
+static bool
+next_chunk(struct thread *t, unsigned pageshift, uint32_t *firstp, uint32_t *np)
+{
+	DB_MPOOL *p = t->pool;
+	uint64_t *hand = &p->mp->hands[pageshift - PAGE_SHIFT_MIN];
+	uint32_t n = extent_frames(p, pageshift), chunk = chunk_size(p, pageshift);
+	uint32_t chunks = n / chunk;
+
+	for (uint32_t tries = 0; tries <= p->g.nextents;) {
+		uint64_t h = load_relaxed(hand);
+		uint32_t e = (uint32_t)(h / chunks % p->g.nextents);
+
+		if (extent_pageshift(load_relaxed(&p->extents[e])) == pageshift) {
+			if (!cas_seq(hand, &h, h + 1))
+				continue;
+			*firstp = e * p->g.frames_per_extent + (uint32_t)(h % chunks) * chunk;
+			*np = chunk;
+			return true;
+		}
+		(void)cas_seq(hand, &h, (h / chunks + 1) * chunks);
+		tries++;
+	}
+	return false;
+}
+
+/* Pages given back with DB_MPOOL_DISCARD come first. */
+static void
+consider_discards(struct thread *t, unsigned pageshift, struct candidates *c)
+{
+	DB_MPOOL *p = t->pool;
+
+	for (unsigned i = 0; i < DISCARD_RING; i++) {
+		uint32_t f = load_relaxed(&p->mp->discards[i]);
+
+		if (f == 0)
+			continue;
+		store_relaxed(&p->mp->discards[i], 0);
+		if (frame_fits(p, --f, pageshift) && frame_pageshift(p, f) == pageshift &&
+		    (load_relaxed(&frame_at(p, f)->word) & FW_DISCARD))
+			consider(t, f, false, c);
+	}
+}
+
+/* Move the hand until there are candidates, twice round the pool at most. */
+static void
+collect(struct thread *t, unsigned pageshift, bool desperate, struct candidates *c)
+{
+	DB_MPOOL *p = t->pool;
+	unsigned want = batch_size(p, pageshift);
+	uint64_t limit = 2 * (p->g.cache_bytes >> pageshift) + BATCH, seen = 0;
+	uint32_t f, n;
+
+	c->n = c->ndirty = c->busy = 0;
+	consider_discards(t, pageshift, c);
+	while (c->n < want && c->ndirty < want * 4u && seen < limit &&
+	    next_chunk(t, pageshift, &f, &n)) {
+		for (uint32_t i = 0; i < n; i++)
+			consider(t, f + i, desperate, c);
+		seen += n;
+	}
+	if (c->n > want)
+		c->n = want;
+}
+
+static unsigned
+evict_candidates(struct thread *t, struct candidates *c)
+{
+	struct write_result res = { 0 };
+	bool pinned[BATCH];
+	unsigned gone = 0;
+
+	if (c->n > 0)
+		gone = evict_frames(t, c->clean, NULL, c->n, 0, pinned);
+	if (c->ndirty > 2 * gone) {
+		write_frames(t, c->dirty, c->ndirty, 0, &res);
+		c->busy += res.missed > 0 && res.error == 0;
+		gone += evict_frames(t, c->dirty, NULL, c->ndirty, EVICT_RW, pinned);
+	}
+	return gone;
+}
+
+static void
+report_full(struct thread *t, unsigned pageshift)
+{
+	DB_MPOOL *p = t->pool;
+	char holders[160] = "";
+	size_t used = 0;
+
+	for (uint32_t i = 0; i < p->region->nclients; i++) {
+		uint64_t n = mpool_client_pins(p, i);
+
+		if (n > 0 && used < sizeof(holders) - 40)
+			used += (size_t)snprintf(holders + used, sizeof(holders) - used,
+			    "%sprocess %d has %llu pinned", used ? ", " : "",
+			    load_relaxed(&p->region->clients[i].pid), (unsigned long long)n);
+	}
+	env_err(p->dbenv,
+	    "the pool of %llu bytes has no room for another page of %u bytes: every page is "
+	    "pinned or cannot be written%s%s",
+	    (unsigned long long)p->g.cache_bytes, 1u << pageshift, used ? "; " : "", holders);
+}
+
+int
+frame_take_now(struct thread *t, unsigned pageshift, uint32_t *fp)
+{
+	struct candidates c;
+
+	if (extent_claim_free(t, pageshift, fp))
+		return 0;
+	collect(t, pageshift, false, &c);
+	t->evicted[pageshift - PAGE_SHIFT_MIN] += evict_candidates(t, &c);
+	return extent_claim_free(t, pageshift, fp) ? 0 : ENOMEM;
+}
+
+int
+frame_take(struct thread *t, unsigned pageshift, uint32_t *fp)
+{
+	DB_MPOOL *p = t->pool;
+	struct candidates c;
+	unsigned gone, idle = 0;
+
+	for (;;) {
+		if (extent_claim_free(t, pageshift, fp))
+			return 0;
+		collect(t, pageshift, idle > 0, &c);
+		if ((gone = evict_candidates(t, &c)) > 0) {
+			t->evicted[pageshift - PAGE_SHIFT_MIN] += gone;
+			extent_balance(t, pageshift);
+			continue;
+		}
+		if (idle++ > 0 && extent_take_over(t, pageshift) == 0)
+			continue;
+		c.busy += extent_is_changing(p);
+		if (idle > 4 && (c.busy == 0 || idle > 2000))
+			break;
+		if (idle > 2)
+			os_sleep_usec(c.busy ? 500 : 50);
+		if (idle % 64 == 3)
+			(void)reap_all(t);
+	}
+	report_full(t, pageshift);
+	return ENOMEM;
+}

@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/file.c - the file table: who a file is, what is known of it, who has it open.
+ *
+ * A row is found by device, inode and birth time, or by the caller's uid; its id (32 bits, never
+ * used twice) is what frames and handles name.  Rows, hash chains, open records and the heap with
+ * paths and cookies are guarded by the region lock; its next holder rebuilds chains and counts if the
+ * last one died inside.  length, trunc, the dirty words and the totals are atomic words of their own.
+ *
+ * A row outlives its handles, since its pages do.  When rows run out, files that nobody has open are
+ * written, dropped and forgotten.
+ */
+#include <stdlib.h>
+
+#include "pool.h"
+
+/* --- the lock ---------------------------------------------------------------------------------- */
+
+void
+region_lock(DB_MPOOL *p)
+{
+	if (shlock_lock(p->region, &p->region->layout->lock) == EOWNERDEAD)
+		file_repair_locked(p);
+}
+
+void
+region_unlock(DB_MPOOL *p)
+{
+	shlock_unlock(p->region, &p->region->layout->lock);
+}
+
+static uint32_t
+hash_ident(const DB_MPOOL *p, uint64_t dev, uint64_t ino, int64_t btime)
+{
+	uint64_t h = (ino ^ dev << 40 ^ (uint64_t)btime) * 0x9e3779b97f4a7c15ull;
+
+	return (uint32_t)(h >> 32) & (p->g.nhash - 1);
+}
+
+static void
+chain_add(DB_MPOOL *p, uint32_t r)
+{
+	struct file_row *row = &p->rows[r];
+	uint32_t h = hash_ident(p, row->dev, row->ino, row->btime_nsec);
+
+	row->next = p->hash[h];
+	p->hash[h] = r + 1;
+}
+
+static void
+chain_remove(DB_MPOOL *p, uint32_t r)
+{
+	struct file_row *row = &p->rows[r];
+	uint32_t *link = &p->hash[hash_ident(p, row->dev, row->ino, row->btime_nsec)];
+
+	for (uint32_t n = 0; *link != 0 && *link <= p->g.nrows && n < p->g.nrows; n++) {
+		if (*link == r + 1) {
+			*link = row->next;
+			return;
+		}
+		link = &p->rows[*link - 1].next;
+	}
+}
+
+/* After a death under the lock: everything it guards, from the rows and the open records. */
+void
+file_repair_locked(DB_MPOOL *p)
+{
+	(void)shalloc_repair(p->heap, p->g.heap_bytes);
+	memset(p->hash, 0, p->g.nhash * sizeof(uint32_t));
+	for (uint32_t r = 0; r < p->g.nrows; r++) {
+		p->rows[r].opens = 0;
+		if (p->rows[r].id != 0)
+			chain_add(p, r);
+	}
+	for (uint32_t i = 0; i < p->g.nopens; i++)
+		if (p->opens[i].owner != 0 && p->opens[i].row < p->g.nrows)
+			p->rows[p->opens[i].row].opens++;
+}
+
+/* --- looking up ---------------------------------------------------------------------------------- */
+
+struct file_row *
+file_row(const DB_MPOOL *p, uint32_t id)
+{
+	struct file_row *row = &p->rows[id % p->g.nrows];
+
+	return id != 0 && load_acquire(&row->id) == id ? row : NULL;
+}
+
+static bool
+same_ident(const struct file_row *row, const struct os_ident *id)
+{
+	return row->dev == id->dev && row->ino == id->ino && row->btime_nsec == id->btime_nsec;
+}
+
+static struct file_row *
+find_ident(DB_MPOOL *p, const struct os_ident *id)
+{
+	uint32_t r = p->hash[hash_ident(p, id->dev, id->ino, id->btime_nsec)];
+
+	for (uint32_t n = 0; r != 0 && r <= p->g.nrows && n < p->g.nrows; n++) {
+		struct file_row *row = &p->rows[r - 1];
+
+		if (row->id != 0 && !(row->flags & ROW_TEMP) && same_ident(row, id))
+			return row;
+		r = row->next;
+	}
+	return NULL;
+}
+
+static struct file_row *
+find_uid(DB_MPOOL *p, const u_int8_t *uid)
+{
+	for (uint32_t r = 0; r < p->g.nrows; r++)
+		if (p->rows[r].id != 0 && (p->rows[r].flags & ROW_UID) &&
+		    memcmp(p->rows[r].uid, uid, DB_FILE_ID_LEN) == 0)
+			return &p->rows[r];
+	return NULL;
+}
+
+struct file_row *
+file_find(DB_MPOOL *p, const struct os_ident *id, uint32_t *idp)
+{
+	struct file_row *row;
+
+	region_lock(p);
+	row = find_ident(p, id);
+	if (row != NULL)
+		*idp = row->id;
+	region_unlock(p);
+	return row;
+}
+
+/* bytes at off in the heap, if that is a chunk of at least so many. */
+static const void *
+heap_at(DB_MPOOL *p, roff_t off, uint32_t bytes)
+{
+	size_t len;
+
+	if (bytes == 0 || shalloc_size(p->heap, p->g.heap_bytes, off, &len) != 0 || len < bytes)
+		return NULL;
+	return p->heap + off;
+}
+
+static void *
+heap_copy(DB_MPOOL *p, roff_t off, uint32_t bytes)
+{
+	const void *from = heap_at(p, off, bytes);
+	void *copy = from != NULL ? malloc((size_t)bytes + 1) : NULL;
+
+	if (copy != NULL) {
+		memcpy(copy, from, bytes);
+		((char *)copy)[bytes] = '\0';
+	}
+	return copy;
+}
+
+char *
+file_path(DB_MPOOL *p, const struct file_row *row, uint32_t id)
+{
+	char *path = NULL;
+
+	region_lock(p);
+	if (row->id == id)
+		path = heap_copy(p, row->path, row->path_bytes);
+	region_unlock(p);
+	return path;
+}
+
+int
+file_cookie(DB_MPOOL *p, const struct file_row *row, uint32_t id, DBT *copy)
+{
+	int ret = 0;
+
+	memset(copy, 0, sizeof(*copy));
+	region_lock(p);
+	if (row->id != id)
+		ret = ENOENT;
+	else if (row->cookie_bytes > 0) {
+		copy->data = heap_copy(p, row->cookie, row->cookie_bytes);
+		copy->size = row->cookie_bytes;
+		ret = copy->data == NULL ? ENOMEM : 0;
+	}
+	region_unlock(p);
+	return ret;
+}
+
+/* --- rows ------------------------------------------------------------------------------------------ */
+
+/* Copy bytes into the heap; *bytesp is set last. */
+static int
+heap_store(DB_MPOOL *p, const void *data, size_t bytes, roff_t *offp, uint32_t *bytesp)
+{
+	uint64_t off;
+	int ret;
+
+	*bytesp = 0;
+	if (bytes == 0)
+		return 0;
+	if ((ret = shalloc(p->heap, p->g.heap_bytes, bytes, 8, &off)) != 0)
+		return ret;
+	memcpy(p->heap + off, data, bytes);
+	*offp = off;
+	*bytesp = (uint32_t)bytes;
+	return 0;
+}
+
+static void
+heap_drop(DB_MPOOL *p, roff_t off, uint32_t *bytesp)
+{
+	if (*bytesp != 0)
+		(void)shalloc_free(p->heap, p->g.heap_bytes, off);
+	*bytesp = 0;
+}
+
+/* A path that does not fit is left out: the file is then written by those who have it open. */
+void
+file_set_path_locked(DB_MPOOL *p, struct file_row *row, const char *path)
+{
+	heap_drop(p, row->path, &row->path_bytes);
+	if (path != NULL)
+		(void)heap_store(p, path, strlen(path) + 1, &row->path, &row->path_bytes);
+}
+
+void
+file_stamp(struct file_row *row, const struct os_stat *st)
+{
+	store_relaxed(&row->disk_size, st->size);
+	store_relaxed(&row->disk_mtime, st->mtime_nsec);
+	store_relaxed(&row->disk_ctime, st->ctime_nsec);
+}
+
+bool
+file_stamp_is(const struct file_row *row, const struct os_stat *st)
+{
+	return load_relaxed(&row->disk_size) == st->size &&
+	    load_relaxed(&row->disk_mtime) == st->mtime_nsec &&
+	    load_relaxed(&row->disk_ctime) == st->ctime_nsec;
+}
+
+static struct file_row *
+row_take_free(DB_MPOOL *p)
+{
+	for (uint32_t k = 0; k < p->g.nrows; k++) {
+		uint32_t r = (load_relaxed(&p->mp->gc_row) + k) % p->g.nrows;
+
+		if (p->rows[r].id == 0 && p->rows[r].ids < UINT32_MAX / p->g.nrows - 1) {
+			store_relaxed(&p->mp->gc_row, r + 1);
+			return &p->rows[r];
+		}
+	}
+	return NULL;
+}
+
+/* Fill in a free row; the id is stored last. */
+static int
+row_fill(DB_MPOOL *p, struct file_row *row, const struct file_spec *spec)
+{
+	uint32_t r = (uint32_t)(row - p->rows), ids = row->ids + 1;
+	int ret;
+
+	memset(row, 0, sizeof(*row));
+	row->ids = ids;
+	row->pageshift = spec->pageshift;
+	row->ftype = spec->ftype;
+	row->lsn_offset = spec->lsn_offset;
+	row->length = spec->length;
+	if (spec->cookie != NULL && spec->cookie->size > 0 &&
+	    (ret = heap_store(p, spec->cookie->data, spec->cookie->size, &row->cookie,
+		 &row->cookie_bytes)) != 0)
+		return ret;
+	if (spec->uid != NULL) {
+		memcpy(row->uid, spec->uid, DB_FILE_ID_LEN);
+		row->flags |= ROW_UID;
+	}
+	if (spec->ident != NULL) {
+		row->dev = spec->ident->dev;
+		row->ino = spec->ident->ino;
+		row->btime_nsec = spec->ident->btime_nsec;
+		file_set_path_locked(p, row, spec->path);
+		file_stamp(row, spec->st);
+	} else
+		row->flags |= ROW_TEMP;
+	store_release(&row->id, ids * p->g.nrows + r);
+	chain_add(p, r);
+	return 0;
+}
+
+static void
+row_free_locked(DB_MPOOL *p, struct file_row *row)
+{
+	chain_remove(p, (uint32_t)(row - p->rows));
+	store_release(&row->id, 0);
+	heap_drop(p, row->path, &row->path_bytes);
+	heap_drop(p, row->cookie, &row->cookie_bytes);
+}
+
+void
+file_forget(struct thread *t, struct file_row *row, uint32_t id)
+{
+	DB_MPOOL *p = t->pool;
+
+	region_lock(p);
+	if (row->id == id && row->opens == 0 && load_seq(&row->resident) == 0)
+		row_free_locked(p, row);
+	region_unlock(p);
+	file_fd_forget(p, id);
+}
+
+/* Write, drop and forget a file that nobody has open.  EIO: something in it cannot be written. */
+static int
+file_expel(struct thread *t, struct file_row *row, uint32_t id)
+{
+	struct write_result res = { 0 };
+
+	if (load_seq(&row->groups) != 0)
+		write_file(t, row, id, 0, NULL, &res);
+	if (res.error != 0 || file_drop_pages(t, id, 0, false, false) != 0)
+		return EIO;
+	file_forget(t, row, id);
+	return file_row(t->pool, id) == NULL ? 0 : EBUSY;
+}
+
+/* Make some rows free again. */
+static int
+rows_collect(struct thread *t)
+{
+	DB_MPOOL *p = t->pool;
+	uint32_t freed = 0, at = load_relaxed(&p->mp->gc_row);
+
+	for (uint32_t k = 0; k < p->g.nrows && freed < 16; k++) {
+		struct file_row *row = &p->rows[(at + k) % p->g.nrows];
+		uint32_t id = load_acquire(&row->id);
+
+		if (id != 0 && load_relaxed(&row->opens) == 0 && file_expel(t, row, id) == 0)
+			freed++;
+	}
+	return freed > 0 ? 0 : ENFILE;
+}
+
+/* --- open records ------------------------------------------------------------------------------------ */
+
+static struct open_record *
+record_take(DB_MPOOL *p, struct file_row *row, uint32_t flags)
+{
+	for (uint32_t i = 0; i < p->g.nopens; i++) {
+		struct open_record *rec = &p->opens[i];
+
+		if (rec->owner != 0)
+			continue;
+		rec->row = (uint32_t)(row - p->rows);
+		rec->file = row->id;
+		rec->flags = flags;
+		rec->hit = rec->miss = 0;
+		store_release(&rec->owner, p->self + 1);
+		row->opens++;
+		row->flags &= ~ROW_GC;
+		return rec;
+	}
+	return NULL;
+}
+
+void
+file_leave_locked(DB_MPOOL *p, struct open_record *rec)
+{
+	uint32_t r = rec->row;
+
+	if (r < p->g.nrows && p->rows[r].id == rec->file) {
+		struct file_row *row = &p->rows[r];
+
+		(void)add_relaxed(&row->hit, load_relaxed(&rec->hit));
+		(void)add_relaxed(&row->miss, load_relaxed(&rec->miss));
+		if (row->opens > 0)
+			row->opens--;
+	}
+	store_release(&rec->owner, 0);
+}
+
+void
+file_leave(DB_MPOOL *p, struct open_record *rec, bool *lastp)
+{
+	struct file_row *row;
+
+	region_lock(p);
+	row = file_row(p, rec->file);
+	file_leave_locked(p, rec);
+	*lastp = row != NULL && row->opens == 0;
+	region_unlock(p);
+}
+
+/* --- entering ------------------------------------------------------------------------------------------- */
+
+static bool
+same_cookie(DB_MPOOL *p, const struct file_row *row, const DBT *cookie)
+{
+	uint32_t bytes = cookie != NULL ? cookie->size : 0;
+	const void *have;
+
+	if (row->cookie_bytes != bytes)
+		return false;
+	have = heap_at(p, row->cookie, bytes);
+	return bytes == 0 || (have != NULL && memcmp(have, cookie->data, bytes) == 0);
+}
+
+/* Is the file known with what the caller says of it?  A soft open takes it as it is. */
+static bool
+row_agrees(DB_MPOOL *p, const struct file_row *row, const struct file_spec *spec)
+{
+	if (spec->open_flags & OPEN_SOFT)
+		return true;
+	return row->pageshift == spec->pageshift && row->ftype == spec->ftype &&
+	    row->lsn_offset == spec->lsn_offset && same_cookie(p, row, spec->cookie);
+}
+
+static int
+disagree(DB_MPOOL *p, const struct file_row *row, const struct file_spec *spec)
+{
+	env_err(p->dbenv,
+	    "%s: is open with page size %u, type %d, LSN offset %d; asked for with %u, %d, %d%s",
+	    spec->path, 1u << (row->pageshift & 31), row->ftype, row->lsn_offset,
+	    1u << spec->pageshift, spec->ftype, spec->lsn_offset,
+	    same_cookie(p, row, spec->cookie) ? "" : " and another cookie");
+	return EINVAL;
+}
+
+/* The row by ident or uid; EINVAL if the two name different files. */
+static int
+find_row(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp)
+{
+	struct file_row *row = NULL, *by_uid = NULL;
+
+	if (spec->ident != NULL)
+		row = find_ident(p, spec->ident);
+	if (spec->uid != NULL)
+		by_uid = find_uid(p, spec->uid);
+	if ((by_uid != NULL && row != NULL && by_uid != row) ||
+	    (row != NULL && spec->uid != NULL && (row->flags & ROW_UID) && by_uid != row)) {
+		env_err(p->dbenv, "%s: is in the pool under another file identifier", spec->path);
+		return EINVAL;
+	}
+	*rowp = row != NULL ? row : by_uid;
+	return 0;
+}
+
+enum entered { ENTERED, EXPEL_FIRST, NO_ROW };
+
+static int
+enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
+    struct open_record **recordp, enum entered *howp)
+{
+	struct file_row *row;
+	int ret;
+
+	if ((ret = find_row(p, spec, &row)) != 0)
+		return ret;
+	*rowp = row;
+	*howp = ENTERED;
+	if (row != NULL && !row_agrees(p, row, spec)) {
+		*howp = EXPEL_FIRST;
+		return row->opens == 0 ? 0 : disagree(p, row, spec);
+	}
+	if (row == NULL) {
+		if ((*rowp = row = row_take_free(p)) == NULL) {
+			*howp = NO_ROW;
+			return 0;
+		}
+		if ((ret = row_fill(p, row, spec)) != 0)
+			return ret;
+	} else if (spec->uid != NULL && !(row->flags & ROW_UID)) {
+		memcpy(row->uid, spec->uid, DB_FILE_ID_LEN);
+		row->flags |= ROW_UID;
+	}
+	if ((*recordp = record_take(p, row, spec->open_flags)) == NULL) {
+		env_err(p->dbenv, "the pool's table of %u open files is full", p->g.nopens);
+		return ENFILE;
+	}
+	return 0;
+}
+
+int
+file_enter(struct thread *t, const struct file_spec *spec, struct file_row **rowp,
+    uint32_t *idp, struct open_record **recordp)
+{
+	DB_MPOOL *p = t->pool;
+	enum entered how = ENTERED;
+	struct file_row *row;
+	uint32_t id = 0;
+	int ret;
+
+	for (int tries = 0; tries < 100; tries++) {
+		region_lock(p);
+		ret = enter_locked(p, spec, &row, recordp, &how);
+		if (ret == 0 && row != NULL)
+			id = row->id;
+		region_unlock(p);
+		if (ret != 0)
+			return ret;
+		if (how == ENTERED) {
+			*rowp = row;
+			*idp = id;
+			return 0;
+		}
+		ret = how == NO_ROW ? rows_collect(t) : file_expel(t, row, id);
+		if (ret != 0 && ret != EBUSY)
+			break;
+	}
+	env_err(p->dbenv, how == NO_ROW ?
+		"%s: the pool's table of %u files is full of files in use" :
+		"%s: its pages cannot leave the pool to be read with another page size (row of %u)",
+	    spec->path ? spec->path : "(temporary)", p->g.nrows);
+	return how == NO_ROW ? ENFILE : ret;
+}
+
+/* --- length ------------------------------------------------------------------------------------------------ */
+
+void
+file_extend(struct file_row *row, uint64_t bytes)
+{
+	uint64_t now = load_seq(&row->length);
+
+	while (now < bytes && !cas_seq(&row->length, &now, bytes))
+		continue;
+}
+
+bool
+file_truncating(const struct file_row *row, db_pgno_t pgno, unsigned pageshift)
+{
+	uint64_t w = load_seq(&row->trunc);
+
+	if (w == 0)
+		return false;
+	return !(w & TRUNC_ARMED) || ((uint64_t)pgno + 1) << pageshift > load_seq(&row->trunc_length);
+}

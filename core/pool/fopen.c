@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/fopen.c - memp_fopen, memp_fclose and the mount's opens: handles on files.
+ *
+ * A handle owns a descriptor, a row of the file table and an open record that says so to the others.
+ * Whether the disk file was changed behind the pool's back is looked at here, at each open.
+ */
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "pool.h"
+
+#define FOPEN_FLAGS (DB_CREATE | DB_NOMMAP | DB_RDONLY | DB_ODDFILESIZE)
+
+static int
+check_fopen(DB_MPOOL *p, const char *file, int ftype, int flags, size_t pagesize, int lsn_offset)
+{
+	const char *wrong = NULL;
+
+	if (flags & ~FOPEN_FLAGS)
+		wrong = "unknown flags";
+	else if (pagesize < 512 || pagesize > 65536 || (pagesize & (pagesize - 1)) != 0)
+		wrong = "the page size must be a power of two from 512 to 65536";
+	else if (pagesize > (size_t)1 << p->g.extent_shift)
+		wrong = "the pool is too small for pages of that size";
+	else if (lsn_offset != -1 &&
+	    (lsn_offset < 0 || (size_t)lsn_offset + sizeof(DB_LSN) > pagesize))
+		wrong = "the LSN does not lie in the page";
+	else if (file == NULL && (flags & DB_RDONLY))
+		wrong = "a temporary file cannot be read-only";
+	else if (ftype < 0)
+		wrong = "negative types are reserved";
+	if (wrong == NULL)
+		return 0;
+	env_err(p->dbenv, "memp_fopen %s: %s (flags %#x, page size %zu, LSN offset %d, type %d)",
+	    file ? file : "(temporary)", wrong, (unsigned)flags, pagesize, lsn_offset, ftype);
+	return EINVAL;
+}
+
+/* The absolute path of file; from malloc. */
+static int
+absolute(DB_MPOOL *p, const char *file, char **pathp)
+{
+	const char *base = p->dbenv != NULL ? p->dbenv->db_home : NULL;
+	char cwd[PATH_MAX], buf[2 * PATH_MAX];
+
+	if (file[0] == '/')
+		base = "";
+	else if (base == NULL || base[0] != '/') {
+		const char *rest = base;
+
+		if (getcwd(cwd, sizeof(cwd)) == NULL)
+			return errno;
+		if (rest != NULL && (size_t)snprintf(buf, sizeof(buf), "%s/%s", cwd, rest) <
+		    sizeof(cwd))
+			(void)strcpy(cwd, buf);
+		base = cwd;
+	}
+	if ((size_t)snprintf(buf, sizeof(buf), "%s%s%s", base, base[0] ? "/" : "", file) >=
+	    PATH_MAX)
+		return ENAMETOOLONG;
+	*pathp = strdup(buf);
+	return *pathp != NULL ? 0 : ENOMEM;
+}
+
+static int
+open_disk_file(DB_MPOOL *p, const char *file, int flags, int mode, int *fdp, char **pathp)
+{
+	int oflags = (flags & DB_RDONLY ? O_RDONLY : O_RDWR) | (flags & DB_CREATE ? O_CREAT : 0);
+	char *path, *real;
+	int ret;
+
+	if ((ret = absolute(p, file, &path)) != 0)
+		return ret;
+	ret = os_open(path, oflags | O_NOCTTY | O_NONBLOCK, mode != 0 ? (mode_t)mode : 0666, fdp);
+	if (ret != 0) {
+		env_err(p->dbenv, "%s: %s", path, db_strerror(ret));
+		free(path);
+		return ret;
+	}
+	if ((real = realpath(path, NULL)) != NULL) {
+		free(path);
+		path = real;
+	}
+	*pathp = path;
+	return 0;
+}
+
+static void
+handle_free(DB_MPOOLFILE *mpf)
+{
+	os_close(mpf->fd);
+	free(mpf->cookie.data);
+	free(mpf);
+}
+
+static int
+copy_cookie(DB_MPOOLFILE *mpf, const DBT *cookie)
+{
+	if (cookie == NULL || cookie->size == 0)
+		return 0;
+	if ((mpf->cookie.data = malloc(cookie->size)) == NULL)
+		return ENOMEM;
+	memcpy(mpf->cookie.data, cookie->data, cookie->size);
+	mpf->cookie.size = cookie->size;
+	return 0;
+}
+
+/* The row exists now: take from it what the handle works with. */
+static void
+handle_bind(DB_MPOOLFILE *mpf, struct file_row *row, uint32_t id, struct open_record *rec)
+{
+	DB_MPOOL *p = mpf->pool;
+
+	mpf->row = row;
+	mpf->file = id;
+	mpf->record = rec;
+	mpf->pageshift = load_relaxed(&row->pageshift);
+	mpf->pagesize = (size_t)1 << (mpf->pageshift & 31);
+	mpf->ftype = row->ftype;
+	mpf->error_seen = load_seq(&row->error_seq);
+	pthread_mutex_lock(&p->files_mutex);
+	mpf->next = p->files;
+	p->files = mpf;
+	pthread_mutex_unlock(&p->files_mutex);
+}
+
+static int
+odd_length(DB_MPOOLFILE *mpf, const char *path)
+{
+	uint64_t length = load_seq(&mpf->row->length);
+
+	if (mpf->odd || length % mpf->pagesize == 0 || load_relaxed(&mpf->row->opens) > 1)
+		return 0;
+	env_err(mpf->pool->dbenv, "%s: its length of %llu bytes is not a multiple of the page size "
+	    "%zu, and DB_ODDFILESIZE is not given", path, (unsigned long long)length, mpf->pagesize);
+	return EINVAL;
+}
+
+/* Is the page shift that the row gave us one that this pool can have?  It is input. */
+static int
+check_shift(DB_MPOOLFILE *mpf)
+{
+	if (mpf->pageshift >= PAGE_SHIFT_MIN && mpf->pageshift <= PAGE_SHIFT_MAX &&
+	    mpf->pageshift <= mpf->pool->g.extent_shift)
+		return 0;
+	return region_panic(mpf->pool->region, "file %u has page shift %u", mpf->file,
+	    mpf->pageshift);
+}
+
+/* Enter the file and bind the handle; on failure mpf is gone. */
+static int
+handle_enter(struct thread *t, DB_MPOOLFILE *mpf, const struct file_spec *spec,
+    DB_MPOOLFILE **mpfp)
+{
+	struct open_record *rec;
+	struct file_row *row;
+	uint32_t id;
+	int ret;
+
+	if ((ret = copy_cookie(mpf, spec->cookie)) == 0)
+		ret = file_enter(t, spec, &row, &id, &rec);
+	if (ret != 0) {
+		handle_free(mpf);
+		return ret;
+	}
+	handle_bind(mpf, row, id, rec);
+	if ((ret = check_shift(mpf)) != 0 ||
+	    (spec->ident != NULL && (ret = file_revalidate(t, mpf)) != 0) ||
+	    (spec->ident != NULL && (ret = odd_length(mpf, spec->path)) != 0)) {
+		(void)memp_fclose(mpf);
+		return ret;
+	}
+	*mpfp = mpf;
+	return 0;
+}
+
+static int
+handle_create(DB_MPOOL *p, int fd, int flags, DB_MPOOLFILE **mpfp)
+{
+	DB_MPOOLFILE *mpf;
+	int ret = os_calloc(1, sizeof(*mpf), (void **)&mpf);
+
+	if (ret != 0) {
+		os_close(fd);
+		return ret;
+	}
+	mpf->pool = p;
+	mpf->fd = fd;
+	mpf->rdonly = (flags & DB_RDONLY) != 0;
+	mpf->odd = (flags & DB_ODDFILESIZE) != 0;
+	*mpfp = mpf;
+	return 0;
+}
+
+static uint32_t
+record_flags(int flags, bool soft)
+{
+	return (flags & DB_RDONLY ? OPEN_RDONLY : 0) | (flags & DB_ODDFILESIZE ? OPEN_ODD : 0) |
+	    (soft ? OPEN_SOFT : 0);
+}
+
+/* The handle for an open descriptor, which is taken over. */
+static int
+open_descriptor(struct thread *t, int fd, int flags, bool soft, struct file_spec *spec,
+    DB_MPOOLFILE **mpfp)
+{
+	DB_MPOOLFILE *mpf;
+	struct os_stat st;
+	int ret;
+
+	if ((ret = os_fstat(fd, &st)) == 0 && !S_ISREG(st.mode)) {
+		env_err(t->pool->dbenv, "%s: is not a regular file", spec->path);
+		ret = EINVAL;
+	}
+	if (ret != 0) {
+		os_close(fd);
+		return ret;
+	}
+	if ((ret = handle_create(t->pool, fd, flags, &mpf)) != 0)
+		return ret;
+	mpf->soft = soft;
+	spec->ident = &st.ident;
+	spec->st = &st;
+	spec->length = st.size;
+	spec->open_flags = record_flags(flags, soft);
+	return handle_enter(t, mpf, spec, mpfp);
+}
+
+static int
+open_temporary(struct thread *t, int flags, struct file_spec *spec, DB_MPOOLFILE **mpfp)
+{
+	DB_MPOOLFILE *mpf;
+	int ret;
+
+	if ((ret = handle_create(t->pool, -1, flags, &mpf)) != 0)
+		return ret;
+	mpf->temporary = true;
+	spec->open_flags = record_flags(flags, false);
+	return handle_enter(t, mpf, spec, mpfp);
+}
+
+int
+memp_fopen(DB_MPOOL *p, const char *file, int ftype, int flags, int mode, size_t pagesize,
+    int lsn_offset, DBT *pgcookie, u_int8_t *uid, DB_MPOOLFILE **mpfp)
+{
+	struct file_spec spec = { .ftype = ftype, .lsn_offset = lsn_offset, .cookie = pgcookie,
+		.uid = uid };
+	struct thread *t;
+	char *path;
+	int fd, ret;
+
+	if ((ret = enter(p, &t)) != 0)
+		return ret;
+	if (mpfp == NULL ||
+	    (ret = check_fopen(p, file, ftype, flags, pagesize, lsn_offset)) != 0)
+		return EINVAL;
+	spec.pageshift = (unsigned)__builtin_ctzll(pagesize);
+	if (file == NULL)
+		return open_temporary(t, flags, &spec, mpfp);
+	if ((ret = open_disk_file(p, file, flags, mode, &fd, &path)) != 0)
+		return ret;
+	spec.path = path;
+	ret = open_descriptor(t, fd, flags, false, &spec, mpfp);
+	free(path);
+	return ret;
+}
+
+int
+mpool_open_fd(DB_MPOOL *p, int fd, const char *name, int flags, size_t pagesize,
+    DB_MPOOLFILE **mpfp)
+{
+	struct file_spec spec = { .lsn_offset = -1, .path = name };
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(p, &t)) != 0 ||
+	    (ret = check_fopen(p, name, 0, flags, pagesize, -1)) != 0) {
+		os_close(fd);
+		return ret;
+	}
+	spec.pageshift = (unsigned)__builtin_ctzll(pagesize);
+	return open_descriptor(t, fd, flags, true, &spec, mpfp);
+}
+
+/* --- changes behind our back ------------------------------------------------------------------------ */
+
+/* Nothing in the pool that the disk file does not have. */
+static bool
+is_settled(struct thread *t, DB_MPOOLFILE *mpf)
+{
+	dirty_tidy(t, mpf->row, mpf->file);
+	return dirty_groups(mpf->row) == 0 &&
+	    load_seq(&mpf->row->length) == load_relaxed(&mpf->row->disk_size);
+}
+
+static void
+take_disk_state(struct thread *t, DB_MPOOLFILE *mpf, const struct os_stat *st)
+{
+	(void)file_drop_pages(t, mpf->file, 0, false, false);
+	store_seq(&mpf->row->length, st->size);
+	store_relaxed(&mpf->row->mtime_nsec, 0);
+	file_stamp(mpf->row, st);
+}
+
+int
+file_revalidate(struct thread *t, DB_MPOOLFILE *mpf)
+{
+	struct os_stat st;
+	char *path;
+	int ret;
+
+	if (mpf->fd == -1)
+		return 0;
+	/* a writer stamps the row a moment after it has written: give it that moment */
+	for (int tries = 0; tries < 20; tries++) {
+		if ((ret = os_fstat(mpf->fd, &st)) != 0)
+			return ret;
+		if (file_stamp_is(mpf->row, &st))
+			return 0;
+		if (is_settled(t, mpf)) {
+			take_disk_state(t, mpf, &st);
+			return 0;
+		}
+		os_sleep_usec(500);
+	}
+	path = file_path(t->pool, mpf->row, mpf->file);
+	env_err(t->pool->dbenv, "%s: was changed on disk while the pool has changes of it that are "
+	    "not written yet; the pool's win", path ? path : "a file");
+	free(path);
+	file_stamp(mpf->row, &st);
+	return 0;
+}
+
+/* --- close ---------------------------------------------------------------------------------------------- */
+
+/* Release the handle's pins, wherever they are.  Their number. */
+static unsigned
+release_pins(DB_MPOOLFILE *mpf)
+{
+	DB_MPOOL *p = mpf->pool;
+	unsigned n = 0;
+
+	pthread_mutex_lock(&p->threads_mutex);
+	for (struct thread *t = p->threads; t != NULL; t = t->next)
+		for (unsigned b = 0; b < t->npins; b++) {
+			struct pin_block *pb = t->pins[b];
+
+			for (unsigned i = 0; pb->b != NULL && i < BLOCK_SLOTS; i++)
+				if (pb->pins[i].mpf == mpf && load_relaxed(&pb->b->slots[i]) != 0) {
+					pb->pins[i].mpf = NULL;
+					store_release(&pb->b->slots[i], 0);
+					(void)or_seq(&pb->returned, 1ull << i);
+					n++;
+				}
+		}
+	pthread_mutex_unlock(&p->threads_mutex);
+	return n;
+}
+
+static void
+unlist(DB_MPOOLFILE *mpf)
+{
+	DB_MPOOL *p = mpf->pool;
+	DB_MPOOLFILE **link;
+
+	pthread_mutex_lock(&p->files_mutex);
+	for (link = &p->files; *link != NULL; link = &(*link)->next)
+		if (*link == mpf) {
+			*link = mpf->next;
+			break;
+		}
+	while (load_relaxed(&mpf->users) > 0) {
+		pthread_mutex_unlock(&p->files_mutex);
+		os_sleep_usec(50);
+		pthread_mutex_lock(&p->files_mutex);
+	}
+	pthread_mutex_unlock(&p->files_mutex);
+}
+
+/* The last handle of a temporary or removed file: its pages are nobody's any more. */
+static void
+bury(struct thread *t, DB_MPOOLFILE *mpf)
+{
+	struct os_stat st;
+
+	if (!mpf->temporary && !(load_relaxed(&mpf->row->flags) & ROW_GONE) &&
+	    (os_fstat(mpf->fd, &st) != 0 || st.nlink > 0))
+		return;
+	if (file_drop_pages(t, mpf->file, 0, true, false) == 0)
+		file_forget(t, mpf->row, mpf->file);
+}
+
+int
+mpool_file_error(DB_MPOOLFILE *mpf)
+{
+	uint32_t seq = load_seq(&mpf->row->error_seq), error = load_relaxed(&mpf->row->error);
+
+	if (seq == mpf->error_seen)
+		return 0;
+	mpf->error_seen = seq;
+	return error != 0 ? (int)error : EIO;
+}
+
+int
+memp_fclose(DB_MPOOLFILE *mpf)
+{
+	struct thread *t;
+	unsigned pins;
+	bool last;
+	int ret, error;
+
+	if (mpf == NULL)
+		return 0;
+	if (region_usable(mpf->pool->region) == EINVAL) {
+		unlist(mpf);
+		handle_free(mpf);
+		return EINVAL;
+	}
+	ret = thread_self(mpf->pool, &t);
+	if ((pins = release_pins(mpf)) > 0)
+		env_err(mpf->pool->dbenv, "memp_fclose: file %u still had %u pages pinned",
+		    mpf->file, pins);
+	error = mpf->temporary ? 0 : mpool_file_error(mpf);
+	unlist(mpf);
+	file_leave(mpf->pool, mpf->record, &last);
+	if (last && ret == 0)
+		bury(t, mpf);
+	handle_free(mpf);
+	return ret != 0 ? ret : error;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/frame.c - one frame: its address, entering and leaving a transition, waiting for one.
+ *
+ * The word is changed by compare-and-swap alone.  Bits that others may set at any time (DIRTY,
+ * USED, WAITERS ...) are kept by whoever leaves a transition; only the exact word that a mark wrote
+ * may become CLAIMED or WRITING (P7, P12), so a bit that came meanwhile makes the proposal fail.
+ */
+#include "pool.h"
+
+uint32_t
+frame_of_address(const DB_MPOOL *p, const void *addr, unsigned pageshift)
+{
+	uint64_t off, within;
+	uint32_t e;
+
+	if ((const uint8_t *)addr < p->area)
+		return NO_FRAME;
+	off = (uint64_t)((const uint8_t *)addr - p->area);
+	if (off >= p->g.cache_bytes)
+		return NO_FRAME;
+	e = (uint32_t)(off >> p->g.extent_shift);
+	within = off & ((1ull << p->g.extent_shift) - 1);
+	if (within & ((1ull << pageshift) - 1))
+		return NO_FRAME;
+	return e * p->g.frames_per_extent + (uint32_t)(within >> pageshift);
+}
+
+unsigned
+frame_pageshift(const DB_MPOOL *p, uint32_t f)
+{
+	return extent_pageshift(load_acquire(&p->extents[f / p->g.frames_per_extent]));
+}
+
+bool
+frame_leave(DB_MPOOL *p, uint32_t f, enum frame_state from, enum frame_state to, uint64_t set,
+    uint64_t clear)
+{
+	struct frame *fr = frame_at(p, f);
+	uint64_t w = load_seq(&fr->word), next;
+
+	do {
+		if (fw_state(w) != from || fw_owner(w) != p->self)
+			return false;
+		next = (fw_with(w, to, NO_CLIENT) | set) & ~(clear | FW_WAITERS);
+	} while (!cas_seq(&fr->word, &w, next));
+	if (w & FW_WAITERS)
+		os_futex_wake((const uint32_t *)&fr->word);
+	return true;
+}
+
+bool
+frame_mark(DB_MPOOL *p, uint32_t f, uint64_t w, enum frame_state state, uint64_t *markp)
+{
+	uint64_t mark = fw_with(w, state, p->self) + FW_VERSION_ONE;
+
+	if (!cas_seq(&frame_at(p, f)->word, &w, mark))
+		return false;
+	*markp = mark;
+	return true;
+}
+
+bool
+frame_free(struct thread *t, uint32_t f, enum frame_state from)
+{
+	struct frame *fr = frame_at(t->pool, f);
+	uint64_t w = load_seq(&fr->word), next;
+
+	do {
+		if (fw_state(w) != from || fw_owner(w) != t->pool->self)
+			return false;
+		next = (w & FW_VERSION) | FRAME_FREE;
+	} while (!cas_seq(&fr->word, &w, next));
+	if (w & FW_WAITERS)
+		os_futex_wake((const uint32_t *)&fr->word);
+	extent_hint_free(t->pool, f);
+	note_clear(t, f);
+	return true;
+}
+
+void
+frame_wait(struct thread *t, uint32_t f, uint64_t w)
+{
+	struct frame *fr = frame_at(t->pool, f);
+	uint32_t owner = fw_owner(w);
+	uint64_t now;
+
+	for (int spin = 0; spin < 64; spin++) {
+		if (load_relaxed(&fr->word) != w)
+			return;
+		cpu_relax();
+	}
+	if (!(w & FW_WAITERS)) {
+		if (!cas_seq(&fr->word, &w, w | FW_WAITERS))
+			return;
+		w |= FW_WAITERS;
+	}
+	os_futex_wait((const uint32_t *)&fr->word, (uint32_t)w, WAIT_USEC);
+	now = load_seq(&fr->word);
+	if (fw_state(now) == fw_state(w) && fw_owner(now) == owner && owner != NO_CLIENT)
+		(void)reap_client(t, owner);
+}

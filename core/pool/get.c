@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/get.c - memp_fget: the hit, the miss, new pages; memp_fprefetch.
+ *
+ * A hit stores the frame in a slot of its own and then believes what it reads of the frame (P1): if
+ * the state says VALID, any evictor's scan comes after the store and finds it.  It writes nothing
+ * that others share, but for the usage mark when that is not set.
+ *
+ * A miss claims a frame first, then, under the bucket's lock, looks again, makes the frame LOADING and
+ * publishes it (P8): whoever wants the same page from now on finds it and waits on its word.  The
+ * read happens with no lock held.  A load that takes longer than STEAL_USEC is taken away from
+ * its loader, which notices when it wants to publish (P11).
+ */
+#include "pool.h"
+
+/* What a call of memp_fget is about. */
+struct getting {
+	struct thread *t;
+	DB_MPOOLFILE *mpf;
+	db_pgno_t pgno;
+	uint64_t key;
+	struct table_place at;
+	uint32_t *slot;
+	struct pin *pin;
+	uint32_t f;
+	uint64_t waiting_since; /* 0: not waiting */
+	bool zero;		/* a created page: zeros, not read */
+	bool in;		/* pgin is called for a created page */
+};
+
+int
+enter(DB_MPOOL *p, struct thread **tp)
+{
+	int ret;
+
+	if (p == NULL)
+		return EINVAL;
+	if ((ret = region_usable(p->region)) != 0) {
+		if (ret == EINVAL)
+			return ret;
+		env_err(p->dbenv, "%s: %s", p->region->path ? p->region->path : "private pool",
+		    db_strerror(ret));
+		return ret;
+	}
+	if ((ret = thread_self(p, tp)) != 0)
+		return ret;
+	return (*tp)->in_callback ? EDEADLK : 0;
+}
+
+static void
+mark_used(struct frame *fr, uint64_t w)
+{
+	if (!(w & FW_USED))
+		(void)or_seq(&fr->word, FW_USED);
+	if (w & FW_DISCARD)
+		(void)and_seq(&fr->word, ~FW_DISCARD);
+}
+
+enum pin_answer { PIN_OK, PIN_OTHER, PIN_BUSY };
+
+/*
+ * P1, P2.  PIN_OK: the slot pins the page.  PIN_BUSY: it is our key in a state that cannot be pinned
+ * (*wp).  PIN_OTHER: not our page.  In the last two cases the slot is empty again.
+ */
+static inline enum pin_answer
+pin_try(struct getting *g, uint32_t f, uint64_t *wp)
+{
+	struct frame *fr = frame_at(g->t->pool, f);
+	enum pin_answer answer = PIN_OTHER;
+	uint64_t w;
+
+	store_seq(g->slot, f + 1);
+	for (;;) {
+		w = load_seq(&fr->word);
+		if (load_acquire(&fr->key) != g->key)
+			break;
+		switch (fw_state(w)) {
+		case FRAME_VALID:
+		case FRAME_WRITING:
+			mark_used(fr, w);
+			return PIN_OK;
+		case FRAME_EVICTING:
+		case FRAME_COPYING:
+			(void)cas_seq(&fr->word, &w, fw_with(w, FRAME_VALID, NO_CLIENT));
+			continue;
+		case FRAME_LOADING:
+		case FRAME_CLAIMED:
+			*wp = w;
+			answer = PIN_BUSY;
+			break;
+		case FRAME_FREE:
+		default:
+			break;
+		}
+		break;
+	}
+	store_release(g->slot, 0);
+	return answer;
+}
+
+/* Pin through one cell's worth of candidate; updates the answer. */
+static inline bool
+try_cell(struct getting *g, uint64_t cell, enum pin_answer *answer, uint32_t *busyp, uint64_t *wp)
+{
+	uint32_t f = (uint32_t)cell - 1;
+	uint64_t w;
+
+	if ((uint32_t)(cell >> 32) != g->at.tag ||
+	    !frame_fits(g->t->pool, f, g->mpf->pageshift))
+		return false;
+	switch (pin_try(g, f, &w)) {
+	case PIN_OK:
+		g->f = f;
+		*answer = PIN_OK;
+		return true;
+	case PIN_BUSY:
+		*answer = PIN_BUSY;
+		*busyp = f;
+		*wp = w;
+		return false;
+	case PIN_OTHER:
+	default:
+		return false;
+	}
+}
+
+/* Look for the page and pin it.  PIN_BUSY: *busyp, *wp say what to wait for.  PIN_OTHER: a miss. */
+static enum pin_answer
+pin_find(struct getting *g, uint32_t *busyp, uint64_t *wp)
+{
+	DB_MPOOL *p = g->t->pool;
+	enum pin_answer answer = PIN_OTHER;
+	const struct bucket *b = &p->buckets[g->at.first];
+
+	for (unsigned c = 0; c < BUCKET_CELLS; c++)
+		if (try_cell(g, load_seq(&b->cells[c]), &answer, busyp, wp))
+			return PIN_OK;
+	count(g->t, C_EXAMINED, 1);
+	b = &p->buckets[g->at.second];
+	for (unsigned c = 0; c < BUCKET_CELLS; c++)
+		if (try_cell(g, load_seq(&b->cells[c]), &answer, busyp, wp))
+			return PIN_OK;
+	if (load_relaxed(&p->buckets[g->at.first].header) & BUCKET_OVERFLOW)
+		for (uint32_t c = 0; c < p->g.noverflow; c++)
+			if (try_cell(g, load_seq(&p->overflow[c]), &answer, busyp, wp))
+				return PIN_OK;
+	return answer;
+}
+
+/* --- the miss ---------------------------------------------------------------------------------- */
+
+/* A failed or stolen load: out of the table if it is still ours, free. */
+static void
+load_abandon(struct getting *g)
+{
+	struct thread *t = g->t;
+
+	store_release(g->slot, 0);
+	if (frame_leave(t->pool, g->f, FRAME_LOADING, FRAME_LOADING, 0, 0))
+		table_withdraw(t->pool, g->key, g->f);
+	if (!frame_free(t, g->f, FRAME_LOADING))
+		(void)frame_free(t, g->f, FRAME_CLAIMED);
+}
+
+/* CLAIMED by us -> LOADING with our key, pinned by our slot. */
+static void
+load_begin(struct getting *g)
+{
+	DB_MPOOL *p = g->t->pool;
+	struct frame *fr = frame_at(p, g->f);
+	uint64_t w = load_seq(&fr->word);
+
+	store_release(&fr->key, g->key);
+	store_seq(g->slot, g->f + 1);
+	while (!cas_seq(&fr->word, &w, fw_with(w & (FW_VERSION | FW_WAITERS), FRAME_LOADING, p->self)))
+		continue;
+}
+
+/* Both buckets and the overflow area are full: evict a neighbour. */
+static int
+make_cell(struct getting *g)
+{
+	struct thread *t = g->t;
+	uint32_t frames[2 * BUCKET_CELLS];
+	bool pinned[BATCH];
+	unsigned n = table_neighbours(t->pool, &g->at, frames);
+	struct write_result res = { 0 };
+
+	if (evict_frames(t, frames, NULL, n, 0, pinned) > 0)
+		return 0;
+	write_frames(t, frames, n, 0, &res);
+	if (evict_frames(t, frames, NULL, n, EVICT_RW, pinned) > 0)
+		return 0;
+	env_err(t->pool->dbenv, "the page table has no room for page %u of file %u: all %u pages "
+	    "beside it are pinned or cannot be written", g->pgno, g->mpf->file, n);
+	return ENOMEM;
+}
+
+/*
+ * Publish a LOADING frame for the key.  EEXIST: somebody else did.  On failure nothing is left.
+ */
+static int
+load_publish(struct getting *g, bool patient)
+{
+	struct thread *t = g->t;
+	uint32_t found;
+	int ret;
+
+	ret = patient ? frame_take(t, g->mpf->pageshift, &g->f) :
+			frame_take_now(t, g->mpf->pageshift, &g->f);
+	if (ret != 0)
+		return ret;
+	table_lock(t, g->at.first);
+	found = table_look(t->pool, &g->at, g->key);
+	if (found == NO_FRAME) {
+		load_begin(g);
+		ret = table_insert(t->pool, &g->at, g->f);
+	}
+	table_unlock(t, g->at.first);
+	if (found != NO_FRAME) {
+		(void)frame_free(t, g->f, FRAME_CLAIMED);
+		return EEXIST;
+	}
+	if (ret != 0) {
+		load_abandon(g);
+		ret = make_cell(g);
+		return ret != 0 ? ret : EEXIST;
+	}
+	return 0;
+}
+
+/* Bring the bytes in. */
+static int
+load_fill(struct getting *g)
+{
+	DB_MPOOLFILE *mpf = g->mpf;
+	void *page = frame_address(g->t->pool, g->f, mpf->pageshift);
+
+	if (!g->zero)
+		return page_read(g->t, mpf, g->f, g->pgno);
+	memset(page, 0, mpf->pagesize);
+	return g->in ? page_in(g->t, mpf, page, g->pgno) : 0;
+}
+
+/* LOADING -> VALID.  False: the load was taken from us. */
+static bool
+load_finish(struct getting *g)
+{
+	if (!frame_leave(g->t->pool, g->f, FRAME_LOADING, FRAME_VALID, FW_USED, 0))
+		return false;
+	note_clear(g->t, g->f);
+	(void)add_relaxed(&g->mpf->row->resident, 1);
+	return true;
+}
+
+/* P11: its loader has been at it for too long; unpublish it and let us load the page ourselves. */
+static void
+steal_load(struct getting *g, uint32_t f, uint64_t w)
+{
+	DB_MPOOL *p = g->t->pool;
+	struct frame *fr = frame_at(p, f);
+
+	table_lock(g->t, g->at.first);
+	if (table_look(p, &g->at, g->key) == f && fw_state(w) == FRAME_LOADING &&
+	    cas_seq(&fr->word, &w, (w & ~FW_STATE) | FRAME_CLAIMED)) {
+		table_withdraw(p, g->key, f);
+		env_warn(p->dbenv, "page %u of file %u: the process that reads it (client %u) does "
+		    "not come to an end; reading it again", g->pgno, g->mpf->file, fw_owner(w));
+	}
+	table_unlock(g->t, g->at.first);
+}
+
+static void
+wait_busy(struct getting *g, uint32_t f, uint64_t w)
+{
+	uint64_t now = os_monotonic_usec();
+
+	if (g->waiting_since == 0)
+		g->waiting_since = now;
+	else if (now - g->waiting_since > STEAL_USEC && fw_owner(w) != g->t->pool->self) {
+		steal_load(g, f, w);
+		g->waiting_since = now;
+		return;
+	}
+	frame_wait(g->t, f, w);
+}
+
+/* EEXIST: look again. */
+static int
+miss(struct getting *g)
+{
+	int ret;
+
+	if (file_truncating(g->mpf->row, g->pgno, g->mpf->pageshift)) {
+		file_truncate_wait(g->t, g->mpf->row, g->mpf->file);
+		return EEXIST;
+	}
+	if ((ret = load_publish(g, true)) != 0)
+		return ret;
+	if (file_truncating(g->mpf->row, g->pgno, g->mpf->pageshift)) {
+		load_abandon(g);
+		return EEXIST;
+	}
+	if ((ret = load_fill(g)) != 0) {
+		load_abandon(g);
+		return ret;
+	}
+	if (!load_finish(g)) {
+		load_abandon(g);
+		return EEXIST;
+	}
+	return 0;
+}
+
+/* Pin page g->pgno, loading it if need be.  *hitp: it was there. */
+static int
+get_page(struct getting *g, bool *hitp)
+{
+	enum pin_answer answer;
+	uint32_t busy = 0;
+	uint64_t w = 0;
+	int ret;
+
+	g->key = page_key(g->mpf->file, g->pgno);
+	g->at = table_place(g->t->pool, g->key);
+	g->waiting_since = 0;
+	*hitp = true;
+	while ((answer = pin_find(g, &busy, &w)) != PIN_OK) {
+		count(g->t, C_SEARCHES, 1);
+		if (answer == PIN_BUSY) {
+			wait_busy(g, busy, w);
+			continue;
+		}
+		if ((ret = miss(g)) == 0) {
+			*hitp = false;
+			return 0;
+		}
+		if (ret != EEXIST)
+			return ret;
+	}
+	return 0;
+}
+
+/* --- the call -------------------------------------------------------------------------------------- */
+
+static uint64_t
+pages_of(const DB_MPOOLFILE *mpf, uint64_t bytes)
+{
+	return (bytes + mpf->pagesize - 1) >> mpf->pageshift;
+}
+
+static void
+account(struct getting *g, bool hit, bool is_new)
+{
+	struct open_record *rec = g->mpf->record;
+	uint64_t *own = hit ? &rec->hit : &rec->miss;
+
+	count(g->t, is_new ? C_NEW : hit ? C_HIT : C_MISS, 1);
+	if (g->zero && !hit) {
+		count(g->t, C_CREATE, 1);
+		(void)add_relaxed(&g->mpf->row->create, 1);
+	}
+	if (is_new)
+		return;
+	if (g->t->pool->threaded)
+		(void)add_relaxed(own, 1);
+	else
+		counter_add(own, 1);
+}
+
+static void
+hand_out(struct getting *g, void **pagep)
+{
+	g->pin->mpf = g->mpf;
+	g->pin->set_dirty = g->pin->set_clean = false;
+	*pagep = frame_address(g->t->pool, g->f, g->mpf->pageshift);
+}
+
+/* The page may be anywhere; behind the end only with DB_MPOOL_CREATE. */
+static int
+get_numbered(struct getting *g, bool create)
+{
+	struct file_row *row = g->mpf->row;
+	uint64_t end = ((uint64_t)g->pgno + 1) << g->mpf->pageshift;
+	bool hit;
+	int ret;
+
+	if ((uint64_t)g->pgno << g->mpf->pageshift >= load_seq(&row->length)) {
+		if (!create || g->mpf->rdonly)
+			return EINVAL;
+		g->zero = g->in = true;
+	}
+	if ((ret = get_page(g, &hit)) != 0)
+		return ret;
+	if (g->zero)
+		file_extend(row, end);
+	account(g, hit, false);
+	return 0;
+}
+
+/* NEW: a page behind the end, whose number nobody else got. */
+static int
+get_new(struct getting *g)
+{
+	struct file_row *row = g->mpf->row;
+	bool hit;
+	int ret;
+
+	if (g->mpf->rdonly)
+		return EINVAL;
+	g->zero = true;
+	for (;;) {
+		uint64_t length = load_seq(&row->length), n = pages_of(g->mpf, length);
+
+		if (n > UINT32_MAX)
+			return EFBIG;
+		g->pgno = (db_pgno_t)n;
+		if ((ret = get_page(g, &hit)) != 0)
+			return ret;
+		if (cas_seq(&row->length, &length, (n + 1) << g->mpf->pageshift))
+			break;
+		store_release(g->slot, 0);
+		if (!hit) { /* somebody made the file longer: what we made is an ordinary page */
+			count(g->t, C_CREATE, 1);
+			(void)add_relaxed(&row->create, 1);
+		}
+	}
+	account(g, hit, true);
+	return 0;
+}
+
+static int
+get_last(struct getting *g)
+{
+	uint64_t n = pages_of(g->mpf, load_seq(&g->mpf->row->length));
+
+	if (n == 0) {
+		env_err(g->t->pool->dbenv, "an empty file has no last page");
+		return EINVAL;
+	}
+	g->pgno = (db_pgno_t)(n - 1);
+	return get_numbered(g, false);
+}
+
+static int
+get_flagged(struct getting *g, unsigned long flags)
+{
+	switch (flags) {
+	case 0:
+		return get_numbered(g, false);
+	case DB_MPOOL_CREATE:
+		return get_numbered(g, true);
+	case DB_MPOOL_LAST:
+		return get_last(g);
+	case DB_MPOOL_NEW:
+		return get_new(g);
+	default:
+		env_err(g->t->pool->dbenv, "memp_fget: flags %#lx: at most one of "
+		    "DB_MPOOL_CREATE, DB_MPOOL_LAST and DB_MPOOL_NEW", flags);
+		return EINVAL;
+	}
+}
+
+int
+memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pagep)
+{
+	struct getting g = { .mpf = mpf };
+	int ret;
+
+	if (mpf == NULL || pgnoaddr == NULL || pagep == NULL)
+		return EINVAL;
+	if ((ret = enter(mpf->pool, &g.t)) != 0 ||
+	    (ret = slot_take(g.t, &g.slot, &g.pin)) != 0)
+		return ret;
+	g.pgno = *pgnoaddr;
+	if ((ret = get_flagged(&g, flags)) != 0) {
+		slot_drop(g.t, g.slot);
+		return ret;
+	}
+	hand_out(&g, pagep);
+	if (flags == DB_MPOOL_NEW || flags == DB_MPOOL_LAST)
+		*pgnoaddr = g.pgno;
+	return 0;
+}
+
+/* --- prefetch ------------------------------------------------------------------------------------------ */
+
+struct run {
+	struct getting g;
+	uint32_t slot; /* stands in for a slot in the region: a prefetched page is not pinned */
+	unsigned n;
+	uint32_t frames[BATCH];
+};
+
+/* Publish LOADING frames for pages from pgno on, up to the first that somebody has (P9). */
+static int
+run_publish(struct run *r, db_pgno_t pgno, unsigned most)
+{
+	struct getting *g = &r->g;
+	int ret = 0;
+
+	for (r->n = 0; r->n < most; r->n++) {
+		g->pgno = pgno + r->n;
+		g->key = page_key(g->mpf->file, g->pgno);
+		g->at = table_place(g->t->pool, g->key);
+		if (table_look(g->t->pool, &g->at, g->key) != NO_FRAME ||
+		    (ret = load_publish(g, false)) != 0)
+			break;
+		r->frames[r->n] = g->f;
+	}
+	return ret == EEXIST ? 0 : ret;
+}
+
+static int
+run_read(struct run *r, db_pgno_t first, size_t *donep)
+{
+	DB_MPOOLFILE *mpf = r->g.mpf;
+	uint64_t off = (uint64_t)first << mpf->pageshift, length = load_acquire(&mpf->row->length);
+	struct iovec iov[BATCH];
+	uint64_t left = off < length ? length - off : 0;
+	int n = 0;
+
+	for (unsigned i = 0; i < r->n && left > 0; i++, n++) {
+		iov[n].iov_base = frame_address(r->g.t->pool, r->frames[i], mpf->pageshift);
+		iov[n].iov_len = left < mpf->pagesize ? (size_t)left : mpf->pagesize;
+		left -= iov[n].iov_len;
+	}
+	*donep = 0;
+	return n > 0 && mpf->fd != -1 ? os_preadv(mpf->fd, iov, n, off, donep) : 0;
+}
+
+/* Page i of the run holds what was read, zeros behind it; pgin; VALID or gone. */
+static void
+run_settle(struct run *r, db_pgno_t first, unsigned i, int error, size_t done)
+{
+	struct getting *g = &r->g;
+	size_t size = g->mpf->pagesize, have;
+	uint8_t *page;
+
+	g->pgno = first + i;
+	g->key = page_key(g->mpf->file, g->pgno);
+	g->f = r->frames[i];
+	page = frame_address(g->t->pool, g->f, g->mpf->pageshift);
+	have = done <= i * size ? 0 : done - i * size < size ? done - i * size : size;
+	if (error == 0) {
+		memset(page + have, 0, size - have);
+		error = page_in(g->t, g->mpf, page, g->pgno);
+	}
+	if (error != 0 || file_truncating(g->mpf->row, g->pgno, g->mpf->pageshift) ||
+	    !load_finish(g)) {
+		load_abandon(g);
+		return;
+	}
+	count(g->t, C_IN, 1);
+	count(g->t, C_PREFETCH, 1);
+	count(g->t, C_READ_BYTES, have);
+	(void)add_relaxed(&g->mpf->row->in, 1);
+}
+
+int
+memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n)
+{
+	struct run r = { .g = { .mpf = mpf } };
+	uint64_t pages, batch;
+	db_pgno_t pgno = first;
+	size_t done;
+	int ret;
+
+	if (mpf == NULL)
+		return EINVAL;
+	if ((ret = enter(mpf->pool, &r.g.t)) != 0)
+		return ret;
+	r.g.slot = &r.slot;
+	pages = pages_of(mpf, load_seq(&mpf->row->length));
+	batch = (mpf->pool->g.cache_bytes >> mpf->pageshift) / 8;
+	if (batch > BATCH)
+		batch = BATCH;
+	while (batch > 1 && n > 0 && pgno < pages) {
+		uint64_t most = n < batch ? n : batch;
+
+		if (most > pages - pgno)
+			most = pages - pgno;
+		ret = run_publish(&r, pgno, (unsigned)most);
+		if (r.n > 0) {
+			int error = run_read(&r, pgno, &done);
+
+			for (unsigned i = 0; i < r.n; i++)
+				run_settle(&r, pgno, i, error, done);
+		}
+		if (ret != 0)
+			break;
+		most = r.n > 0 ? r.n : 1;
+		pgno += (db_pgno_t)most;
+		n -= (db_pgno_t)most;
+	}
+	return 0;
+}

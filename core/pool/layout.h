@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/layout.h - the pool's part of the region, as processes share it.
+ *
+ *   RLAYOUT, clients | struct mpool | blocks | file rows | row hash | open records | heap
+ *   | buckets | overflow | extents | free hints | frames | dirty index | ... | page area
+ *
+ * The page area starts at a multiple of 2 MiB in large pools and is cut into extents.  An extent holds
+ * pages of one size; frame f is page f % frames_per_extent of extent f / frames_per_extent, so a
+ * frame number names an address once the page size is known, and descriptors never move.  The
+ * descriptors of an extent are spaced for 512-byte pages; those that its page size does not need
+ * are never touched.
+ *
+ * One word per frame is the authority; the page table, the dirty index, the hints and the counters
+ * can be rebuilt.  core/README.md has the rules P1..P22 that the code cites.
+ */
+#ifndef POOL_LAYOUT_H
+#define POOL_LAYOUT_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <poolfs/mpool.h>
+
+#include "../region/rlayout.h"
+
+#define MPOOL_MAGIC 0x706f6f6c66733031ull
+#define PAGE_SHIFT_MIN 9  /* 512 bytes */
+#define PAGE_SHIFT_MAX 16 /* 64 KiB */
+#define PAGE_SHIFTS (PAGE_SHIFT_MAX - PAGE_SHIFT_MIN + 1)
+#define NO_FRAME UINT32_MAX
+#define BATCH 64 /* frames marked, scanned for and written together */
+
+/* --- the frame word --------------------------------------------------------------------------
+ *
+ *  63          40 39..32   31   20 19        4 3       2     0
+ * +--------------+--------+-------+-----------+-------+-------+
+ * | version      | bits   |   0   | owner     |waiters| state |
+ * +--------------+--------+-------+-----------+-------+-------+
+ *                                 futex half ---------------->
+ */
+enum frame_state {
+	FRAME_FREE,	/* nobody's */
+	FRAME_CLAIMED,	/* owner's alone; its entry, if any, is about to go */
+	FRAME_LOADING,	/* owner reads it; its entry is published */
+	FRAME_VALID,	/* a page */
+	FRAME_EVICTING, /* a page that owner proposes to evict; a hit cancels */
+	FRAME_COPYING,	/* a page that owner proposes to copy for writing; a hit cancels */
+	FRAME_WRITING,	/* a page of which owner writes a copy; hits ignore it */
+};
+
+#define FW_STATE 0x7ull
+#define FW_WAITERS 0x8ull
+#define FW_OWNER_SHIFT 4
+#define FW_OWNER (0xffffull << FW_OWNER_SHIFT) /* client number + 1 */
+#define FW_DIRTY (1ull << 32)		       /* must be written before it leaves */
+#define FW_INDEXED (1ull << 33)		       /* counted in the dirty index (P4) */
+#define FW_REDIRTY (1ull << 34)		       /* put dirty again while dirty (P5) */
+#define FW_SUSPECT (1ull << 35)		       /* a killed process had it pinned */
+#define FW_USED (1ull << 36)		       /* hit since the hand came by */
+#define FW_DISCARD (1ull << 37)		       /* to be evicted before others */
+#define FW_VERSION_ONE (1ull << 40)
+#define FW_VERSION (~0ull << 40)
+
+struct frame {
+	uint64_t word;
+	uint64_t key;	/* file id << 32 | page number; stable while VALID or pinned */
+	uint32_t stamp; /* reserved for the replacement policy */
+	uint32_t spare;
+};
+static_assert(sizeof(struct frame) == 24, "bookkeeping per page");
+
+static inline enum frame_state
+fw_state(uint64_t w)
+{
+	return (enum frame_state)(w & FW_STATE);
+}
+
+/* The client number that owns the transition; NO_CLIENT if none. */
+static inline uint32_t
+fw_owner(uint64_t w)
+{
+	return (uint32_t)((w & FW_OWNER) >> FW_OWNER_SHIFT) - 1;
+}
+
+/* w with another state and owner (client number, or NO_CLIENT), waiters kept. */
+static inline uint64_t
+fw_with(uint64_t w, enum frame_state state, uint32_t owner)
+{
+	return (w & ~(FW_STATE | FW_OWNER)) | (uint64_t)state |
+	    (((uint64_t)(owner + 1) & 0xffff) << FW_OWNER_SHIFT);
+}
+
+static inline uint64_t
+page_key(uint32_t file, db_pgno_t pgno)
+{
+	return (uint64_t)file << 32 | pgno;
+}
+
+static inline uint32_t
+key_file(uint64_t key)
+{
+	return (uint32_t)(key >> 32);
+}
+
+static inline db_pgno_t
+key_pgno(uint64_t key)
+{
+	return (db_pgno_t)key;
+}
+
+/* --- the page table ---------------------------------------------------------------------------- */
+
+#define BUCKET_CELLS 7
+#define BUCKET_OWNER 0xffffull	   /* in the header: who holds the bucket; client number + 1 */
+#define BUCKET_OVERFLOW (1ull << 16) /* some entry of this (first) bucket lies in the overflow area */
+
+struct bucket {
+	uint64_t header;
+	uint64_t cells[BUCKET_CELLS]; /* tag << 32 | frame + 1; 0 is empty */
+};
+static_assert(sizeof(struct bucket) == 64, "one cache line");
+
+/* --- extents ------------------------------------------------------------------------------------ */
+
+#define EXTENT_SHIFT 0xffull	   /* page shift; 0: not in use yet */
+#define EXTENT_CHANGING (1ull << 8) /* the owner empties it for another page size */
+#define EXTENT_OWNER_SHIFT 16
+
+/* --- thread blocks ------------------------------------------------------------------------------ */
+
+enum counter {
+	C_HIT,
+	C_MISS,
+	C_NEW,
+	C_CREATE,
+	C_IN,
+	C_OUT,
+	C_RO_EVICT,
+	C_RW_EVICT,
+	C_DIRTIED,
+	C_CLEANED,
+	C_SEARCHES, /* look-ups other than those that ended in C_HIT at once */
+	C_EXAMINED, /* buckets looked at beyond one per look-up */
+	C_LONGEST,
+	C_TRICKLE,
+	C_SUSPECT,
+	C_PREFETCH,
+	C_READ_BYTES,
+	C_WRITE_BYTES,
+	C_REAPED,
+	COUNTERS
+};
+
+#define COUNTERS_ROOM 24
+#define BLOCK_SLOTS 64
+#define BLOCK_NOTES 192 /* frames that the thread may be in the middle of changing */
+
+/*
+ * What one thread shares: its pins, what it is in the middle of, its counters.  Written by its thread
+ * (slots: cleared by any thread of the process), read by evictors and reapers.  The counters stay when
+ * a block changes hands: the pool's totals are the sums over all blocks, whoever has them.
+ */
+struct block {
+	uint32_t owner;	      /* client number + 1; 0 free; CAS */
+	uint32_t note_bucket; /* bucket + 1 that it locks */
+	uint32_t note_extent; /* extent + 1 that it changes */
+	uint32_t note_row;    /* row + 1 that it truncates or whose index it tidies */
+	int32_t tid;
+	uint32_t pad[11];
+	uint64_t counters[COUNTERS_ROOM];
+	uint32_t slots[BLOCK_SLOTS]; /* frame + 1; 0 empty */
+	uint32_t notes[BLOCK_NOTES]; /* frame + 1; 0 empty */
+};
+static_assert(sizeof(struct block) % 64 == 0, "blocks do not share cache lines");
+
+/* --- files -------------------------------------------------------------------------------------- */
+
+#define ROW_TEMP 0x1u /* memp_fopen with file NULL */
+#define ROW_GONE 0x2u /* no link left: drop the pages with the last handle */
+#define ROW_UID 0x4u  /* uid[] is set */
+#define ROW_GC 0x8u   /* chosen for reuse; an open clears it */
+
+/* The row's truncation word: 0, or client number + 1; with ARMED once trunc_length is right. */
+#define TRUNC_OWNER 0xffffull
+#define TRUNC_ARMED (1ull << 16)
+
+/* The row's index-tidying word: version << 32 | client number + 1 << 16 | group + 1, or version << 32. */
+
+struct file_row {
+	/* read at every miss and every length check */
+	uint32_t id; /* 0: the row is free; id % nrows is the row */
+	uint32_t flags;
+	uint64_t length; /* bytes */
+	uint64_t trunc;
+	uint64_t trunc_length;
+	uint32_t pageshift;
+	int32_t ftype;
+	int32_t lsn_offset;
+	uint32_t error;	    /* errno of the last failed write-back */
+	uint32_t error_seq; /* raised with it */
+	uint32_t stranded;  /* the last attempt to write found nobody who may */
+	uint32_t unsynced;  /* written since the last fsync */
+	uint32_t pad0;
+	/* dirt */
+	uint64_t groups;     /* bit g: some frame of group g may be indexed for this file */
+	uint64_t clearing;   /* somebody decides whether a bit can go */
+	uint64_t dirty_usec; /* when it became dirty; 0: not known to be */
+	int64_t mtime_nsec;  /* what people shall see; 0: the disk file's */
+	uint64_t resident;   /* pages */
+	uint64_t dirty;	     /* pages */
+	uint64_t pad1[2];
+	/* who it is; [l] all below under the region lock, unless said otherwise */
+	uint64_t dev;
+	uint64_t ino;
+	int64_t btime_nsec;
+	roff_t path; /* in the heap */
+	roff_t cookie;
+	uint32_t path_bytes; /* with the NUL; 0: none */
+	uint32_t cookie_bytes;
+	uint32_t next;	/* row + 1 in the hash chain */
+	uint32_t opens; /* open records that name the row */
+	uint8_t uid[DB_FILE_ID_LEN];
+	uint32_t ids; /* how often the row was used, for the next id */
+	/* what the disk file looked like when we last touched it; plain words, see file_stamp() */
+	uint64_t disk_size;
+	int64_t disk_mtime;
+	int64_t disk_ctime;
+	uint64_t pad2;
+	/* totals of closed handles, and of what no handle is charged with (atomic adds) */
+	uint64_t hit;
+	uint64_t miss;
+	uint64_t create;
+	uint64_t in;
+	uint64_t out;
+	uint64_t pad3[5];
+};
+static_assert(sizeof(struct file_row) % 64 == 0, "rows do not share cache lines");
+
+#define OPEN_RDONLY 0x1u
+#define OPEN_SOFT 0x2u
+#define OPEN_ODD 0x4u
+
+/* One open handle, so that a dead client's can be found. */
+struct open_record {
+	uint32_t owner; /* client number + 1; 0 free; [l] */
+	uint32_t row;
+	uint32_t file;
+	uint32_t flags;
+	uint64_t hit;  /* counted by the handle's threads */
+	uint64_t miss;
+	uint64_t pad[4];
+};
+static_assert(sizeof(struct open_record) == 64, "handles do not share cache lines");
+
+/* --- the superblock ------------------------------------------------------------------------------ */
+
+/* Sizes and places; written once at creation, checked and copied by each joiner. */
+struct geometry {
+	uint64_t magic;
+	uint64_t cache_bytes; /* of pages */
+	uint64_t region_bytes;
+	uint32_t extent_shift;
+	uint32_t nextents;
+	uint32_t frames_per_extent;
+	uint32_t nframes;
+	uint32_t nbuckets; /* a power of two */
+	uint32_t noverflow;
+	uint32_t nblocks;
+	uint32_t nrows;
+	uint32_t nhash; /* a power of two */
+	uint32_t nopens;
+	uint32_t group_shift; /* frame >> group_shift is its dirty group, below 64 */
+	uint32_t nhints;      /* 64-bit words */
+	uint64_t heap_bytes;
+	roff_t blocks, rows, hash, opens, heap, buckets, overflow, extents, hints, frames, index, area;
+};
+
+#define DISCARD_RING 64
+
+struct mpool {
+	struct geometry g;
+	/* each on a line of its own */
+	uint32_t blocks_used __attribute__((aligned(64))); /* high-water mark */
+	uint64_t hands[PAGE_SHIFTS] __attribute__((aligned(64))); /* clock hands, a chunk a step */
+	uint64_t hand_other; /* the extent looked at last for another size's sake */
+	uint32_t overflow_used __attribute__((aligned(64)));
+	uint32_t discard_next __attribute__((aligned(64)));
+	uint32_t discards[DISCARD_RING]; /* frame + 1: hints */
+	uint32_t has_log;	      /* some client attached with an lg_flush: write-ahead holds */
+	uint32_t gc_row;	      /* [l] where the search for reusable rows goes on */
+};
+
+#endif

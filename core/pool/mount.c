@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/mount.c - what the filesystem asks of a file or of the pool beyond the published calls.
+ */
+#include <stdlib.h>
+
+#include "pool.h"
+
+int
+memp_fsize(DB_MPOOLFILE *mpf, off_t *bytesp)
+{
+	struct thread *t;
+	int ret;
+
+	if (mpf == NULL || bytesp == NULL)
+		return EINVAL;
+	if ((ret = enter(mpf->pool, &t)) == 0)
+		*bytesp = (off_t)load_seq(&mpf->row->length);
+	return ret;
+}
+
+int
+mpool_file_fd(const DB_MPOOLFILE *mpf)
+{
+	return mpf->fd;
+}
+
+size_t
+mpool_file_pagesize(const DB_MPOOLFILE *mpf)
+{
+	return mpf->pagesize;
+}
+
+int
+mpool_file_revalidate(DB_MPOOLFILE *mpf)
+{
+	struct thread *t;
+	int ret = enter(mpf->pool, &t);
+
+	return ret != 0 ? ret : file_revalidate(t, mpf);
+}
+
+void
+mpool_file_restamp(DB_MPOOLFILE *mpf)
+{
+	struct os_stat st;
+
+	if (mpf->fd != -1 && os_fstat(mpf->fd, &st) == 0)
+		file_stamp(mpf->row, &st);
+}
+
+int
+mpool_file_extend(DB_MPOOLFILE *mpf, off_t bytes)
+{
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(mpf->pool, &t)) != 0)
+		return ret;
+	if (mpf->rdonly)
+		return EACCES;
+	if (bytes < 0 || (uint64_t)bytes > (uint64_t)UINT32_MAX << mpf->pageshift)
+		return EFBIG;
+	while (load_seq(&mpf->row->trunc) != 0)
+		file_truncate_wait(t, mpf->row, mpf->file);
+	file_extend(mpf->row, (uint64_t)bytes);
+	return 0;
+}
+
+void
+mpool_file_set_mtime(DB_MPOOLFILE *mpf, int64_t nsec)
+{
+	store_relaxed(&mpf->row->mtime_nsec, nsec);
+}
+
+int64_t
+mpool_file_mtime(const DB_MPOOLFILE *mpf)
+{
+	return load_relaxed(&mpf->row->mtime_nsec);
+}
+
+int
+mpool_ident_attr(DB_MPOOL *p, const struct os_ident *id, off_t *bytesp, int64_t *mtimep)
+{
+	struct file_row *row;
+	struct thread *t;
+	uint32_t file;
+	uint64_t length;
+	int ret;
+
+	if ((ret = enter(p, &t)) != 0)
+		return ret;
+	if ((row = file_find(p, id, &file)) == NULL)
+		return ENOENT;
+	length = load_seq(&row->length);
+	if (load_seq(&row->groups) != 0)
+		dirty_tidy(t, row, file);
+	/* nothing that the disk file does not have: then the disk file is right, whoever changed it */
+	if (load_seq(&row->groups) == 0 && length == load_relaxed(&row->disk_size))
+		return ENOENT;
+	*bytesp = (off_t)length;
+	*mtimep = load_relaxed(&row->mtime_nsec);
+	return 0;
+}
+
+void
+mpool_ident_gone(DB_MPOOL *p, const struct os_ident *id)
+{
+	struct file_row *row;
+	struct thread *t;
+	uint32_t file;
+
+	if (enter(p, &t) != 0 || (row = file_find(p, id, &file)) == NULL)
+		return;
+	region_lock(p);
+	if (row->id == file)
+		row->flags |= ROW_GONE;
+	region_unlock(p);
+	if (load_relaxed(&row->opens) == 0 && file_drop_pages(t, file, 0, true, false) == 0)
+		file_forget(t, row, file);
+}
+
+/* The path with its beginning `from` replaced by `to`, or NULL if it does not begin so. */
+static char *
+moved(const char *path, const char *from, const char *to)
+{
+	size_t n = strlen(from);
+	char *out;
+
+	if (strncmp(path, from, n) != 0 || (path[n] != '\0' && path[n] != '/'))
+		return NULL;
+	out = malloc(strlen(to) + strlen(path + n) + 1);
+	if (out != NULL)
+		(void)strcat(strcpy(out, to), path + n);
+	return out;
+}
+
+void
+mpool_renamed(DB_MPOOL *p, const char *from, const char *to)
+{
+	struct thread *t;
+
+	if (enter(p, &t) != 0)
+		return;
+	for (uint32_t r = 0; r < p->g.nrows; r++) {
+		struct file_row *row = &p->rows[r];
+		uint32_t id = load_acquire(&row->id);
+		char *path, *now;
+
+		if (id == 0 || (path = file_path(p, row, id)) == NULL)
+			continue;
+		if ((now = moved(path, from, to)) != NULL) {
+			region_lock(p);
+			if (row->id == id)
+				file_set_path_locked(p, row, now);
+			region_unlock(p);
+			file_fd_forget(p, id);
+		}
+		free(now);
+		free(path);
+	}
+}
+
+struct region *
+mpool_region(DB_MPOOL *p)
+{
+	return p->region;
+}
+
+uint64_t
+mpool_client_pins(DB_MPOOL *p, uint32_t number)
+{
+	uint32_t used = load_acquire(&p->mp->blocks_used);
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++)
+		if (load_acquire(&p->blocks[i].owner) == number + 1)
+			for (unsigned k = 0; k < BLOCK_SLOTS; k++)
+				n += load_relaxed(&p->blocks[i].slots[k]) != 0;
+	return n;
+}

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/open.c - memp_open, memp_close, memp_unlink, memp_register, env_remove.
+ *
+ * The region layer orders creators, joiners and removers; here the pool's part of a new region is
+ * formatted, a joined one's is checked, and the handle's addresses are computed.
+ */
+#include <stdlib.h>
+
+#include "format.h"
+
+#define MPOOL_FILE "__db_mpool.share"
+#define OPEN_FLAGS (DB_CREATE | DB_MPOOL_PRIVATE | DB_NOMMAP | DB_THREAD)
+
+static uint64_t last_id; /* of handles; atomic */
+
+static int
+check_open(const DB_ENV *env, int flags, size_t *bytesp)
+{
+	size_t bytes = env != NULL ? env->mp_size : 0;
+
+	if (flags & ~OPEN_FLAGS) {
+		env_err(env, "memp_open: flags %#x: only DB_CREATE, DB_MPOOL_PRIVATE, DB_NOMMAP "
+		    "and DB_THREAD", (unsigned)flags);
+		return EINVAL;
+	}
+	if (bytes == 0)
+		bytes = DEFAULT_CACHE_BYTES;
+	if (bytes < MIN_CACHE_BYTES || bytes > os_memory_bytes()) {
+		env_err(env, "memp_open: a pool of %zu bytes: at least %zu, at most this "
+		    "machine's %llu", bytes, MIN_CACHE_BYTES,
+		    (unsigned long long)os_memory_bytes());
+		return EINVAL;
+	}
+	*bytesp = bytes;
+	return 0;
+}
+
+static bool
+wants_private(const char *dir, int flags, const DB_ENV *env)
+{
+	return (flags & DB_MPOOL_PRIVATE) || (dir == NULL && env == NULL) ||
+	    (env != NULL && (env->region_flags & DB_PRIVATE));
+}
+
+static int
+attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
+{
+	struct geometry g;
+	struct region_spec spec = { .dbenv = p->dbenv, .dir = p->dir, .file = MPOOL_FILE,
+		.mode = mode, .create = (flags & DB_CREATE) != 0, .is_private = p->dir == NULL,
+		.nclients = format_clients(bytes), .subsystem_stamp = format_stamp(),
+		.init = format_init, .count_lost = format_count_dirty, .arg = &g };
+	int ret;
+
+	if ((ret = format_compute(bytes, &g)) != 0)
+		return ret;
+	spec.create |= spec.is_private;
+	spec.size = g.region_bytes;
+	spec.body_align = format_align(&g);
+	if ((ret = region_attach(&spec, &p->region)) != 0)
+		return ret;
+	p->self = p->region->self;
+	p->mp = region_ptr(p->region, p->region->layout->body, sizeof(*p->mp));
+	if (p->mp == NULL || (ret = format_check(p->region, p->mp, &p->g)) != 0) {
+		env_err(p->dbenv, "%s: the pool's geometry does not fit its region",
+		    p->region->path ? p->region->path : "private pool");
+		(void)region_detach(p->region, false, NULL, NULL);
+		return EPROTO;
+	}
+	format_addresses(p);
+	if (p->dbenv != NULL && p->dbenv->lg_flush != NULL)
+		store_relaxed(&p->mp->has_log, 1);
+	return 0;
+}
+
+static void
+handle_free(DB_MPOOL *p)
+{
+	struct registration *r, *next;
+
+	for (r = p->registrations; r != NULL; r = next) {
+		next = r->next;
+		free(r);
+	}
+	pthread_mutex_destroy(&p->files_mutex);
+	pthread_mutex_destroy(&p->threads_mutex);
+	free(p->dir);
+	free(p);
+}
+
+int
+memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
+{
+	struct thread *t;
+	size_t bytes;
+	DB_MPOOL *p;
+	int ret;
+
+	if (mpp == NULL || (ret = check_open(dbenv, flags, &bytes)) != 0)
+		return mpp == NULL ? EINVAL : ret;
+	if ((ret = os_calloc(1, sizeof(*p), (void **)&p)) != 0)
+		return ret;
+	p->dbenv = dbenv;
+	p->id = add_seq(&last_id, 1) + 1;
+	p->threaded = (flags & DB_THREAD) != 0;
+	p->nommap = (flags & DB_NOMMAP) != 0;
+	pthread_mutex_init(&p->files_mutex, NULL);
+	pthread_mutex_init(&p->threads_mutex, NULL);
+	if (!wants_private(dir, flags, dbenv) &&
+	    (ret = environment_dir(dbenv, dir, &p->dir, &p->temporary)) != 0) {
+		handle_free(p);
+		return ret;
+	}
+	if ((ret = attach(p, flags, mode, bytes)) != 0) {
+		handle_free(p);
+		return ret;
+	}
+	if ((ret = thread_self(p, &t)) != 0) {
+		(void)memp_close(p);
+		return ret;
+	}
+	(void)reap_all(t);
+	*mpp = p;
+	return 0;
+}
+
+/* region_detach's question: is anything dirty? */
+static bool
+nothing_dirty(struct region *r, void *arg)
+{
+	const DB_MPOOL *p = arg;
+
+	(void)r;
+	for (uint32_t f = 0; f < p->g.nframes; f++)
+		if (load_relaxed(&p->frames[f].word) & FW_DIRTY)
+			return false;
+	return true;
+}
+
+int
+memp_close(DB_MPOOL *p)
+{
+	bool forked;
+	int ret = 0, t_ret;
+
+	if (p == NULL)
+		return 0;
+	forked = p->region->fork_generation != os_fork_generation();
+	while (p->files != NULL) {
+		env_warn(p->dbenv, "memp_close: file %u is still open: closing it",
+		    p->files->file);
+		if ((t_ret = memp_fclose(p->files)) != 0 && ret == 0)
+			ret = t_ret;
+	}
+	file_fd_forget(p, 0);
+	if (!forked)
+		threads_close(p);
+	t_ret = region_detach(p->region, p->temporary && !forked, nothing_dirty, p);
+	if (ret == 0)
+		ret = t_ret;
+	handle_free(p);
+	return forked ? EINVAL : ret;
+}
+
+int
+memp_register(DB_MPOOL *p, int ftype, int (*pgin)(db_pgno_t, void *, DBT *),
+    int (*pgout)(db_pgno_t, void *, DBT *))
+{
+	struct registration *r, *fresh;
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(p, &t)) != 0)
+		return ret;
+	if (ftype < 1) {
+		env_err(p->dbenv, "memp_register: type %d: types are positive numbers", ftype);
+		return EINVAL;
+	}
+	if ((ret = os_calloc(1, sizeof(*fresh), (void **)&fresh)) != 0)
+		return ret;
+	pthread_mutex_lock(&p->files_mutex);
+	for (r = p->registrations; r != NULL && r->ftype != ftype; r = r->next)
+		continue;
+	if (r == NULL) {
+		r = fresh;
+		r->next = p->registrations;
+		p->registrations = r;
+		fresh = NULL;
+	}
+	r->ftype = ftype;
+	r->pgin = pgin;
+	r->pgout = pgout;
+	pthread_mutex_unlock(&p->files_mutex);
+	free(fresh);
+	return 0;
+}
+
+/* --- removal ------------------------------------------------------------------------------------ */
+
+static int
+unlink_forced(DB_ENV *dbenv, const char *dir)
+{
+	DB_MPOOL *p;
+	struct thread *t;
+	uint64_t lost = 0;
+
+	/* Only to count: whatever stands in the way of joining does not matter. */
+	if (memp_open(dir, 0, 0, NULL, &p) == 0) {
+		if (enter(p, &t) == 0)
+			lost = counter_sum(p, C_DIRTIED) - counter_sum(p, C_CLEANED);
+		(void)memp_close(p);
+	}
+	if (lost > 0)
+		env_err(dbenv, "%s/%s: removed by force with %llu dirty pages", dir, MPOOL_FILE,
+		    (unsigned long long)lost);
+	return region_unlink_forced(dbenv, dir, MPOOL_FILE);
+}
+
+/* Write everything; EIO if anything stays dirty. */
+static int
+write_everything(DB_MPOOL *p)
+{
+	struct write_result res = { 0 };
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(p, &t)) != 0)
+		return ret;
+	pool_write_all(t, 0, NULL, true, &res);
+	return res.error != 0 || res.pinned + res.missed > 0 ? EIO : 0;
+}
+
+static int
+unlink_gently(DB_ENV *dbenv, const char *dir)
+{
+	DB_MPOOL *p;
+	uint32_t others;
+	int ret;
+
+	if ((ret = memp_open(dir, 0, 0, dbenv, &p)) != 0)
+		return ret;
+	others = client_count(p->region) - 1;
+	if (others > 0) {
+		env_err(dbenv, "%s/%s: %u other processes are attached", dir, MPOOL_FILE, others);
+		(void)memp_close(p);
+		return EBUSY;
+	}
+	if ((ret = write_everything(p)) != 0) {
+		env_err(dbenv, "%s/%s: dirty pages cannot be written; nothing is removed", dir,
+		    MPOOL_FILE);
+		(void)memp_close(p);
+		return ret;
+	}
+	p->temporary = true;
+	return memp_close(p);
+}
+
+/* dir is absolute */
+static int
+unlink_in(DB_ENV *dbenv, const char *dir, int force)
+{
+	DB_ENV plain;
+
+	if (force)
+		return unlink_forced(dbenv, dir);
+	memset(&plain, 0, sizeof(plain));
+	if (dbenv != NULL)
+		plain = *dbenv;
+	plain.region_flags &= ~(u_int32_t)DB_PRIVATE;
+	plain.mp_size = 0;
+	return unlink_gently(&plain, dir);
+}
+
+int
+memp_unlink(const char *dir, int force, DB_ENV *dbenv)
+{
+	bool temporary;
+	char *path;
+	int ret;
+
+	if ((ret = environment_dir(dbenv, dir, &path, &temporary)) != 0)
+		return ret == ENOENT && force ? 0 : ret;
+	ret = unlink_in(dbenv, path, force);
+	free(path);
+	return ret;
+}
+
+struct removal {
+	DB_ENV *dbenv;
+	const char *dir;
+	int force;
+	unsigned n;
+};
+
+static int
+remove_one(const char *file, void *arg)
+{
+	struct removal *r = arg;
+
+	r->n++;
+	if (strcmp(file, MPOOL_FILE) == 0)
+		return unlink_in(r->dbenv, r->dir, r->force);
+	if (r->force)
+		return region_unlink_forced(r->dbenv, r->dir, file);
+	env_err(r->dbenv, "%s/%s: a region of a kind that this library does not know; only "
+	    "force removes it", r->dir, file);
+	return EINVAL;
+}
+
+int
+env_remove(const char *dir, int force, DB_ENV *dbenv)
+{
+	struct removal r = { .dbenv = dbenv, .force = force };
+	bool temporary;
+	char *path;
+	int ret;
+
+	if ((ret = environment_dir(dbenv, dir, &path, &temporary)) != 0)
+		return ret == ENOENT && force ? 0 : ret;
+	r.dir = path;
+	ret = region_each(path, remove_one, &r);
+	if (ret == 0 && r.n == 0 && !force)
+		ret = ENOENT;
+	free(path);
+	return ret;
+}

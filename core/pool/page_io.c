@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/page_io.c - bytes between a file and a frame, and the descriptors and conversions they need.
+ *
+ * A process reads with its own handle's descriptor.  It writes with a descriptor of its own too:
+ * a handle that it has open, or one that it opens by the path in the file table and keeps for a
+ * while, once the file found there proved to be the same file (rule S12: a path in shared memory
+ * is a hint, never an authority).  A file that this process may not write, convert, or flush the
+ * log for is remembered as refused for a second, so that an evictor does not ask again for each page.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "pool.h"
+
+#define REFUSED_USEC 1000000u
+
+bool
+registered(DB_MPOOL *p, int ftype, struct registration *copy)
+{
+	struct registration *r;
+
+	pthread_mutex_lock(&p->files_mutex);
+	for (r = p->registrations; r != NULL; r = r->next)
+		if (r->ftype == ftype) {
+			*copy = *r;
+			break;
+		}
+	pthread_mutex_unlock(&p->files_mutex);
+	return r != NULL;
+}
+
+int
+page_in(struct thread *t, DB_MPOOLFILE *mpf, void *page, db_pgno_t pgno)
+{
+	struct registration r;
+	int ret;
+
+	if (mpf->ftype == 0)
+		return 0;
+	if (!registered(t->pool, mpf->ftype, &r)) {
+		env_err(t->pool->dbenv,
+		    "page %u of a file of type %d cannot be read: this process has not "
+		    "registered the type", pgno, mpf->ftype);
+		return EINVAL;
+	}
+	if (r.pgin == NULL)
+		return 0;
+	t->in_callback = true;
+	ret = r.pgin(pgno, page, mpf->cookie.size > 0 ? &mpf->cookie : NULL);
+	t->in_callback = false;
+	return ret;
+}
+
+int
+page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno)
+{
+	uint8_t *page = frame_address(t->pool, f, mpf->pageshift);
+	uint64_t off = (uint64_t)pgno << mpf->pageshift, length = load_acquire(&mpf->row->length);
+	size_t want = 0, done = 0;
+	int ret;
+
+	if (off < length)
+		want = length - off < mpf->pagesize ? (size_t)(length - off) : mpf->pagesize;
+	if (want > 0 && mpf->fd != -1 &&
+	    (ret = os_pread(mpf->fd, page, want, off, &done)) != 0) {
+		env_err(t->pool->dbenv, "page %u of file %u cannot be read: %s", pgno, mpf->file,
+		    db_strerror(ret));
+		return ret;
+	}
+	memset(page + done, 0, mpf->pagesize - done);
+	if ((ret = page_in(t, mpf, page, pgno)) != 0)
+		return ret;
+	count(t, C_IN, 1);
+	count(t, C_READ_BYTES, done);
+	(void)add_relaxed(&mpf->row->in, 1);
+	return 0;
+}
+
+/* --- descriptors to write with ----------------------------------------------------------------- */
+
+static int
+temporary_create(DB_MPOOLFILE *mpf)
+{
+	char *dir;
+	bool temporary;
+	int fd, ret;
+
+	if ((ret = environment_dir(NULL, NULL, &dir, &temporary)) != 0)
+		return ret;
+	ret = os_open(dir, O_TMPFILE | O_RDWR, 0600, &fd);
+	free(dir);
+	if (ret == 0)
+		mpf->fd = fd;
+	return ret;
+}
+
+/* A handle of this process that can write the file. */
+static bool
+own_handle(DB_MPOOL *p, uint32_t id, struct file_fd *ffd, int *retp)
+{
+	DB_MPOOLFILE *mpf;
+
+	*retp = 0;
+	pthread_mutex_lock(&p->files_mutex);
+	for (mpf = p->files; mpf != NULL; mpf = mpf->next)
+		if (mpf->file == id && !mpf->rdonly)
+			break;
+	if (mpf != NULL && mpf->fd == -1)
+		*retp = temporary_create(mpf);
+	if (mpf != NULL && *retp == 0) {
+		mpf->users++;
+		ffd->mpf = mpf;
+		ffd->fd = mpf->fd;
+		ffd->cookie = mpf->cookie;
+	}
+	pthread_mutex_unlock(&p->files_mutex);
+	return mpf != NULL;
+}
+
+/* Take a kept descriptor; -1 if there is none.  *refusedp: we were refused a moment ago. */
+static int
+kept_take(DB_MPOOL *p, uint32_t id, bool *refusedp)
+{
+	int fd = -1;
+
+	*refusedp = false;
+	pthread_mutex_lock(&p->files_mutex);
+	for (unsigned i = 0; i < WRITER_FDS; i++) {
+		struct writer_fd *w = &p->writers[i];
+
+		if (w->file != id)
+			continue;
+		if (w->fd == -1 && os_monotonic_usec() - w->refused_usec < REFUSED_USEC) {
+			*refusedp = true;
+			break;
+		}
+		fd = w->fd;
+		w->file = 0;
+		w->fd = -1;
+		break;
+	}
+	pthread_mutex_unlock(&p->files_mutex);
+	return fd;
+}
+
+/* Keep fd (or, with -1, the knowledge of having been refused) for later. */
+static void
+kept_put(DB_MPOOL *p, uint32_t id, int fd)
+{
+	struct writer_fd *oldest = &p->writers[0];
+	uint64_t now = os_monotonic_usec();
+	int close_fd;
+
+	pthread_mutex_lock(&p->files_mutex);
+	for (unsigned i = 0; i < WRITER_FDS; i++) {
+		if (p->writers[i].file == 0) {
+			oldest = &p->writers[i];
+			break;
+		}
+		if (p->writers[i].used_usec < oldest->used_usec)
+			oldest = &p->writers[i];
+	}
+	close_fd = oldest->file != 0 ? oldest->fd : -1;
+	*oldest = (struct writer_fd){ .file = id, .fd = fd, .used_usec = now, .refused_usec = now };
+	pthread_mutex_unlock(&p->files_mutex);
+	os_close(close_fd);
+}
+
+void
+file_fd_forget(DB_MPOOL *p, uint32_t id)
+{
+	for (unsigned i = 0; i < WRITER_FDS; i++) {
+		int fd = -1;
+
+		pthread_mutex_lock(&p->files_mutex);
+		if (p->writers[i].file != 0 && (id == 0 || p->writers[i].file == id)) {
+			fd = p->writers[i].fd;
+			p->writers[i].file = 0;
+		}
+		pthread_mutex_unlock(&p->files_mutex);
+		os_close(fd);
+	}
+}
+
+/* Open the file by its path and see that it is the file. */
+static int
+reopen(DB_MPOOL *p, struct file_row *row, uint32_t id, int *fdp)
+{
+	char *path = file_path(p, row, id);
+	struct os_stat st;
+	int fd, ret;
+
+	if (path == NULL)
+		return ENOENT;
+	ret = os_open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0, &fd);
+	if (ret == 0) {
+		ret = os_fstat(fd, &st);
+		if (ret == 0 && (!S_ISREG(st.mode) || st.ident.dev != row->dev ||
+			st.ident.ino != row->ino || st.ident.btime_nsec != row->btime_nsec)) {
+			env_err(p->dbenv, "%s is another file than the one that the pool holds "
+			    "pages of: not written", path);
+			ret = ESTALE;
+		}
+		if (ret != 0)
+			os_close(fd);
+		else
+			*fdp = fd;
+	}
+	free(path);
+	return ret;
+}
+
+/* May this process write pages of that type, and with those LSNs? */
+static int
+may_convert(DB_MPOOL *p, const struct file_row *row, struct file_fd *ffd)
+{
+	ffd->ftype = row->ftype;
+	ffd->lsn_offset = row->lsn_offset;
+	ffd->converts = false;
+	if (ffd->ftype != 0) {
+		if (!registered(p, ffd->ftype, &ffd->conversion))
+			return EPERM;
+		ffd->converts = ffd->conversion.pgout != NULL;
+	}
+	if (ffd->lsn_offset >= 0 && load_relaxed(&p->mp->has_log) &&
+	    (p->dbenv == NULL || p->dbenv->lg_flush == NULL))
+		return EPERM;
+	return 0;
+}
+
+int
+file_fd_get(struct thread *t, struct file_row *row, uint32_t id, struct file_fd *ffd)
+{
+	DB_MPOOL *p = t->pool;
+	bool refused;
+	int ret;
+
+	memset(ffd, 0, sizeof(*ffd));
+	if ((ret = may_convert(p, row, ffd)) != 0)
+		return ret;
+	if (own_handle(p, id, ffd, &ret))
+		return ret;
+	if (row->flags & ROW_TEMP)
+		return EPERM;
+	ffd->fd = kept_take(p, id, &refused);
+	if (refused)
+		return EACCES;
+	if (ffd->fd == -1 && (ret = reopen(p, row, id, &ffd->fd)) != 0) {
+		kept_put(p, id, -1);
+		return ret;
+	}
+	if (ffd->converts && (ret = file_cookie(p, row, id, &ffd->cookie)) != 0) {
+		kept_put(p, id, ffd->fd);
+		return ret;
+	}
+	return 0;
+}
+
+void
+file_fd_put(DB_MPOOL *p, uint32_t id, struct file_fd *ffd)
+{
+	if (ffd->mpf == NULL) {
+		free(ffd->cookie.data);
+		kept_put(p, id, ffd->fd);
+		return;
+	}
+	pthread_mutex_lock(&p->files_mutex);
+	ffd->mpf->users--;
+	pthread_mutex_unlock(&p->files_mutex);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/page_table.c - from (file, page) to a frame: buckets of one cache line, two for each key.
+ *
+ * Readers take no lock: an entry is one word, and what it says is only believed after the frame was
+ * pinned and its key compared.  The holder of a key's first bucket is the only one who may publish
+ * an entry for that key (P8, rule S1); cells are taken by compare-and-swap from 0, since a bucket is
+ * the second choice of keys that other buckets guard.  An entry is withdrawn by whoever owns its
+ * frame, without a lock.  A key whose buckets are both full goes to a small overflow area, which the
+ * first bucket's header flags for good.
+ */
+#include "pool.h"
+
+static uint64_t
+cell_word(uint32_t tag, uint32_t f)
+{
+	return (uint64_t)tag << 32 | (f + 1);
+}
+
+void
+table_lock(struct thread *t, uint32_t bucket)
+{
+	uint64_t *header = &t->pool->buckets[bucket].header;
+	uint64_t me = t->pool->self + 1, h;
+
+	store_seq(&t->home->note_bucket, bucket + 1);
+	for (unsigned spin = 1;; spin++) {
+		h = load_relaxed(header);
+		if (!(h & BUCKET_OWNER) && cas_seq(header, &h, h | me))
+			return;
+		if (spin % 128 != 0) {
+			cpu_relax();
+			continue;
+		}
+		os_yield();
+		if (spin % 16384 == 0 && (h & BUCKET_OWNER) != me)
+			(void)reap_client(t, (uint32_t)(h & BUCKET_OWNER) - 1);
+	}
+}
+
+void
+table_unlock(struct thread *t, uint32_t bucket)
+{
+	(void)and_seq(&t->pool->buckets[bucket].header, ~BUCKET_OWNER);
+	store_release(&t->home->note_bucket, 0);
+}
+
+/* The frame of a cell if its tag is right and its key is, else NO_FRAME. */
+static uint32_t
+cell_match(const DB_MPOOL *p, uint64_t cell, uint32_t tag, uint64_t key)
+{
+	uint32_t f = (uint32_t)cell - 1;
+
+	if (cell == 0 || (uint32_t)(cell >> 32) != tag || f >= p->g.nframes)
+		return NO_FRAME;
+	return load_acquire(&frame_at(p, f)->key) == key ? f : NO_FRAME;
+}
+
+uint32_t
+table_look(const DB_MPOOL *p, const struct table_place *at, uint64_t key)
+{
+	const uint32_t two[2] = { at->first, at->second };
+	uint32_t f;
+
+	for (unsigned i = 0; i < 2; i++)
+		for (unsigned c = 0; c < BUCKET_CELLS; c++) {
+			uint64_t cell = load_seq(&p->buckets[two[i]].cells[c]);
+
+			if ((f = cell_match(p, cell, at->tag, key)) != NO_FRAME)
+				return f;
+		}
+	if (load_seq(&p->buckets[at->first].header) & BUCKET_OVERFLOW)
+		for (uint32_t c = 0; c < p->g.noverflow; c++)
+			if ((f = cell_match(p, load_seq(&p->overflow[c]), at->tag, key)) !=
+			    NO_FRAME)
+				return f;
+	return NO_FRAME;
+}
+
+static bool
+take_cell(uint64_t *cells, uint32_t n, uint64_t word)
+{
+	for (uint32_t c = 0; c < n; c++) {
+		uint64_t none = 0;
+
+		if (load_relaxed(&cells[c]) == 0 && cas_seq(&cells[c], &none, word))
+			return true;
+	}
+	return false;
+}
+
+int
+table_insert(DB_MPOOL *p, const struct table_place *at, uint32_t f)
+{
+	uint64_t word = cell_word(at->tag, f);
+
+	if (take_cell(p->buckets[at->first].cells, BUCKET_CELLS, word) ||
+	    take_cell(p->buckets[at->second].cells, BUCKET_CELLS, word))
+		return 0;
+	(void)or_seq(&p->buckets[at->first].header, BUCKET_OVERFLOW);
+	return take_cell(p->overflow, p->g.noverflow, word) ? 0 : ENOSPC;
+}
+
+static bool
+clear_cell(uint64_t *cells, uint32_t n, uint64_t word)
+{
+	for (uint32_t c = 0; c < n; c++) {
+		uint64_t found = word;
+
+		if (load_relaxed(&cells[c]) == word && cas_seq(&cells[c], &found, 0))
+			return true;
+	}
+	return false;
+}
+
+void
+table_withdraw(DB_MPOOL *p, uint64_t key, uint32_t f)
+{
+	struct table_place at = table_place(p, key);
+	uint64_t word = cell_word(at.tag, f);
+
+	if (clear_cell(p->buckets[at.first].cells, BUCKET_CELLS, word) ||
+	    clear_cell(p->buckets[at.second].cells, BUCKET_CELLS, word))
+		return;
+	if (load_seq(&p->buckets[at.first].header) & BUCKET_OVERFLOW)
+		(void)clear_cell(p->overflow, p->g.noverflow, word);
+}
+
+unsigned
+table_neighbours(const DB_MPOOL *p, const struct table_place *at, uint32_t frames[])
+{
+	const uint32_t two[2] = { at->first, at->second };
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 2; i++)
+		for (unsigned c = 0; c < BUCKET_CELLS; c++) {
+			uint32_t f = (uint32_t)load_relaxed(&p->buckets[two[i]].cells[c]) - 1;
+
+			if (f < p->g.nframes)
+				frames[n++] = f;
+		}
+	return n;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/put.c - memp_fput and memp_fset.
+ *
+ * The slot that pins the page is looked for in the thread's own blocks, then in those of the
+ * process's other threads (P6).  Dirt is entered before the slot is cleared (P4).  CLEAN is an
+ * eviction of a page that only this pin's memp_fset has made dirty; where anybody else has it
+ * pinned or has dirtied it, it is an ordinary put (P5): one write too many, never a loss.
+ */
+#include "pool.h"
+
+/* A pin that was found. */
+struct found {
+	struct pin_block *pb;
+	unsigned i; /* slot in it */
+	uint32_t f;
+	bool own; /* the calling thread's block */
+};
+
+static bool
+find_in(struct pin_block *pb, uint32_t f, const DB_MPOOLFILE *mpf, unsigned *ip)
+{
+	for (unsigned i = BLOCK_SLOTS; i-- > 0;)
+		if (load_relaxed(&pb->b->slots[i]) == f + 1 && pb->pins[i].mpf == mpf) {
+			*ip = i;
+			return true;
+		}
+	return false;
+}
+
+/* The thread's own pins: only slots in use are looked at, the newest mostly first. */
+static bool
+find_own(struct thread *t, const DB_MPOOLFILE *mpf, struct found *at)
+{
+	for (unsigned b = 0; b < t->npins; b++) {
+		struct pin_block *pb = t->pins[b];
+
+		for (uint64_t m = pb->used; m != 0;) {
+			unsigned i = 63u - (unsigned)__builtin_clzll(m);
+
+			m &= ~(1ull << i);
+			if (load_relaxed(&pb->b->slots[i]) == at->f + 1 && pb->pins[i].mpf == mpf) {
+				*at = (struct found){ pb, i, at->f, true };
+				return true;
+			}
+		}
+	}
+	return false;
+}
+
+static bool
+find_others(struct thread *self, const DB_MPOOLFILE *mpf, struct found *at)
+{
+	DB_MPOOL *p = self->pool;
+	bool got = false;
+
+	pthread_mutex_lock(&p->threads_mutex);
+	for (struct thread *t = p->threads; t != NULL && !got; t = t->next)
+		for (unsigned b = 0; b < t->npins && !got; b++) {
+			unsigned i;
+
+			if (t->pins[b]->b != NULL && find_in(t->pins[b], at->f, mpf, &i)) {
+				*at = (struct found){ t->pins[b], i, at->f, t == self };
+				got = true;
+			}
+		}
+	pthread_mutex_unlock(&p->threads_mutex);
+	return got;
+}
+
+static bool
+find_pin(struct thread *t, const DB_MPOOLFILE *mpf, const void *addr, struct found *at)
+{
+	at->f = frame_of_address(t->pool, addr, mpf->pageshift);
+	if (at->f == NO_FRAME)
+		return false;
+	return find_own(t, mpf, at) || (t->pool->threaded && find_others(t, mpf, at));
+}
+
+static void
+release(struct found *at)
+{
+	uint64_t bit = 1ull << at->i;
+	uint32_t expected = at->f + 1;
+
+	at->pb->pins[at->i].mpf = NULL;
+	if (at->own) {
+		store_release(&at->pb->b->slots[at->i], 0);
+		at->pb->used &= ~bit;
+	} else if (cas_seq(&at->pb->b->slots[at->i], &expected, 0))
+		(void)or_seq(&at->pb->returned, bit);
+}
+
+static void
+put_dirty(struct thread *t, DB_MPOOLFILE *mpf, struct found *at)
+{
+	struct pin *pin = &at->pb->pins[at->i];
+	uint64_t off = (uint64_t)key_pgno(frame_at(t->pool, at->f)->key) << mpf->pageshift;
+	uint64_t length = load_seq(&mpf->row->length);
+
+	if (!mpf->odd && off < length && off + mpf->pagesize > length)
+		file_extend(mpf->row, off + mpf->pagesize);
+	pin->set_clean = false;
+	if (!dirty_mark(t, mpf->row, at->f))
+		return;
+	if (!mpf->soft && load_relaxed(&mpf->row->mtime_nsec) != 0)
+		store_relaxed(&mpf->row->mtime_nsec, os_now_nsec_coarse());
+	pin->set_dirty = true;
+}
+
+static void
+put_discard(struct thread *t, uint32_t f)
+{
+	struct mpool *mp = t->pool->mp;
+
+	(void)or_seq(&frame_at(t->pool, f)->word, FW_DISCARD);
+	store_relaxed(&mp->discards[add_relaxed(&mp->discard_next, 1) % DISCARD_RING], f + 1);
+}
+
+/* P5, after the pin is gone. */
+static void
+put_clean(struct thread *t, uint32_t f, uint64_t key)
+{
+	bool pinned;
+
+	(void)evict_frames(t, &f, &key, 1, EVICT_DIRTY | EVICT_ONCE, &pinned);
+}
+
+static int
+check_flags(const DB_MPOOLFILE *mpf, unsigned long flags)
+{
+	if ((flags & ~(unsigned long)(DB_MPOOL_CLEAN | DB_MPOOL_DIRTY | DB_MPOOL_DISCARD)) != 0 ||
+	    (flags & (DB_MPOOL_CLEAN | DB_MPOOL_DIRTY)) == (DB_MPOOL_CLEAN | DB_MPOOL_DIRTY)) {
+		env_err(mpf->pool->dbenv, "flags %#lx: DB_MPOOL_DISCARD and at most one of "
+		    "DB_MPOOL_CLEAN and DB_MPOOL_DIRTY", flags);
+		return EINVAL;
+	}
+	if ((flags & DB_MPOOL_DIRTY) && mpf->rdonly) {
+		env_err(mpf->pool->dbenv, "a page of a file opened read-only cannot be dirty");
+		return EACCES;
+	}
+	return 0;
+}
+
+/* The door of put and set: as enter(), but a pool that was removed or panicked does not keep pins. */
+static int
+enter_put(DB_MPOOLFILE *mpf, const void *addr, struct thread **tp, struct found *at)
+{
+	int ret, usable;
+
+	if (mpf == NULL || addr == NULL || (usable = region_usable(mpf->pool->region)) == EINVAL)
+		return EINVAL;
+	if ((ret = thread_self(mpf->pool, tp)) != 0)
+		return ret;
+	if ((*tp)->in_callback)
+		return EDEADLK;
+	if (find_pin(*tp, mpf, addr, at))
+		return 0;
+	env_err(mpf->pool->dbenv, "address %p is not a page of this file that this process has "
+	    "pinned", addr);
+	return usable != 0 ? usable : EINVAL;
+}
+
+int
+memp_fput(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
+{
+	struct thread *t;
+	struct found at;
+	struct pin pin;
+	uint64_t key;
+	int ret;
+
+	if ((ret = enter_put(mpf, pgaddr, &t, &at)) != 0)
+		return ret;
+	if ((ret = check_flags(mpf, flags)) != 0)
+		flags = 0;
+	key = load_relaxed(&frame_at(t->pool, at.f)->key);
+	if (flags & DB_MPOOL_DIRTY)
+		put_dirty(t, mpf, &at);
+	if (flags & DB_MPOOL_DISCARD)
+		put_discard(t, at.f);
+	pin = at.pb->pins[at.i];
+	release(&at);
+	if (pin.set_dirty && (pin.set_clean || (flags & DB_MPOOL_CLEAN)))
+		put_clean(t, at.f, key);
+	return ret != 0 ? ret : (ret = region_usable(mpf->pool->region)) != 0 ? ret : 0;
+}
+
+int
+memp_fset(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
+{
+	struct thread *t;
+	struct found at;
+	int ret;
+
+	if ((ret = enter_put(mpf, pgaddr, &t, &at)) != 0)
+		return ret;
+	if (flags == 0) {
+		env_err(mpf->pool->dbenv, "memp_fset: no flag is given");
+		return EINVAL;
+	}
+	if ((ret = check_flags(mpf, flags)) != 0)
+		return ret;
+	if (flags & DB_MPOOL_DIRTY)
+		put_dirty(t, mpf, &at);
+	if (flags & DB_MPOOL_CLEAN)
+		at.pb->pins[at.i].set_clean = true;
+	if (flags & DB_MPOOL_DISCARD)
+		put_discard(t, at.f);
+	return region_usable(mpf->pool->region);
+}

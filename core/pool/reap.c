@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/reap.c - what a dead process left: finished, undone, or let go (P15..P18).
+ *
+ * The kernel says who is dead (region/client.c).  The reaper claims the number, walks the dead
+ * client's blocks - the notes say which frames it may have been changing - until a pass finds
+ * nothing, releases its pins, its open handles, and frees the number last.  If the reaper dies too, the
+ * next one starts over: every step can be repeated.
+ */
+#include "pool.h"
+
+/* CLAIMED or LOADING by the dead: its entry, if it is this frame's, goes; the frame is free. */
+static void
+undo_load(struct thread *t, uint32_t f, uint64_t w)
+{
+	DB_MPOOL *p = t->pool;
+	struct frame *fr = frame_at(p, f);
+
+	note_frame(t, f);
+	if (!cas_seq(&fr->word, &w, fw_with(w, FRAME_CLAIMED, p->self))) {
+		note_clear(t, f);
+		return;
+	}
+	if (w & FW_WAITERS)
+		os_futex_wake((const uint32_t *)&fr->word);
+	table_withdraw(p, load_acquire(&fr->key), f);
+	dirty_unindex(p, f);
+	(void)frame_free(t, f, FRAME_CLAIMED);
+}
+
+/* WRITING by the dead: whether the bytes arrived is unknown unless it had left the index (P13). */
+static void
+undo_write(struct thread *t, uint32_t f, uint64_t w)
+{
+	struct frame *fr = frame_at(t->pool, f);
+	struct file_row *row = file_row(t->pool, key_file(load_acquire(&fr->key)));
+	uint64_t next = fw_with(w, FRAME_VALID, NO_CLIENT) & ~FW_WAITERS;
+
+	if (w & FW_INDEXED)
+		next |= FW_DIRTY;
+	if (!cas_seq(&fr->word, &w, next))
+		return;
+	if ((next & FW_DIRTY) && !(w & FW_DIRTY)) {
+		count(t, C_DIRTIED, 1);
+		if (row != NULL)
+			(void)add_relaxed(&row->dirty, 1);
+	}
+	if (w & FW_WAITERS)
+		os_futex_wake((const uint32_t *)&fr->word);
+}
+
+/* True if the frame was in a transition of the dead client's. */
+static bool
+undo_frame(struct thread *t, uint32_t f, uint32_t dead)
+{
+	struct frame *fr = frame_at(t->pool, f);
+	uint64_t w = load_seq(&fr->word);
+
+	if (fw_owner(w) != dead)
+		return false;
+	switch (fw_state(w)) {
+	case FRAME_CLAIMED:
+	case FRAME_LOADING:
+		undo_load(t, f, w);
+		return true;
+	case FRAME_EVICTING:
+	case FRAME_COPYING:
+		(void)cas_seq(&fr->word, &w, fw_with(w, FRAME_VALID, NO_CLIENT));
+		return true;
+	case FRAME_WRITING:
+		undo_write(t, f, w);
+		return true;
+	case FRAME_FREE:
+	case FRAME_VALID:
+	default:
+		return false;
+	}
+}
+
+static bool
+undo_extent(struct thread *t, struct block *b, uint32_t dead)
+{
+	DB_MPOOL *p = t->pool;
+	uint32_t e = load_seq(&b->note_extent) - 1;
+	uint64_t w;
+
+	if (e >= p->g.nextents)
+		return false;
+	w = load_seq(&p->extents[e]);
+	store_release(&b->note_extent, 0);
+	return (w & EXTENT_CHANGING) && (w >> EXTENT_OWNER_SHIFT) == dead + 1 &&
+	    cas_seq(&p->extents[e], &w, w & EXTENT_SHIFT);
+}
+
+static bool
+undo_row(struct thread *t, struct block *b, uint32_t dead)
+{
+	DB_MPOOL *p = t->pool;
+	uint32_t r = load_seq(&b->note_row) - 1;
+	struct file_row *row;
+	uint64_t w;
+
+	if (r >= p->g.nrows)
+		return false;
+	row = &p->rows[r];
+	w = load_seq(&row->clearing);
+	if ((w & 0xffff) != 0 && (w >> 16 & 0xffff) == dead + 1) {
+		(void)or_seq(&row->groups, 1ull << (((w & 0xffff) - 1) & 63));
+		(void)cas_seq(&row->clearing, &w, w & ~0xffffffffull);
+	}
+	w = load_seq(&row->trunc);
+	if (w != 0 && (w & TRUNC_OWNER) == dead + 1) {
+		file_truncate_finish(t, row, row->id);
+		(void)cas_seq(&row->trunc, &w, 0);
+	}
+	store_release(&b->note_row, 0);
+	return true;
+}
+
+static bool
+undo_bucket(struct thread *t, struct block *b, uint32_t dead)
+{
+	DB_MPOOL *p = t->pool;
+	uint32_t k = load_seq(&b->note_bucket) - 1;
+	uint64_t h;
+
+	if (k >= p->g.nbuckets)
+		return false;
+	h = load_seq(&p->buckets[k].header);
+	store_release(&b->note_bucket, 0);
+	return (h & BUCKET_OWNER) == dead + 1 &&
+	    cas_seq(&p->buckets[k].header, &h, h & ~BUCKET_OWNER);
+}
+
+/* One look at all the notes of a block.  True if anything was undone. */
+static bool
+undo_block(struct thread *t, struct block *b, uint32_t dead)
+{
+	bool any = undo_extent(t, b, dead);
+
+	for (unsigned i = 0; i < BLOCK_NOTES; i++) {
+		uint32_t f = load_seq(&b->notes[i]) - 1;
+
+		if (f < t->pool->g.nframes && undo_frame(t, f, dead))
+			any = true;
+	}
+	any |= undo_bucket(t, b, dead);
+	any |= undo_row(t, b, dead);
+	return any;
+}
+
+/*
+ * P17.  A clean page that only the dead had pinned may be half changed: it goes, to be read again.
+ * A dirty one is kept, and counted.
+ */
+static void
+release_slot(struct thread *t, uint32_t *slot, uint32_t dead)
+{
+	uint32_t f = load_seq(slot) - 1;
+	struct frame *fr;
+	uint64_t w;
+
+	if (f >= t->pool->g.nframes) {
+		store_release(slot, 0);
+		return;
+	}
+	fr = frame_at(t->pool, f);
+	evict_except(t, f, dead);
+	w = load_seq(&fr->word);
+	if ((w & FW_DIRTY) && fw_state(w) >= FRAME_VALID && !(w & FW_SUSPECT)) {
+		(void)or_seq(&fr->word, FW_SUSPECT);
+		count(t, C_SUSPECT, 1);
+	}
+	store_release(slot, 0);
+}
+
+static void
+release_block(struct thread *t, struct block *b, uint32_t dead)
+{
+	for (unsigned i = 0; i < BLOCK_SLOTS; i++)
+		if (load_seq(&b->slots[i]) != 0)
+			release_slot(t, &b->slots[i], dead);
+	for (unsigned i = 0; i < BLOCK_NOTES; i++)
+		store_relaxed(&b->notes[i], 0);
+	store_seq(&b->owner, 0);
+}
+
+/* Its handles are closed; files that were only its own are dropped. */
+static void
+release_opens(struct thread *t, uint32_t dead)
+{
+	DB_MPOOL *p = t->pool;
+
+	for (uint32_t i = 0; i < p->g.nopens; i++) {
+		struct open_record *rec = &p->opens[i];
+		struct file_row *row;
+		uint32_t id, flags = 0;
+		bool last;
+
+		if (load_acquire(&rec->owner) != dead + 1)
+			continue;
+		id = rec->file;
+		if ((row = file_row(p, id)) != NULL)
+			flags = load_relaxed(&row->flags);
+		file_leave(p, rec, &last);
+		if (last && (flags & (ROW_TEMP | ROW_GONE)) &&
+		    file_drop_pages(t, id, 0, true, false) == 0)
+			file_forget(t, row, id);
+	}
+}
+
+static void
+reap_claimed(struct thread *t, uint32_t dead)
+{
+	DB_MPOOL *p = t->pool;
+	uint32_t used = load_seq(&p->mp->blocks_used);
+	bool any = true;
+
+	if (used > p->g.nblocks)
+		used = p->g.nblocks;
+	for (unsigned pass = 0; any && pass < 1000; pass++) {
+		any = false;
+		for (uint32_t i = 0; i < used; i++)
+			if (load_seq(&p->blocks[i].owner) == dead + 1)
+				any |= undo_block(t, &p->blocks[i], dead);
+	}
+	for (uint32_t i = 0; i < used; i++)
+		if (load_seq(&p->blocks[i].owner) == dead + 1)
+			release_block(t, &p->blocks[i], dead);
+	if (shlock_release_dead(&p->region->layout->lock, dead)) {
+		region_lock(p);
+		file_repair_locked(p);
+		region_unlock(p);
+	}
+	release_opens(t, dead);
+	count(t, C_REAPED, 1);
+}
+
+bool
+reap_client(struct thread *t, uint32_t number)
+{
+	DB_MPOOL *p = t->pool;
+
+	if (number >= p->region->nclients || number == p->self || p->region->is_private ||
+	    client_is_alive(p->region, number) || !client_claim_dead(p->region, number))
+		return false;
+	env_event(p->dbenv, "%s: taking over what process %d (client %u) left", p->region->path,
+	    load_relaxed(&p->region->clients[number].pid), number);
+	reap_claimed(t, number);
+	client_free(p->region, number);
+	return true;
+}
+
+unsigned
+reap_all(struct thread *t)
+{
+	DB_MPOOL *p = t->pool;
+	unsigned n = 0;
+
+	for (uint32_t i = 0; i < p->region->nclients; i++)
+		if (load_relaxed(&p->region->clients[i].state) != CLIENT_FREE)
+			n += reap_client(t, i);
+	return n;
+}
+
+int
+memp_reap(DB_MPOOL *p)
+{
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(p, &t)) == 0)
+		(void)reap_all(t);
+	return ret;
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/stat.c - memp_stat: sums over the thread blocks and the open records.
+ *
+ * Nobody is blocked and nothing is locked but the region lock while paths are copied.  Totals that
+ * must fit together are derived from one another, so that they do at any instant (rule S9): fgets
+ * from hits, misses and new pages; clean pages from what came in, what left, and what is dirty.
+ */
+#include <stdlib.h>
+
+#include "pool.h"
+
+static uint64_t
+minus(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+static uint64_t
+all_pins(const DB_MPOOL *p)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < p->region->nclients; i++)
+		n += mpool_client_pins((DB_MPOOL *)p, i);
+	return n;
+}
+
+static void
+fill_rows(const DB_MPOOL *p, DB_MPOOL_STAT *s)
+{
+	for (uint32_t r = 0; r < p->g.nrows; r++) {
+		const struct file_row *row = &p->rows[r];
+
+		if (load_relaxed(&row->id) == 0)
+			continue;
+		s->st_files++;
+		if (load_relaxed(&row->stranded))
+			s->st_stranded += load_relaxed(&row->dirty);
+	}
+}
+
+static void
+fill_global(DB_MPOOL *p, DB_MPOOL_STAT *s)
+{
+	uint64_t dirtied, cleaned, resident, c[COUNTERS];
+
+	/* what a page leaves by is read before what it came by, so that nothing goes below 0 */
+	cleaned = counter_sum(p, C_CLEANED);
+	for (unsigned i = COUNTERS; i-- > 0;)
+		c[i] = counter_sum(p, (enum counter)i);
+	dirtied = c[C_DIRTIED];
+	s->st_cachesize = p->g.cache_bytes;
+	s->st_cache_hit = c[C_HIT];
+	s->st_cache_miss = c[C_MISS];
+	s->st_page_new = c[C_NEW];
+	s->st_fget = c[C_HIT] + c[C_MISS] + c[C_NEW];
+	s->st_page_create = c[C_CREATE];
+	s->st_page_in = c[C_IN];
+	s->st_page_out = c[C_OUT];
+	s->st_ro_evict = c[C_RO_EVICT];
+	s->st_rw_evict = c[C_RW_EVICT];
+	s->st_hash_buckets = p->g.nbuckets;
+	s->st_hash_searches = c[C_HIT] + c[C_SEARCHES];
+	s->st_hash_examined = s->st_hash_searches + c[C_EXAMINED];
+	s->st_hash_longest = c[C_EXAMINED] > 0 ? 2 : s->st_hash_searches > 0;
+	resident = minus(c[C_IN] + c[C_CREATE], c[C_RO_EVICT] + c[C_RW_EVICT]);
+	s->st_page_dirty = minus(dirtied, cleaned);
+	if (s->st_page_dirty > resident)
+		s->st_page_dirty = resident;
+	s->st_page_clean = resident - s->st_page_dirty;
+	s->st_page_trickle = c[C_TRICKLE];
+	s->st_suspect = c[C_SUSPECT];
+	s->st_prefetch = c[C_PREFETCH];
+	s->st_read_bytes = c[C_READ_BYTES];
+	s->st_write_bytes = c[C_WRITE_BYTES];
+	s->st_reaped = c[C_REAPED];
+	s->st_pins = all_pins(p);
+	s->st_clients = client_count(p->region);
+	fill_rows(p, s);
+}
+
+static void
+add_handles(const DB_MPOOL *p, uint32_t id, DB_MPOOL_FSTAT *s)
+{
+	for (uint32_t i = 0; i < p->g.nopens; i++) {
+		const struct open_record *rec = &p->opens[i];
+
+		if (load_acquire(&rec->owner) == 0 || rec->file != id)
+			continue;
+		s->st_cache_hit += load_relaxed(&rec->hit);
+		s->st_cache_miss += load_relaxed(&rec->miss);
+	}
+}
+
+static void
+fill_file(const DB_MPOOL *p, const struct file_row *row, uint32_t id, DB_MPOOL_FSTAT *s)
+{
+	s->st_pagesize = (size_t)1 << (row->pageshift & 31);
+	s->st_cache_hit = load_relaxed(&row->hit);
+	s->st_cache_miss = load_relaxed(&row->miss);
+	s->st_page_create = load_relaxed(&row->create);
+	s->st_page_in = load_relaxed(&row->in);
+	s->st_page_out = load_relaxed(&row->out);
+	s->st_length = load_relaxed(&row->length);
+	s->st_page_resident = load_relaxed(&row->resident);
+	s->st_page_dirty = load_relaxed(&row->dirty);
+	s->st_opens = load_relaxed(&row->opens);
+	s->st_ftype = row->ftype;
+	s->st_error = (int)load_relaxed(&row->error);
+	s->st_stranded = load_relaxed(&row->stranded) != 0;
+	if (s->st_opens > 0)
+		add_handles(p, id, s);
+}
+
+/* The rows in use, with copies of their paths: arrays of n, from malloc. */
+struct listing {
+	unsigned n;
+	uint32_t *ids;
+	char **paths;
+	size_t bytes; /* of all paths */
+};
+
+static void
+listing_free(struct listing *l)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		free(l->paths[i]);
+	free(l->paths);
+	free(l->ids);
+}
+
+static int
+listing_make(DB_MPOOL *p, struct listing *l)
+{
+	memset(l, 0, sizeof(*l));
+	l->ids = malloc(p->g.nrows * sizeof(*l->ids));
+	l->paths = malloc(p->g.nrows * sizeof(*l->paths));
+	if (l->ids == NULL || l->paths == NULL) {
+		listing_free(l);
+		return ENOMEM;
+	}
+	for (uint32_t r = 0; r < p->g.nrows; r++) {
+		uint32_t id = load_acquire(&p->rows[r].id);
+		char *path;
+
+		if (id == 0)
+			continue;
+		path = file_path(p, &p->rows[r], id);
+		l->ids[l->n] = id;
+		l->paths[l->n++] = path != NULL ? path : strdup("(temporary)");
+		l->bytes += l->paths[l->n - 1] ? strlen(l->paths[l->n - 1]) + 1 : 0;
+	}
+	return 0;
+}
+
+/* One block: pointers, structures, names. */
+static int
+fill_files(DB_MPOOL *p, DB_MPOOL_FSTAT ***fsp, void *(*db_malloc)(size_t))
+{
+	struct listing l;
+	DB_MPOOL_FSTAT **list, *s;
+	char *names;
+	int ret;
+
+	if ((ret = listing_make(p, &l)) != 0)
+		return ret;
+	if (l.n == 0) {
+		*fsp = NULL;
+		listing_free(&l);
+		return 0;
+	}
+	list = db_malloc((l.n + 1) * sizeof(*list) + l.n * sizeof(*s) + l.bytes + l.n);
+	if (list == NULL) {
+		listing_free(&l);
+		return ENOMEM;
+	}
+	s = (DB_MPOOL_FSTAT *)(list + l.n + 1);
+	names = (char *)(s + l.n);
+	for (unsigned i = 0; i < l.n; i++, s++) {
+		memset(s, 0, sizeof(*s));
+		fill_file(p, &p->rows[l.ids[i] % p->g.nrows], l.ids[i], s);
+		s->file_name = strcpy(names, l.paths[i] != NULL ? l.paths[i] : "");
+		names += strlen(names) + 1;
+		list[i] = s;
+	}
+	list[l.n] = NULL;
+	*fsp = list;
+	listing_free(&l);
+	return 0;
+}
+
+int
+memp_stat(DB_MPOOL *p, DB_MPOOL_STAT **gsp, DB_MPOOL_FSTAT ***fsp, void *(*db_malloc)(size_t))
+{
+	DB_MPOOL_STAT *s = NULL;
+	struct thread *t;
+	int ret;
+
+	if (p == NULL)
+		return EINVAL;
+	/* the status of a panicked region can be read: it is how people learn of it */
+	if ((ret = region_usable(p->region)) == EINVAL || (ret = thread_self(p, &t)) != 0)
+		return ret;
+	if (t->in_callback)
+		return EDEADLK;
+	if (db_malloc == NULL)
+		db_malloc = malloc;
+	if (gsp != NULL) {
+		if ((s = db_malloc(sizeof(*s))) == NULL)
+			return ENOMEM;
+		memset(s, 0, sizeof(*s));
+		fill_global(p, s);
+	}
+	if (fsp != NULL && (ret = fill_files(p, fsp, db_malloc)) != 0) {
+		if (db_malloc == malloc)
+			free(s);
+		return ret;
+	}
+	if (gsp != NULL)
+		*gsp = s;
+	return 0;
+}

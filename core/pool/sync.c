@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/sync.c - writing on request: memp_fsync, memp_sync, memp_trickle, and the mount's fsync.
+ *
+ * A file's dirty pages are listed through its dirty index, sorted, and written in rounds: a page that
+ * somebody else is writing or looking at when we come is waited for and listed again, since "clean"
+ * can mean "on its way" (P14).  Then, where asked for, fsync(2) of the file by a descriptor of our own.
+ */
+#include <stdlib.h>
+
+#include "pool.h"
+
+#define ROUNDS 200
+
+struct entry {
+	uint64_t key;
+	uint32_t f;
+};
+
+struct dirty_pages {
+	struct entry *e;
+	size_t n;
+	size_t room;
+};
+
+static int
+by_key(const void *a, const void *b)
+{
+	uint64_t x = ((const struct entry *)a)->key, y = ((const struct entry *)b)->key;
+
+	return x < y ? -1 : x > y;
+}
+
+static int
+pages_add(struct dirty_pages *l, DB_MPOOL *p, const uint32_t *frames, unsigned n)
+{
+	if (l->n + n > l->room) {
+		size_t room = (l->n + n) * 2;
+		struct entry *e = realloc(l->e, room * sizeof(*e));
+
+		if (e == NULL)
+			return ENOMEM;
+		l->e = e;
+		l->room = room;
+	}
+	for (unsigned i = 0; i < n; i++)
+		l->e[l->n++] = (struct entry){ load_acquire(&frame_at(p, frames[i])->key),
+			frames[i] };
+	return 0;
+}
+
+static int
+pages_list(struct thread *t, struct file_row *row, uint32_t id, struct dirty_pages *l)
+{
+	uint32_t from = 0, frames[BATCH];
+	unsigned n;
+	int ret;
+
+	l->n = 0;
+	while ((n = dirty_list(t, row, id, &from, frames, BATCH)) > 0)
+		if ((ret = pages_add(l, t->pool, frames, n)) != 0)
+			return ret;
+	if (l->n > 1)
+		qsort(l->e, l->n, sizeof(*l->e), by_key);
+	return 0;
+}
+
+/* Does the page's LSN say that it need not be written for upto? */
+static bool
+is_later(struct thread *t, const struct file_row *row, uint32_t f, const DB_LSN *upto)
+{
+	int32_t at = row->lsn_offset;
+	unsigned shift = load_relaxed(&row->pageshift);
+	DB_LSN lsn;
+
+	if (upto == NULL || at < 0 || shift > PAGE_SHIFT_MAX ||
+	    (size_t)at + sizeof(lsn) > (size_t)1 << shift || !frame_fits(t->pool, f, shift))
+		return false;
+	memcpy(&lsn, (uint8_t *)frame_address(t->pool, f, shift) + at, sizeof(lsn));
+	return lsn.file != upto->file ? lsn.file > upto->file : lsn.offset > upto->offset;
+}
+
+/* One round over the list; *waitp: a frame that another is writing, NO_FRAME if none. */
+static void
+write_round(struct thread *t, struct file_row *row, struct dirty_pages *l, enum write_flags flags,
+    const DB_LSN *upto, struct write_result *res, uint32_t *waitp)
+{
+	uint32_t batch[BATCH];
+	unsigned n = 0;
+
+	*waitp = NO_FRAME;
+	for (size_t i = 0; i < l->n; i++) {
+		uint64_t w = load_seq(&frame_at(t->pool, l->e[i].f)->word);
+
+		if (fw_state(w) == FRAME_WRITING || fw_state(w) == FRAME_COPYING)
+			*waitp = l->e[i].f;
+		else if ((w & FW_DIRTY) && !is_later(t, row, l->e[i].f, upto))
+			batch[n++] = l->e[i].f;
+		if (n == BATCH || (n > 0 && i + 1 == l->n)) {
+			write_frames(t, batch, n, flags, res);
+			n = 0;
+		}
+	}
+	if (n > 0)
+		write_frames(t, batch, n, flags, res);
+}
+
+void
+write_file(struct thread *t, struct file_row *row, uint32_t id, enum write_flags flags,
+    const DB_LSN *upto, struct write_result *res)
+{
+	struct dirty_pages l = { 0 };
+	uint64_t pinned = res->pinned, missed = res->missed;
+	uint32_t wait;
+	int ret = 0;
+
+	for (int round = 0; round < ROUNDS; round++) {
+		res->pinned = pinned;
+		res->missed = missed;
+		if ((ret = pages_list(t, row, id, &l)) != 0)
+			break;
+		write_round(t, row, &l, flags, upto, res, &wait);
+		if ((res->missed == missed && wait == NO_FRAME) || res->error != 0)
+			break;
+		if (wait != NO_FRAME)
+			frame_wait(t, wait, load_seq(&frame_at(t->pool, wait)->word));
+		else
+			os_sleep_usec(round < 20 ? 20 : 2000);
+	}
+	free(l.e);
+	if (ret != 0 && res->error == 0)
+		res->error = ret;
+	dirty_tidy(t, row, id);
+}
+
+/* --- fsync(2) ------------------------------------------------------------------------------------ */
+
+/* The disk file gets the length that the pool says it has. */
+static int
+settle_length(struct file_row *row, int fd)
+{
+	uint64_t length = load_seq(&row->length);
+	int64_t mtime = load_relaxed(&row->mtime_nsec);
+	struct os_stat st;
+	int ret;
+
+	if ((ret = os_fstat(fd, &st)) != 0 || st.size >= length)
+		return ret;
+	if (load_seq(&row->trunc) != 0 || (ret = os_ftruncate(fd, length)) != 0)
+		return ret;
+	if (mtime != 0)
+		(void)os_futimens(fd, mtime);
+	if ((ret = os_fstat(fd, &st)) == 0)
+		file_stamp(row, &st);
+	return ret;
+}
+
+static int
+fsync_row(struct file_row *row, int fd)
+{
+	int ret;
+
+	if ((ret = settle_length(row, fd)) != 0)
+		return ret;
+	(void)exchange_seq(&row->unsynced, 0);
+	if ((ret = os_fsync(fd)) == 0)
+		return 0;
+	store_seq(&row->unsynced, 1);
+	store_relaxed(&row->error, (uint32_t)ret);
+	(void)add_seq(&row->error_seq, 1);
+	return ret;
+}
+
+/* An error is the file's own: said once to each handle; forgotten when all is well again. */
+static int
+report(DB_MPOOLFILE *mpf, const struct write_result *res, int ret)
+{
+	int old = mpool_file_error(mpf);
+
+	if (res->error != 0 || ret != 0)
+		return res->error != 0 ? (old != 0 ? old : res->error) : ret;
+	if (load_seq(&mpf->row->groups) == 0)
+		store_relaxed(&mpf->row->error, 0);
+	return old;
+}
+
+int
+memp_fsync(DB_MPOOLFILE *mpf)
+{
+	struct write_result res = { 0 };
+	struct thread *t;
+	int ret;
+
+	if (mpf == NULL)
+		return EINVAL;
+	if ((ret = enter(mpf->pool, &t)) != 0 || mpf->rdonly || mpf->temporary)
+		return ret;
+	write_file(t, mpf->row, mpf->file, 0, NULL, &res);
+	ret = fsync_row(mpf->row, mpf->fd);
+	if ((ret = report(mpf, &res, ret)) != 0)
+		return ret;
+	return res.pinned + res.missed > 0 ? DB_INCOMPLETE : 0;
+}
+
+int
+mpool_file_sync(DB_MPOOLFILE *mpf, bool write_only)
+{
+	struct write_result res = { 0 };
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(mpf->pool, &t)) != 0)
+		return ret;
+	write_file(t, mpf->row, mpf->file, WRITE_PINNED, NULL, &res);
+	if (mpf->rdonly && write_only)
+		return res.error;
+	ret = write_only ? settle_length(mpf->row, mpf->fd) :
+	    mpf->rdonly	 ? os_fsync(mpf->fd) :
+			   fsync_row(mpf->row, mpf->fd);
+	if ((ret = report(mpf, &res, ret)) != 0)
+		return ret;
+	return res.missed > 0 ? EIO : 0;
+}
+
+/* --- the whole pool ---------------------------------------------------------------------------------- */
+
+static void
+sync_row(struct thread *t, struct file_row *row, uint32_t id, struct write_result *res)
+{
+	struct file_fd ffd;
+	int ret;
+
+	if (load_seq(&row->unsynced) == 0 &&
+	    load_seq(&row->length) == load_relaxed(&row->disk_size))
+		return;
+	if ((row->flags & ROW_TEMP) || (ret = file_fd_get(t, row, id, &ffd)) != 0)
+		return;
+	ret = fsync_row(row, ffd.fd);
+	file_fd_put(t->pool, id, &ffd);
+	if (ret != 0 && res->error == 0)
+		res->error = ret;
+}
+
+void
+pool_write_all(struct thread *t, enum write_flags flags, const DB_LSN *upto, bool sync,
+    struct write_result *res)
+{
+	DB_MPOOL *p = t->pool;
+
+	for (uint32_t r = 0; r < p->g.nrows; r++) {
+		struct file_row *row = &p->rows[r];
+		uint32_t id = load_acquire(&row->id);
+		struct write_result one = { 0 };
+
+		if (id == 0)
+			continue;
+		if (load_seq(&row->groups) != 0 && !(row->flags & ROW_TEMP))
+			write_file(t, row, id, flags, upto, &one);
+		if (sync)
+			sync_row(t, row, id, &one);
+		res->written += one.written;
+		res->pinned += one.pinned;
+		res->missed += one.missed;
+		if (res->error == 0)
+			res->error = one.error;
+		if (one.largest.file > res->largest.file ||
+		    (one.largest.file == res->largest.file &&
+			one.largest.offset > res->largest.offset))
+			res->largest = one.largest;
+	}
+}
+
+int
+memp_sync(DB_MPOOL *p, DB_LSN *lsn)
+{
+	struct write_result res = { 0 };
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(p, &t)) != 0)
+		return ret;
+	if (lsn != NULL && (p->dbenv == NULL || p->dbenv->lg_flush == NULL)) {
+		env_err(p->dbenv, "memp_sync: an LSN is given, but the environment has no log");
+		return EINVAL;
+	}
+	pool_write_all(t, 0, lsn, true, &res);
+	if (res.error != 0)
+		return res.error;
+	if (res.pinned + res.missed > 0)
+		return DB_INCOMPLETE;
+	if (lsn != NULL)
+		*lsn = res.largest;
+	return 0;
+}
+
+int
+memp_trickle(DB_MPOOL *p, int pct, int *nwrotep)
+{
+	struct write_result res = { 0 };
+	uint64_t resident, dirty, want;
+	uint32_t frames[BATCH], from;
+	struct thread *t;
+	unsigned n;
+	int ret;
+
+	if ((ret = enter(p, &t)) != 0)
+		return ret;
+	if (pct < 1 || pct > 100) {
+		env_err(p->dbenv, "memp_trickle: %d per cent: 1 to 100", pct);
+		return EINVAL;
+	}
+	dirty = counter_sum(p, C_DIRTIED) - counter_sum(p, C_CLEANED);
+	resident = counter_sum(p, C_IN) + counter_sum(p, C_CREATE) - counter_sum(p, C_RO_EVICT) -
+	    counter_sum(p, C_RW_EVICT);
+	want = resident * (uint64_t)(100 - pct) / 100;
+	want = dirty > want ? dirty - want : 0;
+	for (uint32_t r = 0; r < p->g.nrows && res.written < want; r++) {
+		uint32_t id = load_acquire(&p->rows[r].id);
+
+		from = 0;
+		while (id != 0 && res.written < want &&
+		    (n = dirty_list(t, &p->rows[r], id, &from, frames,
+			 want - res.written < BATCH ? (unsigned)(want - res.written) : BATCH)) > 0)
+			write_frames(t, frames, n, WRITE_TRICKLE, &res);
+	}
+	if (nwrotep != NULL)
+		*nwrotep = (int)res.written;
+	return res.written == 0 ? res.error : 0;
+}
+
+int
+mpool_write_old(DB_MPOOL *p, uint64_t usec, uint64_t *nwrotep)
+{
+	struct write_result res = { 0 };
+	uint64_t now = os_now_usec(), since;
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(p, &t)) != 0)
+		return ret;
+	for (uint32_t r = 0; r < p->g.nrows; r++) {
+		struct file_row *row = &p->rows[r];
+		uint32_t id = load_acquire(&row->id);
+		struct write_result one = { 0 };
+
+		since = load_relaxed(&row->dirty_usec);
+		if (id == 0 || since == 0 || now - since < usec || (row->flags & ROW_TEMP))
+			continue;
+		write_file(t, row, id, 0, NULL, &one);
+		if (load_relaxed(&row->dirty_usec) == since)
+			store_relaxed(&row->dirty_usec, now);
+		res.written += one.written;
+	}
+	*nwrotep = res.written;
+	return 0;
+}

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/thread.c - what a thread owns in the region: a block of slots, notes and counters.
+ *
+ * A pin is a frame number in one of the thread's own slots.  More than 64 pins take further blocks;
+ * notes and counters are in the first.  A thread finds its struct thread through a thread-local
+ * cache, then through its own list; when it exits, its empty blocks go back, and one that still
+ * holds pins stays with the pool until another thread has put them.
+ *
+ * list_mutex guards every thread's next_of_self list against the pools' closing.
+ */
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "pool.h"
+
+static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_key_t exit_key;
+static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
+static __thread struct thread *self_last __attribute__((tls_model("initial-exec")));
+
+static void
+block_release(DB_MPOOL *p, struct pin_block *pb)
+{
+	for (unsigned i = 0; i < BLOCK_SLOTS; i++)
+		store_release(&pb->b->slots[i], 0);
+	store_seq(&pb->b->owner, 0);
+	(void)p;
+}
+
+static bool
+block_is_empty(const struct block *b)
+{
+	for (unsigned i = 0; i < BLOCK_SLOTS; i++)
+		if (load_relaxed(&b->slots[i]) != 0)
+			return false;
+	return true;
+}
+
+/* Give back what can be given back of a thread that is gone. */
+static void
+thread_shed(struct thread *t)
+{
+	for (unsigned i = 0; i < t->npins; i++)
+		if (t->pins[i]->b != NULL && block_is_empty(t->pins[i]->b)) {
+			block_release(t->pool, t->pins[i]);
+			t->pins[i]->b = NULL;
+		}
+}
+
+static void
+thread_free(struct thread *t)
+{
+	for (unsigned i = 0; i < t->npins; i++)
+		free(t->pins[i]);
+	free(t->pins);
+	free(t->io);
+	free(t);
+}
+
+/* The destructor of exit_key: its value is the head of the thread's list. */
+static void
+thread_exit(void *head)
+{
+	struct thread *t = head, *next;
+
+	pthread_mutex_lock(&list_mutex);
+	for (; t != NULL; t = next) {
+		next = t->next_of_self;
+		t->exited = true;
+		if (t->pool == NULL)
+			thread_free(t);
+		else
+			thread_shed(t);
+	}
+	self_last = NULL;
+	pthread_mutex_unlock(&list_mutex);
+}
+
+static void
+make_exit_key(void)
+{
+	(void)pthread_key_create(&exit_key, thread_exit);
+}
+
+/* A free block of the region for this client; the high-water mark is raised before it is used. */
+static int
+block_take(DB_MPOOL *p, uint32_t *indexp)
+{
+	for (uint32_t i = 0; i < p->g.nblocks; i++) {
+		uint32_t none = 0, used;
+
+		if (load_relaxed(&p->blocks[i].owner) != 0 ||
+		    !cas_seq(&p->blocks[i].owner, &none, p->self + 1))
+			continue;
+		used = load_seq(&p->mp->blocks_used);
+		while (used < i + 1 && !cas_seq(&p->mp->blocks_used, &used, i + 1))
+			continue;
+		*indexp = i;
+		return 0;
+	}
+	env_err(p->dbenv, "the pool has no room for more pins: all %u blocks of %d are taken",
+	    p->g.nblocks, BLOCK_SLOTS);
+	return EAGAIN;
+}
+
+static int
+pin_block_add(struct thread *t)
+{
+	struct pin_block *pb, **list;
+	int ret;
+
+	if ((ret = os_calloc(1, sizeof(*pb), (void **)&pb)) != 0)
+		return ret;
+	list = realloc(t->pins, (t->npins + 1) * sizeof(*list));
+	if (list == NULL) {
+		free(pb);
+		return ENOMEM;
+	}
+	t->pins = list;
+	if ((ret = block_take(t->pool, &pb->index)) != 0) {
+		free(pb);
+		return ret;
+	}
+	pb->b = &t->pool->blocks[pb->index];
+	store_relaxed(&pb->b->tid, (int32_t)syscall(SYS_gettid));
+	t->pins[t->npins++] = pb;
+	return 0;
+}
+
+static int
+thread_create(DB_MPOOL *p, struct thread **tp)
+{
+	struct thread *t;
+	int ret;
+
+	if ((ret = os_calloc(1, sizeof(*t), (void **)&t)) != 0)
+		return ret;
+	t->pool = p;
+	t->pool_id = p->id;
+	t->self = pthread_self();
+	t->seed = (uint32_t)os_random();
+	if ((ret = pin_block_add(t)) != 0) {
+		thread_free(t);
+		return ret;
+	}
+	t->home = t->pins[0]->b;
+	pthread_mutex_lock(&p->threads_mutex);
+	t->next = p->threads;
+	p->threads = t;
+	pthread_mutex_unlock(&p->threads_mutex);
+	*tp = t;
+	return 0;
+}
+
+/* Find in this thread's own list, forgetting pools that were closed; or make. */
+static int
+thread_find(DB_MPOOL *p, struct thread **tp)
+{
+	struct thread *t, **link, *head;
+	int ret;
+
+	(void)pthread_once(&exit_once, make_exit_key);
+	head = pthread_getspecific(exit_key);
+	pthread_mutex_lock(&list_mutex);
+	for (link = &head; (t = *link) != NULL;) {
+		if (t->pool == NULL) {
+			*link = t->next_of_self;
+			thread_free(t);
+			continue;
+		}
+		if (t->pool_id == p->id)
+			break;
+		link = &t->next_of_self;
+	}
+	pthread_mutex_unlock(&list_mutex);
+	ret = pthread_setspecific(exit_key, head);
+	if (ret == 0 && t == NULL && (ret = thread_create(p, &t)) == 0) {
+		t->next_of_self = head;
+		ret = pthread_setspecific(exit_key, t);
+	}
+	if (ret == 0)
+		*tp = self_last = t;
+	return ret;
+}
+
+int
+thread_self(DB_MPOOL *p, struct thread **tp)
+{
+	if (!p->threaded) {
+		if (p->single == NULL) {
+			int ret = thread_create(p, &p->single);
+			if (ret != 0)
+				return ret;
+		}
+		*tp = p->single;
+		return 0;
+	}
+	if (self_last != NULL && self_last->pool_id == p->id) {
+		*tp = self_last;
+		return 0;
+	}
+	return thread_find(p, tp);
+}
+
+/* All blocks go back; structures of threads that still run are freed by them. */
+void
+threads_close(DB_MPOOL *p)
+{
+	struct thread *t, *next;
+
+	pthread_mutex_lock(&list_mutex);
+	for (t = p->threads; t != NULL; t = next) {
+		next = t->next;
+		for (unsigned i = 0; i < t->npins; i++)
+			if (t->pins[i]->b != NULL)
+				block_release(p, t->pins[i]);
+		t->pool = NULL;
+		t->pool_id = 0;
+		if (t->exited || t == p->single)
+			thread_free(t);
+	}
+	p->threads = p->single = NULL;
+	pthread_mutex_unlock(&list_mutex);
+}
+
+static bool
+slot_in(struct pin_block *pb, uint32_t **slotp, struct pin **pinp)
+{
+	unsigned i;
+
+	if (pb->used == UINT64_MAX || load_relaxed(&pb->returned) != 0)
+		pb->used &= ~exchange_seq(&pb->returned, 0);
+	if (pb->used == UINT64_MAX)
+		return false;
+	i = (unsigned)__builtin_ctzll(~pb->used);
+	pb->used |= 1ull << i;
+	*slotp = &pb->b->slots[i];
+	*pinp = &pb->pins[i];
+	return true;
+}
+
+int
+slot_take(struct thread *t, uint32_t **slotp, struct pin **pinp)
+{
+	int ret;
+
+	for (unsigned i = 0; i < t->npins; i++)
+		if (slot_in(t->pins[i], slotp, pinp))
+			return 0;
+	if ((ret = pin_block_add(t)) != 0)
+		return ret;
+	return slot_in(t->pins[t->npins - 1], slotp, pinp) ? 0 : EAGAIN;
+}
+
+void
+slot_drop(struct thread *t, uint32_t *slot)
+{
+	for (unsigned i = 0; i < t->npins; i++) {
+		struct pin_block *pb = t->pins[i];
+
+		if (slot < pb->b->slots || slot >= pb->b->slots + BLOCK_SLOTS)
+			continue;
+		pb->pins[slot - pb->b->slots].mpf = NULL;
+		store_release(slot, 0);
+		pb->used &= ~(1ull << (slot - pb->b->slots));
+		return;
+	}
+}
+
+unsigned
+note_frame(struct thread *t, uint32_t f)
+{
+	unsigned i;
+
+	for (i = 0; i < t->notes; i++)
+		if (t->home->notes[i] == 0)
+			break;
+	if (i == t->notes) {
+		POOL_ASSERT(i < BLOCK_NOTES);
+		t->notes++;
+	}
+	store_seq(&t->home->notes[i], f + 1);
+	return i;
+}
+
+void
+note_clear(struct thread *t, uint32_t f)
+{
+	for (unsigned i = t->notes; i-- > 0;)
+		if (t->home->notes[i] == f + 1) {
+			store_release(&t->home->notes[i], 0);
+			break;
+		}
+	while (t->notes > 0 && t->home->notes[t->notes - 1] == 0)
+		t->notes--;
+}
+
+uint64_t
+counter_sum(const DB_MPOOL *p, enum counter c)
+{
+	uint32_t used = load_acquire(&p->mp->blocks_used);
+	uint64_t n = 0, v;
+
+	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++) {
+		v = load_relaxed(&p->blocks[i].counters[c]);
+		n = c != C_LONGEST ? n + v : v > n ? v : n;
+	}
+	return n;
+}
+
+/* A small open-addressed set over the frames asked for. */
+struct frame_set {
+	uint8_t cell[4 * BATCH]; /* index + 1 */
+};
+
+static unsigned
+set_hash(uint32_t f)
+{
+	return (f * 0x9e3779b1u) >> 24;
+}
+
+static void
+set_fill(struct frame_set *set, struct pin_scan *s)
+{
+	memset(set, 0, sizeof(*set));
+	for (unsigned i = 0; i < s->n; i++) {
+		unsigned h = set_hash(s->frames[i]);
+
+		while (set->cell[h] != 0)
+			h = (h + 1) % (4 * BATCH);
+		set->cell[h] = (uint8_t)(i + 1);
+		s->pinned[i] = false;
+	}
+}
+
+static void
+set_mark(const struct frame_set *set, struct pin_scan *s, uint32_t f)
+{
+	for (unsigned h = set_hash(f); set->cell[h] != 0; h = (h + 1) % (4 * BATCH))
+		if (s->frames[set->cell[h] - 1] == f)
+			s->pinned[set->cell[h] - 1] = true;
+}
+
+void
+pins_scan(const DB_MPOOL *p, struct pin_scan *s, uint32_t except)
+{
+	uint32_t used = load_seq(&p->mp->blocks_used);
+	struct frame_set set;
+
+	set_fill(&set, s);
+	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++) {
+		const struct block *b = &p->blocks[i];
+		uint32_t owner = load_seq(&b->owner);
+
+		if (owner == 0 || owner == except + 1)
+			continue;
+		for (unsigned k = 0; k < BLOCK_SLOTS; k++) {
+			uint32_t f = load_seq(&b->slots[k]);
+
+			if (f != 0)
+				set_mark(&set, s, f - 1);
+		}
+	}
+}

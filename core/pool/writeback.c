@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/writeback.c - dirty pages on their way to the file.
+ *
+ * Pages are sorted by file and number and handled a batch at a time (P12): mark COPYING; one scan of
+ * all slots; what nobody pins is copied, and one compare-and-swap from the marked word clears DIRTY
+ * and sets WRITING.  Only then do lg_flush, pgout and write(2) run, on the copy: a hit never waits
+ * for a device.  Neighbours are joined into one write.  A page that fails is DIRTY again, still
+ * indexed, and its file remembers the error (rule S4).
+ *
+ * With WRITE_PINNED a page that somebody has pinned is copied under WRITING and stays DIRTY (P14).
+ */
+#include <stdlib.h>
+
+#include "pool.h"
+
+/* One page of a batch. */
+struct job {
+	uint64_t key;
+	uint64_t mark;
+	uint8_t *copy;
+	uint32_t f;
+	uint32_t bytes; /* to write; 0: beyond the end, nothing is written */
+	bool marked;	/* COPYING by us */
+	bool writing;	/* WRITING by us */
+};
+
+/* The jobs of one file that fit in the thread's buffer. */
+struct batch {
+	struct thread *t;
+	struct file_row *row;
+	uint32_t id;
+	unsigned pageshift;
+	struct file_fd ffd;
+	struct job *jobs;
+	unsigned n;
+	enum write_flags flags;
+	struct write_result *res;
+};
+
+static int
+by_key(const void *a, const void *b)
+{
+	uint64_t x = ((const struct job *)a)->key, y = ((const struct job *)b)->key;
+
+	return x < y ? -1 : x > y;
+}
+
+static void
+first_error(struct write_result *res, int error)
+{
+	if (res->error == 0)
+		res->error = error;
+}
+
+/* VALID and dirty -> COPYING, with the key that was expected. */
+static void
+mark_job(struct batch *b, struct job *j)
+{
+	DB_MPOOL *p = b->t->pool;
+	struct frame *fr = frame_at(p, j->f);
+	uint64_t w = load_seq(&fr->word);
+
+	if (fw_state(w) != FRAME_VALID || !(w & FW_DIRTY) || !frame_fits(p, j->f, b->pageshift)) {
+		b->res->missed += fw_state(w) != FRAME_VALID;
+		return;
+	}
+	note_frame(b->t, j->f);
+	if (frame_mark(p, j->f, w, FRAME_COPYING, &j->mark)) {
+		if (load_acquire(&fr->key) == j->key) {
+			j->marked = true;
+			return;
+		}
+		(void)frame_leave(p, j->f, FRAME_COPYING, FRAME_VALID, 0, 0);
+	} else
+		b->res->missed++;
+	note_clear(b->t, j->f);
+}
+
+__attribute__((no_sanitize("thread"))) static void
+copy_page(uint8_t *to, const uint8_t *from, size_t bytes)
+{
+	memcpy(to, from, bytes);
+}
+
+/* Leave COPYING again. */
+static void
+unmark(struct batch *b, struct job *j)
+{
+	(void)frame_leave(b->t->pool, j->f, FRAME_COPYING, FRAME_VALID, 0, 0);
+	note_clear(b->t, j->f);
+	j->marked = false;
+}
+
+static void
+uncount_dirty(struct batch *b)
+{
+	count(b->t, C_CLEANED, 1);
+	(void)sub_seq(&b->row->dirty, 1);
+}
+
+/* The marked page, unpinned: copy, and from exactly the mark to WRITING without DIRTY. */
+static void
+copy_unpinned(struct batch *b, struct job *j)
+{
+	struct frame *fr = frame_at(b->t->pool, j->f);
+	uint64_t w = j->mark;
+
+	copy_page(j->copy, frame_address(b->t->pool, j->f, b->pageshift),
+	    (size_t)1 << b->pageshift);
+	if (cas_seq(&fr->word, &w,
+		fw_with(j->mark, FRAME_WRITING, b->t->pool->self) & ~(FW_DIRTY | FW_REDIRTY))) {
+		j->marked = false;
+		j->writing = true;
+		uncount_dirty(b);
+	}
+}
+
+/* P14: whatever pins it, WRITING with DIRTY kept, then the copy. */
+static void
+copy_pinned(struct batch *b, struct job *j)
+{
+	DB_MPOOL *p = b->t->pool;
+	struct frame *fr = frame_at(p, j->f);
+	uint64_t w = load_seq(&fr->word), mark;
+
+	while (fw_state(w) == FRAME_VALID && (w & FW_DIRTY) && load_acquire(&fr->key) == j->key) {
+		note_frame(b->t, j->f);
+		if (frame_mark(p, j->f, w, FRAME_WRITING, &mark)) {
+			copy_page(j->copy, frame_address(p, j->f, b->pageshift),
+			    (size_t)1 << b->pageshift);
+			j->writing = true;
+			return;
+		}
+		note_clear(b->t, j->f);
+		w = load_seq(&fr->word);
+	}
+	b->res->missed += fw_state(w) != FRAME_VALID;
+}
+
+static void
+copy_jobs(struct batch *b)
+{
+	struct pin_scan scan;
+
+	scan.n = 0;
+	for (unsigned i = 0; i < b->n; i++) {
+		b->jobs[i].copy = b->t->io + ((size_t)i << b->pageshift);
+		mark_job(b, &b->jobs[i]);
+		scan.frames[scan.n++] = b->jobs[i].f;
+	}
+	pins_scan(b->t->pool, &scan, NO_CLIENT);
+	for (unsigned i = 0; i < b->n; i++) {
+		struct job *j = &b->jobs[i];
+
+		if (!j->marked)
+			continue;
+		if (!scan.pinned[i])
+			copy_unpinned(b, j);
+		if (j->writing)
+			continue;
+		unmark(b, j);
+		if (b->flags & WRITE_PINNED)
+			copy_pinned(b, j);
+		else if (scan.pinned[i])
+			b->res->pinned++;
+		else
+			b->res->missed++;
+	}
+}
+
+/* The page is not on disk: dirty again, if it is not already. */
+static void
+give_back(struct batch *b, struct job *j)
+{
+	struct frame *fr = frame_at(b->t->pool, j->f);
+	uint64_t w = load_seq(&fr->word), next;
+
+	do {
+		if (fw_state(w) != FRAME_WRITING || fw_owner(w) != b->t->pool->self)
+			return;
+		next = (fw_with(w, FRAME_VALID, NO_CLIENT) | FW_DIRTY) & ~FW_WAITERS;
+	} while (!cas_seq(&fr->word, &w, next));
+	if (!(w & FW_DIRTY)) {
+		count(b->t, C_DIRTIED, 1);
+		(void)add_relaxed(&b->row->dirty, 1);
+	}
+	if (w & FW_WAITERS)
+		os_futex_wake((const uint32_t *)&fr->word);
+	note_clear(b->t, j->f);
+	j->writing = false;
+}
+
+static void
+done_writing(struct batch *b, struct job *j)
+{
+	dirty_unindex(b->t->pool, j->f);
+	(void)frame_leave(b->t->pool, j->f, FRAME_WRITING, FRAME_VALID, 0, 0);
+	note_clear(b->t, j->f);
+	j->writing = false;
+	b->res->written++;
+}
+
+/* P20: pages that are being cut off are left alone; the rest ends at the file's end. */
+static void
+clip_jobs(struct batch *b)
+{
+	for (unsigned i = 0; i < b->n; i++) {
+		struct job *j = &b->jobs[i];
+		uint64_t off = (uint64_t)key_pgno(j->key) << b->pageshift, length;
+
+		if (!j->writing)
+			continue;
+		if (file_truncating(b->row, key_pgno(j->key), b->pageshift)) {
+			give_back(b, j);
+			b->res->missed++;
+			continue;
+		}
+		length = load_seq(&b->row->length);
+		j->bytes = off >= length ? 0 :
+		    length - off < 1ull << b->pageshift ? (uint32_t)(length - off) :
+							  1u << b->pageshift;
+	}
+}
+
+static bool
+lsn_after(const DB_LSN *a, const DB_LSN *b)
+{
+	return a->file != b->file ? a->file > b->file : a->offset > b->offset;
+}
+
+/* Write-ahead: the log first, up to the largest LSN of the batch. */
+static int
+flush_log(struct batch *b)
+{
+	DB_ENV *env = b->t->pool->dbenv;
+	DB_LSN lsn, most = { 0, 0 };
+	bool any = false;
+	int ret = 0;
+
+	if (b->ffd.lsn_offset < 0)
+		return 0;
+	for (unsigned i = 0; i < b->n; i++) {
+		if (!b->jobs[i].writing)
+			continue;
+		memcpy(&lsn, b->jobs[i].copy + b->ffd.lsn_offset, sizeof(lsn));
+		if (!any || lsn_after(&lsn, &most))
+			most = lsn;
+		any = true;
+	}
+	if (any && lsn_after(&most, &b->res->largest))
+		b->res->largest = most;
+	if (any && env != NULL && env->lg_flush != NULL) {
+		b->t->in_callback = true;
+		ret = env->lg_flush(env, &most);
+		b->t->in_callback = false;
+	}
+	return ret;
+}
+
+static int
+convert(struct batch *b, struct job *j)
+{
+	int ret;
+
+	if (!b->ffd.converts)
+		return 0;
+	b->t->in_callback = true;
+	ret = b->ffd.conversion.pgout(key_pgno(j->key), j->copy,
+	    b->ffd.cookie.size > 0 ? &b->ffd.cookie : NULL);
+	b->t->in_callback = false;
+	return ret;
+}
+
+/* The file could not be written: remember it for its handles. */
+static void
+file_failed(struct batch *b, int error)
+{
+	char *path = file_path(b->t->pool, b->row, b->id);
+
+	store_relaxed(&b->row->error, (uint32_t)error);
+	(void)add_seq(&b->row->error_seq, 1);
+	first_error(b->res, error);
+	env_err(b->t->pool->dbenv, "%s: a page cannot be written: %s; it stays in the pool",
+	    path ? path : "(temporary)", db_strerror(error));
+	free(path);
+}
+
+/* Jobs i.. that follow one another in the file and in the buffer: one write.  Returns the next i. */
+static unsigned
+write_run(struct batch *b, unsigned i)
+{
+	struct job *first = &b->jobs[i];
+	size_t bytes = first->bytes;
+	unsigned n = 1;
+	int ret = 0;
+
+	while (i + n < b->n && b->jobs[i + n].writing &&
+	    b->jobs[i + n].key == first->key + n && b->jobs[i + n].bytes > 0 &&
+	    bytes == (size_t)n << b->pageshift)
+		bytes += b->jobs[i + n++].bytes;
+	if (bytes > 0)
+		ret = os_pwrite(b->ffd.fd, first->copy, bytes,
+		    (uint64_t)key_pgno(first->key) << b->pageshift);
+	if (ret != 0)
+		file_failed(b, ret);
+	else {
+		count(b->t, C_OUT, n);
+		count(b->t, C_WRITE_BYTES, bytes);
+		(void)add_relaxed(&b->row->out, n);
+		store_seq(&b->row->unsynced, 1);
+	}
+	for (unsigned k = i; k < i + n; k++)
+		if (ret != 0) {
+			give_back(b, &b->jobs[k]);
+			b->res->missed++;
+		}
+	return i + n;
+}
+
+/* The times that people shall see, and what the file looks like now that we have touched it. */
+static void
+settle_times(struct batch *b)
+{
+	int64_t mtime = load_relaxed(&b->row->mtime_nsec);
+	struct os_stat st;
+
+	if (mtime != 0)
+		(void)os_futimens(b->ffd.fd, mtime);
+	if (os_fstat(b->ffd.fd, &st) == 0)
+		file_stamp(b->row, &st);
+}
+
+static void
+fail_all(struct batch *b, int error)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < b->n; i++)
+		if (b->jobs[i].writing) {
+			give_back(b, &b->jobs[i]);
+			b->res->missed++;
+			any = true;
+		}
+	if (any)
+		file_failed(b, error);
+}
+
+static void
+write_jobs(struct batch *b)
+{
+	uint64_t before = b->res->written;
+	bool any = false;
+	int ret;
+
+	clip_jobs(b);
+	if ((ret = flush_log(b)) != 0) {
+		fail_all(b, ret);
+		return;
+	}
+	for (unsigned i = 0; i < b->n; i++)
+		if (b->jobs[i].writing && (ret = convert(b, &b->jobs[i])) != 0) {
+			give_back(b, &b->jobs[i]);
+			b->res->missed++;
+			file_failed(b, ret);
+		}
+	for (unsigned i = 0; i < b->n;) {
+		any |= b->jobs[i].writing;
+		i = b->jobs[i].writing ? write_run(b, i) : i + 1;
+	}
+	if (any)
+		settle_times(b);
+	for (unsigned i = 0; i < b->n; i++)
+		if (b->jobs[i].writing)
+			done_writing(b, &b->jobs[i]);
+	if (b->flags & WRITE_TRICKLE)
+		count(b->t, C_TRICKLE, b->res->written - before);
+	if (b->res->written > before)
+		store_relaxed(&b->row->stranded, 0);
+}
+
+/* All jobs are of one file. */
+static void
+write_one_file(struct thread *t, struct job *jobs, unsigned n, enum write_flags flags,
+    struct write_result *res)
+{
+	struct batch b = { .t = t, .id = key_file(jobs[0].key), .flags = flags, .res = res };
+	unsigned most;
+	int ret;
+
+	b.row = file_row(t->pool, b.id);
+	if (b.row == NULL) {
+		res->missed += n;
+		return;
+	}
+	b.pageshift = load_relaxed(&b.row->pageshift);
+	if (b.pageshift < PAGE_SHIFT_MIN || b.pageshift > PAGE_SHIFT_MAX) {
+		res->missed += n;
+		first_error(res, region_panic(t->pool->region, "file %u has page shift %u", b.id,
+		    b.pageshift));
+		return;
+	}
+	if ((ret = file_fd_get(t, b.row, b.id, &b.ffd)) != 0) {
+		store_relaxed(&b.row->stranded, 1);
+		first_error(res, EIO);
+		res->missed += n;
+		return;
+	}
+	most = (unsigned)(IO_BYTES >> b.pageshift);
+	for (unsigned i = 0; i < n; i += b.n) {
+		b.jobs = jobs + i;
+		b.n = n - i < most ? n - i : most;
+		copy_jobs(&b);
+		write_jobs(&b);
+	}
+	file_fd_put(t->pool, b.id, &b.ffd);
+}
+
+void
+write_frames(struct thread *t, uint32_t frames[], unsigned n, enum write_flags flags,
+    struct write_result *res)
+{
+	struct job jobs[BATCH];
+	unsigned k = 0, i, end;
+	int ret;
+
+	if (t->io == NULL && (ret = os_calloc(1, IO_BYTES, (void **)&t->io)) != 0) {
+		first_error(res, ret);
+		res->missed += n;
+		return;
+	}
+	for (i = 0; i < n; i++)
+		jobs[k++] = (struct job){ .f = frames[i],
+			.key = load_acquire(&frame_at(t->pool, frames[i])->key) };
+	qsort(jobs, k, sizeof(jobs[0]), by_key);
+	for (i = 0; i < k; i = end) {
+		for (end = i + 1; end < k && key_file(jobs[end].key) == key_file(jobs[i].key);)
+			end++;
+		write_one_file(t, jobs + i, end - i, flags, res);
+	}
+}
