@@ -28,24 +28,18 @@
 
 int (*os_fault_hook)(enum os_call call, const char *what);
 
-static unsigned fork_generation;
+unsigned os_forks;
 
 static void
 count_fork(void)
 {
-	fork_generation++;
+	os_forks++;
 }
 
 __attribute__((constructor)) static void
 watch_forks(void)
 {
 	(void)pthread_atfork(NULL, NULL, count_fork);
-}
-
-unsigned
-os_fork_generation(void)
-{
-	return load_relaxed(&fork_generation);
 }
 
 static int

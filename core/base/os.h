@@ -103,6 +103,14 @@ uint64_t os_process_start(pid_t pid);	   /* clock ticks since boot, 0 if there i
 uint64_t os_random(void);
 size_t os_page_size(void);
 uint64_t os_memory_bytes(void); /* the machine's */
-unsigned os_fork_generation(void); /* changes in a forked child, never in the parent */
+
+extern unsigned os_forks; /* forks since the program began, on the way to this process */
+
+/* Changes in a forked child, never in the parent. */
+static inline unsigned
+os_fork_generation(void)
+{
+	return os_forks;
+}
 
 #endif

@@ -197,7 +197,7 @@ check_counters(struct walk *w)
 	if (dirty != w->dirty)
 		fault(w, "%llu pages are dirty, the counters say %llu",
 		    (unsigned long long)w->dirty, (unsigned long long)dirty);
-	for (uint32_t r = 0; r < p->g.nrows; r++)
+	for (uint32_t r = 0; r < rows_used(p); r++)
 		if (p->rows[r].id != 0 && (p->rows[r].resident != w->row_resident[r] ||
 			p->rows[r].dirty != w->row_dirty[r]))
 			fault(w, "file %u: %llu pages, %llu dirty; its counters say %llu, %llu",
@@ -216,7 +216,7 @@ check_rows(struct walk *w)
 	region_lock(p);
 	if (shalloc_check(p->heap, p->g.heap_bytes, &st) != 0)
 		fault(w, "the heap of the file table is damaged");
-	for (uint32_t r = 0; r < p->g.nrows; r++)
+	for (uint32_t r = 0; r < rows_used(p); r++)
 		if (p->rows[r].id != 0 && p->rows[r].id % p->g.nrows != r)
 			fault(w, "row %u holds file %u", r, p->rows[r].id);
 	region_unlock(p);

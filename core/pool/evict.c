@@ -11,6 +11,8 @@
  */
 #include "pool.h"
 
+#define PATIENCE 24 /* rounds without a frame, most of them 1 ms, before "the pool is full" */
+
 struct candidates {
 	unsigned n; /* clean */
 	unsigned ndirty;
@@ -337,11 +339,12 @@ frame_take(struct thread *t, unsigned pageshift, uint32_t *fp)
 		if (idle++ > 0 && extent_take_over(t, pageshift) == 0)
 			continue;
 		c.busy += extent_is_changing(p);
-		if (idle > 4 && (c.busy == 0 || idle > 2000))
+		/* pins come and go, and the dead's go when they are reaped: do not give up at once */
+		if (idle > PATIENCE && (c.busy == 0 || idle > 100 * PATIENCE))
 			break;
 		if (idle > 2)
-			os_sleep_usec(c.busy ? 500 : 50);
-		if (idle % 64 == 3)
+			os_sleep_usec(idle < 8 ? 50 : 1000);
+		if (idle % 16 == 3)
 			(void)reap_all(t);
 	}
 	report_full(t, pageshift);

@@ -216,27 +216,38 @@ extent_is_changing(const DB_MPOOL *p)
 	return false;
 }
 
+/* The coldest of up to 64 extents from `from` on that was not tried yet; nextents if none is left. */
+static uint32_t
+coldest(const DB_MPOOL *p, uint64_t from, uint32_t look, unsigned pageshift, uint64_t *triedp)
+{
+	uint32_t best = UINT32_MAX, found = p->g.nextents, at = 0;
+
+	for (uint32_t i = 0; i < look; i++) {
+		uint32_t e = (uint32_t)((from + i) % p->g.nextents), heat;
+
+		if (*triedp & 1ull << i)
+			continue;
+		if ((heat = warmth(p, e, pageshift)) < best) {
+			best = heat;
+			found = e;
+			at = i;
+		}
+	}
+	*triedp |= 1ull << at;
+	return found;
+}
+
 int
 extent_take_over(struct thread *t, unsigned pageshift)
 {
 	DB_MPOOL *p = t->pool;
-	uint32_t tries = p->g.nextents < 8 ? p->g.nextents : 8;
-	uint32_t look = p->g.nextents < 64 ? p->g.nextents : 64;
+	uint32_t look = p->g.nextents < 64 ? p->g.nextents : 64, e;
+	uint64_t from = add_seq(&p->mp->hand_other, look), tried = 0;
 
-	for (uint32_t k = 0; k < tries; k++) {
-		uint32_t best = UINT32_MAX, coldest = 0;
-		uint64_t from = add_seq(&p->mp->hand_other, tries < p->g.nextents ? look : 1);
-
-		for (uint32_t i = 0; i < look; i++) {
-			uint32_t e = (uint32_t)((from + i) % p->g.nextents);
-			uint32_t heat = warmth(p, e, pageshift);
-
-			if (heat < best) {
-				best = heat;
-				coldest = e;
-			}
-		}
-		if (best != UINT32_MAX && extent_change(t, coldest, pageshift))
+	for (unsigned k = 0; k < 8; k++) {
+		if ((e = coldest(p, from, look, pageshift, &tried)) == p->g.nextents)
+			break;
+		if (extent_change(t, e, pageshift))
 			return 0;
 	}
 	return ENOMEM;

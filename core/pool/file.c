@@ -30,6 +30,33 @@ region_unlock(DB_MPOOL *p)
 }
 
 static uint32_t
+no_more_than(uint32_t n, uint32_t most)
+{
+	return n < most ? n : most;
+}
+
+uint32_t
+rows_used(const DB_MPOOL *p)
+{
+	return no_more_than(load_acquire(&p->mp->rows_used), p->g.nrows);
+}
+
+uint32_t
+opens_used(const DB_MPOOL *p)
+{
+	return no_more_than(load_acquire(&p->mp->opens_used), p->g.nopens);
+}
+
+/* Entry r of a table is taken: the lowest free one is behind it, the high-water mark too. */
+static void
+entry_taken(uint32_t r, uint32_t *freep, uint32_t *usedp)
+{
+	*freep = r + 1;
+	if (load_relaxed(usedp) < r + 1)
+		store_release(usedp, r + 1);
+}
+
+static uint32_t
 hash_ident(const DB_MPOOL *p, uint64_t dev, uint64_t ino, int64_t btime)
 {
 	uint64_t h = (ino ^ dev << 40 ^ (uint64_t)btime) * 0x9e3779b97f4a7c15ull;
@@ -73,6 +100,9 @@ file_repair_locked(DB_MPOOL *p)
 		if (p->rows[r].id != 0)
 			chain_add(p, r);
 	}
+	p->mp->free_row = p->mp->free_open = 0;
+	p->mp->rows_used = p->g.nrows;
+	p->mp->opens_used = p->g.nopens;
 	for (uint32_t i = 0; i < p->g.nopens; i++)
 		if (p->opens[i].owner != 0 && p->opens[i].row < p->g.nrows)
 			p->rows[p->opens[i].row].opens++;
@@ -112,7 +142,7 @@ find_ident(DB_MPOOL *p, const struct os_ident *id)
 static struct file_row *
 find_uid(DB_MPOOL *p, const u_int8_t *uid)
 {
-	for (uint32_t r = 0; r < p->g.nrows; r++)
+	for (uint32_t r = 0; r < rows_used(p); r++)
 		if (p->rows[r].id != 0 && (p->rows[r].flags & ROW_UID) &&
 		    memcmp(p->rows[r].uid, uid, DB_FILE_ID_LEN) == 0)
 			return &p->rows[r];
@@ -242,14 +272,12 @@ file_stamp_is(const struct file_row *row, const struct os_stat *st)
 static struct file_row *
 row_take_free(DB_MPOOL *p)
 {
-	for (uint32_t k = 0; k < p->g.nrows; k++) {
-		uint32_t r = (load_relaxed(&p->mp->gc_row) + k) % p->g.nrows;
-
+	for (uint32_t r = p->mp->free_row; r < p->g.nrows; r++)
 		if (p->rows[r].id == 0 && p->rows[r].ids < UINT32_MAX / p->g.nrows - 1) {
-			store_relaxed(&p->mp->gc_row, r + 1);
+			entry_taken(r, &p->mp->free_row, &p->mp->rows_used);
 			return &p->rows[r];
 		}
-	}
+	p->mp->free_row = p->g.nrows;
 	return NULL;
 }
 
@@ -290,8 +318,11 @@ row_fill(DB_MPOOL *p, struct file_row *row, const struct file_spec *spec)
 static void
 row_free_locked(DB_MPOOL *p, struct file_row *row)
 {
-	chain_remove(p, (uint32_t)(row - p->rows));
+	uint32_t r = (uint32_t)(row - p->rows);
+
+	chain_remove(p, r);
 	store_release(&row->id, 0);
+	p->mp->free_row = no_more_than(p->mp->free_row, r);
 	heap_drop(p, row->path, &row->path_bytes);
 	heap_drop(p, row->cookie, &row->cookie_bytes);
 }
@@ -327,10 +358,10 @@ static int
 rows_collect(struct thread *t)
 {
 	DB_MPOOL *p = t->pool;
-	uint32_t freed = 0, at = load_relaxed(&p->mp->gc_row);
+	uint32_t freed = 0;
 
 	for (uint32_t k = 0; k < p->g.nrows && freed < 16; k++) {
-		struct file_row *row = &p->rows[(at + k) % p->g.nrows];
+		struct file_row *row = &p->rows[add_relaxed(&p->mp->gc_row, 1) % p->g.nrows];
 		uint32_t id = load_acquire(&row->id);
 
 		if (id != 0 && load_relaxed(&row->opens) == 0 && file_expel(t, row, id) == 0)
@@ -344,11 +375,12 @@ rows_collect(struct thread *t)
 static struct open_record *
 record_take(DB_MPOOL *p, struct file_row *row, uint32_t flags)
 {
-	for (uint32_t i = 0; i < p->g.nopens; i++) {
+	for (uint32_t i = p->mp->free_open; i < p->g.nopens; i++) {
 		struct open_record *rec = &p->opens[i];
 
 		if (rec->owner != 0)
 			continue;
+		entry_taken(i, &p->mp->free_open, &p->mp->opens_used);
 		rec->row = (uint32_t)(row - p->rows);
 		rec->file = row->id;
 		rec->flags = flags;
@@ -366,6 +398,7 @@ file_leave_locked(DB_MPOOL *p, struct open_record *rec)
 {
 	uint32_t r = rec->row;
 
+	p->mp->free_open = no_more_than(p->mp->free_open, (uint32_t)(rec - p->opens));
 	if (r < p->g.nrows && p->rows[r].id == rec->file) {
 		struct file_row *row = &p->rows[r];
 

@@ -67,6 +67,20 @@ extent_shift(uint64_t cache_bytes)
 	return shift;
 }
 
+/* Whole extents; rounding again changes nothing, so that a joiner computes what the creator did. */
+static uint64_t
+whole_extents(uint64_t cache_bytes)
+{
+	uint64_t before;
+
+	do {
+		before = cache_bytes;
+		cache_bytes = round_up(cache_bytes, 1ull << extent_shift(cache_bytes));
+	} while (cache_bytes != before);
+	return cache_bytes;
+}
+
+/* cache_bytes is in whole extents. */
 static void
 counts(struct geometry *g, uint64_t cache_bytes)
 {
@@ -76,9 +90,8 @@ counts(struct geometry *g, uint64_t cache_bytes)
 	memset(g, 0, sizeof(*g));
 	g->magic = MPOOL_MAGIC;
 	g->extent_shift = extent_shift(cache_bytes);
-	g->nextents = (uint32_t)at_least(
-	    round_up(cache_bytes, 1ull << g->extent_shift) >> g->extent_shift, 1);
-	g->cache_bytes = (uint64_t)g->nextents << g->extent_shift;
+	g->nextents = (uint32_t)(cache_bytes >> g->extent_shift);
+	g->cache_bytes = cache_bytes;
 	g->frames_per_extent = 1u << (g->extent_shift - PAGE_SHIFT_MIN);
 	g->nframes = g->nextents * g->frames_per_extent;
 	g->nbuckets = power_of_two(at_least(pages / 5, 8)); /* cells filled to 5/7 at most */
@@ -135,7 +148,7 @@ format_compute(uint64_t cache_bytes, struct geometry *g)
 {
 	if (cache_bytes < MIN_CACHE_BYTES || cache_bytes > (uint64_t)1 << 40)
 		return EINVAL;
-	counts(g, cache_bytes);
+	counts(g, whole_extents(cache_bytes));
 	places(g, body_offset(format_clients(cache_bytes)));
 	return 0;
 }
@@ -179,7 +192,7 @@ format_check(const struct region *r, const struct mpool *mp, struct geometry *co
 	struct geometry g = mp->g, want;
 
 	if (g.magic != MPOOL_MAGIC || g.cache_bytes < MIN_CACHE_BYTES ||
-	    g.cache_bytes > (uint64_t)1 << 40)
+	    g.cache_bytes > (uint64_t)1 << 40 || g.cache_bytes != whole_extents(g.cache_bytes))
 		return EPROTO;
 	counts(&want, g.cache_bytes);
 	if (g.extent_shift != want.extent_shift || g.nextents != want.nextents ||

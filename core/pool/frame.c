@@ -8,24 +8,6 @@
  */
 #include "pool.h"
 
-uint32_t
-frame_of_address(const DB_MPOOL *p, const void *addr, unsigned pageshift)
-{
-	uint64_t off, within;
-	uint32_t e;
-
-	if ((const uint8_t *)addr < p->area)
-		return NO_FRAME;
-	off = (uint64_t)((const uint8_t *)addr - p->area);
-	if (off >= p->g.cache_bytes)
-		return NO_FRAME;
-	e = (uint32_t)(off >> p->g.extent_shift);
-	within = off & ((1ull << p->g.extent_shift) - 1);
-	if (within & ((1ull << pageshift) - 1))
-		return NO_FRAME;
-	return e * p->g.frames_per_extent + (uint32_t)(within >> pageshift);
-}
-
 unsigned
 frame_pageshift(const DB_MPOOL *p, uint32_t f)
 {

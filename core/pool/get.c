@@ -147,6 +147,58 @@ pin_find(struct getting *g, uint32_t *busyp, uint64_t *wp)
 	return answer;
 }
 
+/*
+ * The hit in one piece, with nothing that it can do without: a thread that is known, a page before
+ * the end, an entry in the first bucket, a frame that can be pinned as it is.  Anything else is left
+ * to the careful path, and nothing has been done.
+ */
+static inline void *
+hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno)
+{
+	DB_MPOOL *p = mpf->pool;
+	struct thread *t = thread_at_hand(p);
+	uint64_t key = page_key(mpf->file, pgno), w;
+	struct table_place at = table_place(p, key);
+	const struct bucket *b = &p->buckets[at.first];
+	struct pin_block *pb;
+	uint32_t *slot, f;
+	unsigned i;
+
+	if (t == NULL || !pool_is_usable(p) ||
+	    (uint64_t)pgno << mpf->pageshift >= load_relaxed(&mpf->row->length))
+		return NULL;
+	pb = t->first;
+	if (pb->used == UINT64_MAX)
+		return NULL;
+	i = (unsigned)__builtin_ctzll(~pb->used);
+	slot = &pb->b->slots[i];
+	for (unsigned c = 0; c < BUCKET_CELLS; c++) {
+		uint64_t cell = load_relaxed(&b->cells[c]);
+
+		f = (uint32_t)cell - 1;
+		if ((uint32_t)(cell >> 32) != at.tag || !frame_fits(p, f, mpf->pageshift))
+			continue;
+		store_seq(slot, f + 1);
+		w = load_seq(&frame_at(p, f)->word);
+		if ((fw_state(w) != FRAME_VALID && fw_state(w) != FRAME_WRITING) ||
+		    load_acquire(&frame_at(p, f)->key) != key) {
+			store_release(slot, 0);
+			return NULL;
+		}
+		if ((w & (FW_USED | FW_DISCARD)) != FW_USED)
+			mark_used(frame_at(p, f), w);
+		pb->used |= 1ull << i;
+		pb->pins[i] = (struct pin){ .mpf = mpf };
+		count(t, C_HIT, 1);
+		if (p->threaded)
+			(void)add_relaxed(&mpf->record->hit, 1);
+		else
+			counter_add(&mpf->record->hit, 1);
+		return frame_address(p, f, mpf->pageshift);
+	}
+	return NULL;
+}
+
 /* --- the miss ---------------------------------------------------------------------------------- */
 
 /* A failed or stolen load: out of the table if it is still ours, free. */
@@ -461,14 +513,12 @@ get_flagged(struct getting *g, unsigned long flags)
 	}
 }
 
-int
-memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pagep)
+static __attribute__((noinline)) int
+get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pagep)
 {
 	struct getting g = { .mpf = mpf };
 	int ret;
 
-	if (mpf == NULL || pgnoaddr == NULL || pagep == NULL)
-		return EINVAL;
 	if ((ret = enter(mpf->pool, &g.t)) != 0 ||
 	    (ret = slot_take(g.t, &g.slot, &g.pin)) != 0)
 		return ret;
@@ -481,6 +531,20 @@ memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pa
 	if (flags == DB_MPOOL_NEW || flags == DB_MPOOL_LAST)
 		*pgnoaddr = g.pgno;
 	return 0;
+}
+
+int
+memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pagep)
+{
+	void *page;
+
+	if (mpf == NULL || pgnoaddr == NULL || pagep == NULL)
+		return EINVAL;
+	if (flags == 0 && (page = hit_at_once(mpf, *pgnoaddr)) != NULL) {
+		*pagep = page;
+		return 0;
+	}
+	return get_carefully(mpf, pgnoaddr, flags, pagep);
 }
 
 /* --- prefetch ------------------------------------------------------------------------------------------ */

@@ -289,7 +289,11 @@ struct mpool {
 	uint32_t discard_next __attribute__((aligned(64)));
 	uint32_t discards[DISCARD_RING]; /* frame + 1: hints */
 	uint32_t has_log;	      /* some client attached with an lg_flush: write-ahead holds */
-	uint32_t gc_row;	      /* [l] where the search for reusable rows goes on */
+	uint32_t gc_row;	      /* [l] where the search for rows to give up goes on */
+	uint32_t free_row;	      /* [l] no row below it is free */
+	uint32_t rows_used;	      /* high-water mark */
+	uint32_t free_open;	      /* [l] no open record below it is free */
+	uint32_t opens_used;	      /* high-water mark */
 };
 
 #endif

@@ -142,7 +142,7 @@ mpool_renamed(DB_MPOOL *p, const char *from, const char *to)
 
 	if (enter(p, &t) != 0)
 		return;
-	for (uint32_t r = 0; r < p->g.nrows; r++) {
+	for (uint32_t r = 0; r < rows_used(p); r++) {
 		struct file_row *row = &p->rows[r];
 		uint32_t id = load_acquire(&row->id);
 		char *path, *now;

@@ -61,7 +61,8 @@ struct thread {
 	bool in_callback; /* inside pgin, pgout or lg_flush: memp_* is EDEADLK */
 	unsigned npins;	  /* blocks below */
 	struct pin_block **pins;
-	struct block *home; /* pins[0]->b: notes and counters */
+	struct pin_block *first; /* pins[0] */
+	struct block *home;	 /* first->b: notes and counters */
 	unsigned notes;	    /* highest note in use, about */
 	struct hint_list free[PAGE_SHIFTS];
 	uint32_t evicted[PAGE_SHIFTS]; /* since another size's extent was looked at */
@@ -164,7 +165,23 @@ frame_address(const DB_MPOOL *p, uint32_t f, unsigned pageshift)
 }
 
 /* The frame at an address of the page area, NO_FRAME if none begins there. */
-uint32_t frame_of_address(const DB_MPOOL *p, const void *addr, unsigned pageshift);
+static inline uint32_t
+frame_of_address(const DB_MPOOL *p, const void *addr, unsigned pageshift)
+{
+	uint64_t off, within;
+	uint32_t e;
+
+	if ((const uint8_t *)addr < p->area)
+		return NO_FRAME;
+	off = (uint64_t)((const uint8_t *)addr - p->area);
+	if (off >= p->g.cache_bytes)
+		return NO_FRAME;
+	e = (uint32_t)(off >> p->g.extent_shift);
+	within = off & ((1ull << p->g.extent_shift) - 1);
+	if (within & ((1ull << pageshift) - 1))
+		return NO_FRAME;
+	return (e << (p->g.extent_shift - PAGE_SHIFT_MIN)) + (uint32_t)(within >> pageshift);
+}
 
 /* The page shift of the extent that f is in, 0 if it has none (or the region is damaged). */
 unsigned frame_pageshift(const DB_MPOOL *p, uint32_t f);
@@ -187,6 +204,27 @@ void frame_wait(struct thread *t, uint32_t f, uint64_t w);
 bool frame_free(struct thread *t, uint32_t f, enum frame_state from);
 
 /* --- thread.c: blocks, slots, notes, counters ----------------------------------------------------- */
+
+extern __thread struct thread *thread_last __attribute__((tls_model("initial-exec")));
+
+/* The calling thread's part, if it is at hand and no callback is running; else NULL. */
+static inline struct thread *
+thread_at_hand(const DB_MPOOL *p)
+{
+	struct thread *t = p->threaded ? thread_last : p->single;
+
+	return t != NULL && t->pool_id == p->id && !t->in_callback ? t : NULL;
+}
+
+/* region_usable(), yes or no, without a call. */
+static inline bool
+pool_is_usable(const DB_MPOOL *p)
+{
+	const RLAYOUT *rl = p->region->layout;
+
+	return p->region->fork_generation == os_fork_generation() &&
+	    load_relaxed(&rl->panic) == 0 && load_relaxed(&rl->valid) == DB_REGIONMAGIC;
+}
 
 /* The calling thread's part of the pool; EAGAIN if the region has no block left. */
 int thread_self(DB_MPOOL *p, struct thread **tp);
@@ -376,6 +414,10 @@ struct file_spec {
 	const struct os_stat *st;
 	uint32_t open_flags; /* OPEN_* */
 };
+
+/* How many rows, and open records, were ever used: what a walk has to look at. */
+uint32_t rows_used(const DB_MPOOL *p);
+uint32_t opens_used(const DB_MPOOL *p);
 
 void region_lock(DB_MPOOL *p); /* the region lock; repairs what a dead holder left */
 void region_unlock(DB_MPOOL *p);

@@ -161,8 +161,8 @@ enter_put(DB_MPOOLFILE *mpf, const void *addr, struct thread **tp, struct found 
 	return usable != 0 ? usable : EINVAL;
 }
 
-int
-memp_fput(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
+static __attribute__((noinline)) int
+put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 {
 	struct thread *t;
 	struct found at;
@@ -184,6 +184,39 @@ memp_fput(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	if (pin.set_dirty && (pin.set_clean || (flags & DB_MPOOL_CLEAN)))
 		put_clean(t, at.f, key);
 	return ret != 0 ? ret : (ret = region_usable(mpf->pool->region)) != 0 ? ret : 0;
+}
+
+/*
+ * The put of a page that this thread has pinned last or nearly so and says nothing more about.  False: nothing has been done.
+ */
+static inline bool
+put_at_once(DB_MPOOLFILE *mpf, const void *pgaddr)
+{
+	DB_MPOOL *p = mpf->pool;
+	struct thread *t = thread_at_hand(p);
+	struct pin_block *pb;
+	unsigned i;
+	uint32_t f;
+
+	if (t == NULL || !pool_is_usable(p) || (pb = t->first)->used == 0)
+		return false;
+	i = 63u - (unsigned)__builtin_clzll(pb->used);
+	f = frame_of_address(p, pgaddr, mpf->pageshift);
+	if (f == NO_FRAME || load_relaxed(&pb->b->slots[i]) != f + 1 || pb->pins[i].mpf != mpf ||
+	    pb->pins[i].set_dirty)
+		return false;
+	pb->pins[i].mpf = NULL;
+	store_release(&pb->b->slots[i], 0);
+	pb->used &= ~(1ull << i);
+	return true;
+}
+
+int
+memp_fput(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
+{
+	if (flags == 0 && mpf != NULL && put_at_once(mpf, pgaddr))
+		return 0;
+	return put_carefully(mpf, pgaddr, flags);
 }
 
 int

@@ -191,7 +191,7 @@ release_opens(struct thread *t, uint32_t dead)
 {
 	DB_MPOOL *p = t->pool;
 
-	for (uint32_t i = 0; i < p->g.nopens; i++) {
+	for (uint32_t i = 0; i < opens_used(p); i++) {
 		struct open_record *rec = &p->opens[i];
 		struct file_row *row;
 		uint32_t id, flags = 0;

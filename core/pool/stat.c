@@ -19,17 +19,19 @@ minus(uint64_t a, uint64_t b)
 static uint64_t
 all_pins(const DB_MPOOL *p)
 {
+	uint32_t used = load_acquire(&p->mp->blocks_used);
 	uint64_t n = 0;
 
-	for (uint32_t i = 0; i < p->region->nclients; i++)
-		n += mpool_client_pins((DB_MPOOL *)p, i);
+	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++)
+		for (unsigned k = 0; k < BLOCK_SLOTS; k++)
+			n += load_relaxed(&p->blocks[i].slots[k]) != 0;
 	return n;
 }
 
 static void
 fill_rows(const DB_MPOOL *p, DB_MPOOL_STAT *s)
 {
-	for (uint32_t r = 0; r < p->g.nrows; r++) {
+	for (uint32_t r = 0; r < rows_used(p); r++) {
 		const struct file_row *row = &p->rows[r];
 
 		if (load_relaxed(&row->id) == 0)
@@ -83,7 +85,7 @@ fill_global(DB_MPOOL *p, DB_MPOOL_STAT *s)
 static void
 add_handles(const DB_MPOOL *p, uint32_t id, DB_MPOOL_FSTAT *s)
 {
-	for (uint32_t i = 0; i < p->g.nopens; i++) {
+	for (uint32_t i = 0; i < opens_used(p); i++) {
 		const struct open_record *rec = &p->opens[i];
 
 		if (load_acquire(&rec->owner) == 0 || rec->file != id)
@@ -140,7 +142,7 @@ listing_make(DB_MPOOL *p, struct listing *l)
 		listing_free(l);
 		return ENOMEM;
 	}
-	for (uint32_t r = 0; r < p->g.nrows; r++) {
+	for (uint32_t r = 0; r < rows_used(p); r++) {
 		uint32_t id = load_acquire(&p->rows[r].id);
 		char *path;
 

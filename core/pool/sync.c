@@ -247,7 +247,7 @@ pool_write_all(struct thread *t, enum write_flags flags, const DB_LSN *upto, boo
 {
 	DB_MPOOL *p = t->pool;
 
-	for (uint32_t r = 0; r < p->g.nrows; r++) {
+	for (uint32_t r = 0; r < rows_used(p); r++) {
 		struct file_row *row = &p->rows[r];
 		uint32_t id = load_acquire(&row->id);
 		struct write_result one = { 0 };
@@ -314,7 +314,7 @@ memp_trickle(DB_MPOOL *p, int pct, int *nwrotep)
 	    counter_sum(p, C_RW_EVICT);
 	want = resident * (uint64_t)(100 - pct) / 100;
 	want = dirty > want ? dirty - want : 0;
-	for (uint32_t r = 0; r < p->g.nrows && res.written < want; r++) {
+	for (uint32_t r = 0; r < rows_used(p) && res.written < want; r++) {
 		uint32_t id = load_acquire(&p->rows[r].id);
 
 		from = 0;
@@ -338,7 +338,7 @@ mpool_write_old(DB_MPOOL *p, uint64_t usec, uint64_t *nwrotep)
 
 	if ((ret = enter(p, &t)) != 0)
 		return ret;
-	for (uint32_t r = 0; r < p->g.nrows; r++) {
+	for (uint32_t r = 0; r < rows_used(p); r++) {
 		struct file_row *row = &p->rows[r];
 		uint32_t id = load_acquire(&row->id);
 		struct write_result one = { 0 };

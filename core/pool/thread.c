@@ -18,7 +18,7 @@
 static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t exit_key;
 static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
-static __thread struct thread *self_last __attribute__((tls_model("initial-exec")));
+__thread struct thread *thread_last;
 
 static void
 block_release(DB_MPOOL *p, struct pin_block *pb)
@@ -74,7 +74,7 @@ thread_exit(void *head)
 		else
 			thread_shed(t);
 	}
-	self_last = NULL;
+	thread_last = NULL;
 	pthread_mutex_unlock(&list_mutex);
 }
 
@@ -145,7 +145,8 @@ thread_create(DB_MPOOL *p, struct thread **tp)
 		thread_free(t);
 		return ret;
 	}
-	t->home = t->pins[0]->b;
+	t->first = t->pins[0];
+	t->home = t->first->b;
 	pthread_mutex_lock(&p->threads_mutex);
 	t->next = p->threads;
 	p->threads = t;
@@ -181,7 +182,7 @@ thread_find(DB_MPOOL *p, struct thread **tp)
 		ret = pthread_setspecific(exit_key, t);
 	}
 	if (ret == 0)
-		*tp = self_last = t;
+		*tp = thread_last = t;
 	return ret;
 }
 
@@ -197,8 +198,8 @@ thread_self(DB_MPOOL *p, struct thread **tp)
 		*tp = p->single;
 		return 0;
 	}
-	if (self_last != NULL && self_last->pool_id == p->id) {
-		*tp = self_last;
+	if (thread_last != NULL && thread_last->pool_id == p->id) {
+		*tp = thread_last;
 		return 0;
 	}
 	return thread_find(p, tp);
