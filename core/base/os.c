@@ -16,6 +16,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -374,6 +375,24 @@ lock_fcntl(int fd, int command, short type, uint64_t byte, uint64_t n, bool *tak
 			return errno == EACCES ? EAGAIN : errno;
 	if (takenp != NULL)
 		*takenp = fl.l_type != F_UNLCK;
+	return 0;
+}
+
+int
+os_hold_directory(const char *path, bool exclusive, int *fdp)
+{
+	int fd, ret;
+
+	if ((ret = fault(OS_LOCK, path)) != 0 ||
+	    (ret = os_open(path, O_RDONLY | O_DIRECTORY, 0, &fd)) != 0)
+		return ret;
+	while (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == -1)
+		if (errno != EINTR) {
+			ret = errno == EWOULDBLOCK ? EAGAIN : errno;
+			os_close(fd);
+			return ret;
+		}
+	*fdp = fd;
 	return 0;
 }
 

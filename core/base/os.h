@@ -89,6 +89,12 @@ int os_lock_test(int fd, uint64_t byte, bool *takenp);	     /* by another descri
 int os_lock_test_range(int fd, uint64_t first, uint64_t n, bool *takenp);
 void os_unlock(int fd, uint64_t byte);
 
+/*
+ * Open a directory and hold it, shared or exclusively, for as long as *fdp is open: EAGAIN if others
+ * hold it so that it cannot be.
+ */
+int os_hold_directory(const char *path, bool exclusive, int *fdp);
+
 /* Sleep while *word == expected, usec at most.  Returns for any reason; look again.  Never fails. */
 void os_futex_wait(const uint32_t *word, uint32_t expected, unsigned usec);
 void os_futex_wake(const uint32_t *word); /* all waiters */

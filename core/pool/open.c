@@ -43,6 +43,17 @@ wants_private(const char *dir, int flags, const DB_ENV *env)
 	    (env != NULL && (env->region_flags & DB_PRIVATE));
 }
 
+/* Rule S1: one home has one pool.  A private pool without db_home has no home. */
+static int
+hold_home(DB_MPOOL *p)
+{
+	const char *home = p->dir;
+
+	if (p->dbenv != NULL && p->dbenv->db_home != NULL)
+		home = p->dbenv->db_home;
+	return home != NULL ? region_hold_home(p->region, home) : 0;
+}
+
 static int
 attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
 {
@@ -69,6 +80,10 @@ attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
 		return EPROTO;
 	}
 	format_addresses(p);
+	if ((ret = hold_home(p)) != 0) {
+		(void)region_detach(p->region, p->region->created, NULL, NULL);
+		return ret;
+	}
 	if (p->dbenv != NULL && p->dbenv->lg_flush != NULL)
 		store_relaxed(&p->mp->has_log, 1);
 	return 0;

@@ -14,6 +14,7 @@
  */
 #include "region_impl.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -47,7 +48,8 @@ in_child(void)
 
 	for (a = attached_list; a != NULL; a = a->next) {
 		os_close(a->region.fd);
-		a->region.fd = -1;
+		os_close(a->region.home_fd);
+		a->region.fd = a->region.home_fd = -1;
 	}
 	pthread_mutex_unlock(&attached_mutex);
 }
@@ -66,7 +68,7 @@ region_create(struct region **rp)
 
 	if ((ret = os_calloc(1, sizeof(*a), (void **)&a)) != 0)
 		return ret;
-	a->region.fd = -1;
+	a->region.fd = a->region.home_fd = -1;
 	a->region.self = NO_CLIENT;
 	a->region.fork_generation = os_fork_generation();
 	pthread_mutex_lock(&attached_mutex);
@@ -114,8 +116,24 @@ region_close_fd(struct region *r)
 {
 	pthread_mutex_lock(&attached_mutex);
 	os_close(r->fd);
-	r->fd = -1;
+	os_close(r->home_fd);
+	r->fd = r->home_fd = -1;
 	pthread_mutex_unlock(&attached_mutex);
+}
+
+int
+region_hold_home(struct region *r, const char *home)
+{
+	int ret;
+
+	pthread_mutex_lock(&attached_mutex);
+	ret = os_hold_directory(home, r->is_private, &r->home_fd);
+	pthread_mutex_unlock(&attached_mutex);
+	if (ret != EAGAIN)
+		return 0;
+	env_err(r->dbenv, "%s: %s pool is in use over the same home", home,
+	    r->is_private ? "another" : "a private");
+	return EBUSY;
 }
 
 bool

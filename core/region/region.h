@@ -61,6 +61,7 @@ struct region {
 	uint32_t nclients; /* checked copy */
 	uint32_t self;	   /* this process's client number */
 	int fd;		   /* the region file; holds the byte lock of self */
+	int home_fd;	   /* the home directory, held by region_hold_home; -1: none */
 	bool created;	   /* this attach made it */
 	bool is_private;
 	unsigned fork_generation; /* handles do not survive fork */
@@ -93,6 +94,13 @@ int region_detach(struct region *r, bool remove, bool (*last)(struct region *r, 
  * right magic, so that those attached get ESTALE.  Absent: 0.
  */
 int region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file);
+
+/*
+ * region_hold_home - hold the home directory until detach: exclusively for a private region, together
+ * with others for one that is joined by its file's name.  So one home has one pool.  EBUSY with a
+ * sentence if the other kind holds it.  Where directories cannot be locked, nothing is held.
+ */
+int region_hold_home(struct region *r, const char *home);
 
 /*
  * region_usable - the check at the door of every call: EINVAL in a forked child, DB_RUNRECOVERY if
