@@ -94,7 +94,7 @@ counts(struct geometry *g, uint64_t cache_bytes)
 	g->cache_bytes = cache_bytes;
 	g->frames_per_extent = 1u << (g->extent_shift - PAGE_SHIFT_MIN);
 	g->nframes = g->nextents * g->frames_per_extent;
-	g->nbuckets = power_of_two(at_least(pages / 5, 8)); /* cells filled to 5/7 at most */
+	g->nbuckets = (uint32_t)at_least(pages * 2 / 7, 8); /* half of the cells stay empty */
 	g->noverflow = (uint32_t)at_least(g->nbuckets / 64, 32);
 	g->nblocks = cache_bytes < SMALL_POOL ? 64 : cache_bytes < LARGE_POOL ? 256 : 1100;
 	g->nrows = (uint32_t)at_most(at_least(cache_bytes >> 14, 64), 1 << 17);

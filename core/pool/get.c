@@ -201,17 +201,24 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno)
 
 /* --- the miss ---------------------------------------------------------------------------------- */
 
-/* A failed or stolen load: out of the table if it is still ours, free. */
+/*
+ * A failed or stolen load: out of the table, free.  A thief has withdrawn the entry and left the frame
+ * CLAIMED by us; so we go through CLAIMED as well, where nobody can steal.
+ */
 static void
 load_abandon(struct getting *g)
 {
-	struct thread *t = g->t;
+	DB_MPOOL *p = g->t->pool;
+	struct frame *fr = frame_at(p, g->f);
+	uint64_t w = load_seq(&fr->word);
 
 	store_release(g->slot, 0);
-	if (frame_leave(t->pool, g->f, FRAME_LOADING, FRAME_LOADING, 0, 0))
-		table_withdraw(t->pool, g->key, g->f);
-	if (!frame_free(t, g->f, FRAME_LOADING))
-		(void)frame_free(t, g->f, FRAME_CLAIMED);
+	while (fw_state(w) == FRAME_LOADING && fw_owner(w) == p->self)
+		if (cas_seq(&fr->word, &w, (w & ~FW_STATE) | FRAME_CLAIMED)) {
+			table_withdraw(p, g->key, g->f);
+			break;
+		}
+	(void)frame_free(g->t, g->f, FRAME_CLAIMED);
 }
 
 /* CLAIMED by us -> LOADING with our key, pinned by our slot. */

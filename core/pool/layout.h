@@ -265,7 +265,7 @@ struct geometry {
 	uint32_t nextents;
 	uint32_t frames_per_extent;
 	uint32_t nframes;
-	uint32_t nbuckets; /* a power of two */
+	uint32_t nbuckets;
 	uint32_t noverflow;
 	uint32_t nblocks;
 	uint32_t nrows;

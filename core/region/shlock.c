@@ -4,9 +4,9 @@
  *
  * owner is taken by compare-and-swap from 0 and given back by compare-and-swap to 0.  Who waits
  * sleeps on the other word: he makes waiters odd, looks at owner once more, and sleeps while
- * waiters is what he saw.  Who unlocks frees owner first and then, if waiters is odd, raises it and
- * wakes all.  Either the waiter's second look sees the free lock or the owner sees the odd word, and
- * because the word is raised a wake between the look and the sleep is not missed.
+ * waiters is what he saw.  Who unlocks frees owner first and then, if waiters is odd, raises it
+ * and wakes all.  Either the waiter's second look sees the free lock or the owner sees the odd
+ * word, and because the word is raised a wake between the look and the sleep is not missed.
  *
  * A waiter may be killed and so may the owner before it wakes anybody: every sleep ends after
  * SLEEP_USEC, and before each one the owner is looked at (R4).  The words may be damaged: an owner
