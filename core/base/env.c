@@ -45,7 +45,8 @@ db_strerror(int error)
 	case DB_RUNRECOVERY:
 		return "the region is damaged and must be removed by force";
 	default:
-		return error > 0 ? strerror(error)
-				 : "an error code that this library does not have";
+		if (error > 0)
+			return strerror(error);
+		return "an error code that this library does not have";
 	}
 }

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "atomics.h"
+#include "error.h"
 
 #define LOCK_SLEEP_MIN_USEC 50
 #define LOCK_SLEEP_MAX_USEC 2000
@@ -315,6 +316,7 @@ os_map(int fd, size_t bytes, size_t align, void **addrp)
 	void *p;
 	int ret;
 
+	POOL_ASSERT(bytes > 0 && align >= os_page_size() && (align & (align - 1)) == 0);
 	if ((ret = fault(OS_MAP, "")) != 0)
 		return ret;
 	if (__builtin_add_overflow(bytes, align, &room))
@@ -381,7 +383,7 @@ lock_fcntl(int fd, int command, short type, uint64_t byte, uint64_t n, bool *tak
 int
 os_hold_directory(const char *path, bool exclusive, int *fdp)
 {
-	int fd, ret;
+	int fd = -1, ret;
 
 	if ((ret = fault(OS_LOCK, path)) != 0 ||
 	    (ret = os_open(path, O_RDONLY | O_DIRECTORY, 0, &fd)) != 0)

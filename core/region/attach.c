@@ -110,6 +110,7 @@ check_trust(const struct region_spec *spec, const struct region *r, const struct
 static void
 set_clients(struct region *r, uint32_t nclients)
 {
+	POOL_ASSERT(layout_body_offset(nclients) <= r->size);
 	r->nclients = nclients;
 	r->clients = (struct client *)(r->addr + layout_clients_offset());
 }
@@ -241,6 +242,7 @@ open_or_create(const struct region_spec *spec, struct region *r)
 	int oflags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
 	int ret;
 
+	POOL_ASSERT(r->layout == NULL && r->self == NO_CLIENT && !r->created);
 	/* Another process may create it, or remove it, between the two. */
 	do {
 		ret = region_open_fd(r, oflags, 0);

@@ -150,6 +150,7 @@ take_number(struct region *r, uint32_t number, bool *tookp)
 	union client_state_word w = state_load(c);
 	int ret;
 
+	POOL_ASSERT(number < r->nclients && r->fd != -1);
 	*tookp = false;
 	if (w.part.state != CLIENT_FREE)
 		return 0;
@@ -194,6 +195,7 @@ client_take(struct region *r)
 	uint32_t ordinary = r->nclients - r->nclients / 8;
 	int ret;
 
+	POOL_ASSERT(r->self == NO_CLIENT && r->clients != NULL && r->nclients > 0);
 	if (r->is_private) {
 		client_describe(&r->clients[0]);
 		state_store(&r->clients[0], CLIENT_LIVE);
@@ -213,6 +215,7 @@ client_leave(struct region *r)
 
 	if (r->self == NO_CLIENT)
 		return;
+	POOL_ASSERT(r->self < r->nclients);
 	c = &r->clients[r->self];
 	client_clear(c);
 	/* Not compare-and-swap: a reaper that takes us for dead must lose. */

@@ -46,6 +46,7 @@ layout_body_offset(uint32_t nclients)
 void
 layout_init(RLAYOUT *rl, const struct region_spec *spec, uint64_t size)
 {
+	POOL_ASSERT(layout_body_offset(spec->nclients) <= size);
 	/* The stamp first: a leftover is recognised by it. */
 	rl->format = REGION_FORMAT;
 	rl->byte_order = REGION_BYTE_ORDER;

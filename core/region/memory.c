@@ -46,6 +46,7 @@ memory_allocate(int fd, uint64_t size)
 static void
 set_mapping(struct region *r, void *addr, uint64_t size)
 {
+	POOL_ASSERT(r->addr == NULL && addr != NULL);
 	r->addr = addr;
 	r->size = (size_t)size;
 	r->layout = addr;

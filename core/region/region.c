@@ -86,6 +86,7 @@ remove_file(struct region *r)
 {
 	int ret;
 
+	POOL_ASSERT(!r->is_private && r->fd != -1);
 	store_seq(&r->layout->valid, 0);
 	if ((ret = os_unlink(r->path)) != 0) {
 		/* Still there: leave it as it was. */
@@ -111,7 +112,9 @@ leave_locked(struct region *r, bool remove, bool (*last)(struct region *r, void 
 			    others);
 		return remove ? EBUSY : 0;
 	}
-	if (remove)
+	if (remove && last != NULL && !last(r, arg))
+		ret = EAGAIN;
+	else if (remove)
 		ret = remove_file(r);
 	else if (last != NULL && load_seq(&r->layout->panic) == 0)
 		store_seq(&r->layout->clean, last(r, arg) ? 1u : 0u);

@@ -85,7 +85,7 @@ int region_attach(const struct region_spec *spec, struct region **rp);
  * free.  With remove, and no other live client, the file goes too; EBUSY if there are others (the
  * detach has happened all the same).  In a forked child: frees only what is the child's own.
  * last, if not NULL, is asked under REGION_BYTE when no other live client is left: what it returns
- * is stored in layout->clean.
+ * is stored in layout->clean; with remove, false means that nothing is removed, and EAGAIN.
  */
 int region_detach(struct region *r, bool remove, bool (*last)(struct region *r, void *arg), void *arg);
 

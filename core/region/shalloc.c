@@ -23,6 +23,7 @@
 #include <stdbool.h>
 
 #include "../base/atomics.h"
+#include "../base/error.h"
 
 #define AREA_MAGIC 0x5ba110c8u
 #define UNIT 8u	     /* all sizes and offsets are multiples */
@@ -175,6 +176,7 @@ list_insert(struct area a, uint64_t off)
 	struct seen c;
 	int ret;
 
+	POOL_ASSERT(offset_is_possible(a, off));
 	if (first != 0 && (ret = free_see(a, first, &c)) != 0)
 		return ret;
 	store_release(&links_at(a, off)->next, first);
@@ -225,6 +227,7 @@ split(struct area a, struct seen *c, uint64_t size, uint64_t tag)
 {
 	uint64_t end = c->off + c->size, off = end - size;
 
+	POOL_ASSERT(size >= FRAGMENT && c->size >= FRAGMENT + size && size % UNIT == 0);
 	c->size -= size;
 	store_release(&chunk_at(a, off)->prev_size, c->size);
 	store_release(&chunk_at(a, off)->word, tag | size);
@@ -236,6 +239,7 @@ split(struct area a, struct seen *c, uint64_t size, uint64_t tag)
 static void
 join(struct area a, struct seen *c, const struct seen *next)
 {
+	POOL_ASSERT(next->off == c->off + c->size && !next->used);
 	c->size += next->size;
 	store_release(&chunk_at(a, c->off)->word, (c->used ? TAG_USED : TAG_FREE) | c->size);
 	set_prev_size(a, c->off + c->size, c->size);
@@ -293,6 +297,7 @@ carve(struct area a, struct seen *c, uint64_t place, uint64_t len)
 	uint64_t rest = c->off + c->size - (place + len);
 	int ret;
 
+	POOL_ASSERT(place >= c->off + sizeof(struct chunk) && place + len <= c->off + c->size);
 	if (rest >= FRAGMENT) {
 		split(a, c, rest, TAG_FREE);
 		if ((ret = list_insert(a, place + len)) != 0)
