@@ -135,7 +135,7 @@ check_extents(struct walk *w)
 
 	for (uint32_t e = 0; e < p->g.nextents; e++) {
 		uint64_t word = load_seq(&p->extents[e]);
-		unsigned shift = extent_pageshift(word);
+		unsigned shift = extent_pageshift(p, word);
 
 		if (word != 0 && (shift == 0 || shift > p->g.extent_shift)) {
 			fault(w, "extent %u has page shift %u", e, (unsigned)(word & EXTENT_SHIFT));
@@ -212,14 +212,16 @@ check_rows(struct walk *w)
 {
 	DB_MPOOL *p = w->p;
 	struct shalloc_stat st;
+	bool sound;
 
 	region_lock(p);
-	if (shalloc_check(p->heap, p->g.heap_bytes, &st) != 0)
+	sound = shalloc_check(p->heap, p->g.heap_bytes, &st) == 0;
+	region_unlock(p);
+	if (!sound)
 		fault(w, "the heap of the file table is damaged");
 	for (uint32_t r = 0; r < rows_used(p); r++)
 		if (p->rows[r].id != 0 && p->rows[r].id % p->g.nrows != r)
 			fault(w, "row %u holds file %u", r, p->rows[r].id);
-	region_unlock(p);
 }
 
 int

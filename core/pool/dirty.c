@@ -191,7 +191,8 @@ group_tidy(DB_MPOOL *p, struct file_row *row, uint32_t file, unsigned group)
 	if (!cas_seq(&row->clearing, &now, mine))
 		return false;
 	(void)and_seq(&row->groups, ~bit);
-	if (group_has(p, group, file))
+	/* the row may have become another file's since we were called */
+	if (load_seq(&row->id) != file || group_has(p, group, file))
 		(void)or_seq(&row->groups, bit);
 	(void)cas_seq(&row->clearing, &mine, mine & ~0xffffffffull);
 	return true;
@@ -206,7 +207,10 @@ dirty_tidy(struct thread *t, struct file_row *row, uint32_t file)
 	store_seq(&t->home->note_row, (uint32_t)(row - p->rows) + 1);
 	for (; groups != 0; groups &= groups - 1)
 		(void)group_tidy(p, row, file, (unsigned)__builtin_ctzll(groups));
-	if (load_seq(&row->groups) == 0)
-		store_relaxed(&row->dirty_usec, 0);
+	if (load_seq(&row->groups) == 0) {
+		store_seq(&row->dirty_usec, 0);
+		if (load_seq(&row->groups) != 0)
+			note_first_dirt(row);
+	}
 	store_release(&t->home->note_row, 0);
 }

@@ -15,39 +15,96 @@ struct dropping {
 	struct thread *t;
 	uint32_t id;
 	db_pgno_t first;
+	unsigned pageshift;
+	uint32_t *slot; /* for zeroing */
 	enum evict_flags flags;
-	unsigned left; /* pinned pages */
+	bool zero;     /* those that are pinned are zeroed */
+	unsigned left; /* pages that stay */
 	unsigned n;
 	uint32_t frames[BATCH];
 	uint64_t keys[BATCH];
 };
 
-/* Evict the collected frames; wait for those in transition; count those that are pinned. */
+/*
+ * Pin the frame for a moment, if it holds the page.  The slot is the caller's, from slot_take, and to
+ * be emptied by it.  Waits for a page that is being loaded.
+ */
+static bool
+pin_briefly(struct thread *t, uint32_t *slot, uint32_t f, uint64_t key)
+{
+	struct frame *fr = frame_at(t->pool, f);
+	uint64_t w;
+
+	for (unsigned tries = 0; tries < 1000; tries++) {
+		store_seq(slot, f + 1);
+		w = load_seq(&fr->word);
+		if (load_acquire(&fr->key) != key)
+			break;
+		if (fw_state(w) == FRAME_VALID || fw_state(w) == FRAME_WRITING)
+			return true;
+		if (fw_state(w) == FRAME_EVICTING || fw_state(w) == FRAME_COPYING) {
+			(void)cas_seq(&fr->word, &w, fw_with(w, FRAME_VALID, NO_CLIENT));
+			continue;
+		}
+		store_release(slot, 0);
+		if (fw_state(w) != FRAME_LOADING)
+			break;
+		frame_wait(t, f, w);
+	}
+	store_release(slot, 0);
+	return false;
+}
+
+/* Zero a page from byte `from` on, under a pin of our own: it may leave its frame at any time. */
+static void
+zero_page(struct thread *t, uint32_t *slot, uint32_t f, uint64_t key, unsigned pageshift,
+    size_t from)
+{
+	uint8_t *page;
+
+	if (!frame_fits(t->pool, f, pageshift) || !pin_briefly(t, slot, f, key))
+		return;
+	page = frame_address(t->pool, f, pageshift);
+	memset(page + from, 0, ((size_t)1 << pageshift) - from);
+	store_release(slot, 0);
+}
+
+/* What became of one collected page?  True: it is to be looked at again. */
+static bool
+drop_again(struct dropping *d, unsigned i, bool pinned)
+{
+	struct frame *fr = frame_at(d->t->pool, d->frames[i]);
+	uint64_t w = load_seq(&fr->word);
+
+	if (!pinned && (fw_state(w) == FRAME_FREE || load_acquire(&fr->key) != d->keys[i]))
+		return false;
+	if (pinned || ((w & FW_DIRTY) && !(d->flags & EVICT_DIRTY))) {
+		if (pinned && d->zero)
+			zero_page(d->t, d->slot, d->frames[i], d->keys[i], d->pageshift, 0);
+		d->left++;
+		return false;
+	}
+	/* proposals of others are in the way of ours; their owners may be stopped */
+	if (fw_state(w) == FRAME_EVICTING || fw_state(w) == FRAME_COPYING)
+		(void)cas_seq(&fr->word, &w, fw_with(w, FRAME_VALID, NO_CLIENT));
+	else if (fw_state(w) != FRAME_VALID)
+		frame_wait(d->t, d->frames[i], w);
+	return true;
+}
+
+/* Evict the collected frames; wait for those in transition; count those that stay. */
 static void
 drop_batch(struct dropping *d)
 {
 	bool pinned[BATCH];
 
-	for (unsigned tries = 0; d->n > 0 && tries < 10000; tries++) {
+	for (unsigned tries = 0; d->n > 0 && tries < 10000 && pool_is_usable(d->t->pool); tries++) {
 		unsigned k = 0;
 
 		(void)evict_frames(d->t, d->frames, d->keys, d->n, d->flags, pinned);
 		for (unsigned i = 0; i < d->n; i++) {
-			struct frame *fr = frame_at(d->t->pool, d->frames[i]);
-			uint64_t w = load_seq(&fr->word);
-
-			if (pinned[i]) {
-				d->left++;
+			if (!drop_again(d, i, pinned[i]))
 				continue;
-			}
-			if (fw_state(w) == FRAME_FREE || load_acquire(&fr->key) != d->keys[i])
-				continue;
-			if ((w & FW_DIRTY) && !(d->flags & EVICT_DIRTY)) {
-				d->left++;
-				continue;
-			}
-			if (fw_state(w) != FRAME_VALID)
-				frame_wait(d->t, d->frames[i], w);
 			d->frames[k] = d->frames[i];
 			d->keys[k++] = d->keys[i];
 		}
@@ -72,7 +129,7 @@ drop_by_walk(struct dropping *d)
 	DB_MPOOL *p = d->t->pool;
 
 	for (uint32_t e = 0; e < p->g.nextents; e++) {
-		unsigned shift = extent_pageshift(load_acquire(&p->extents[e]));
+		unsigned shift = extent_pageshift(p, load_acquire(&p->extents[e]));
 		uint32_t f = e * p->g.frames_per_extent;
 
 		for (uint32_t n = shift != 0 ? extent_frames(p, shift) : 0; n > 0; n--, f++) {
@@ -100,58 +157,65 @@ drop_by_number(struct dropping *d, uint64_t end)
 	}
 }
 
+/* Drop pages from d->first on; the file had `bytes` bytes.  The number that stay. */
 static unsigned
-drop_range(struct thread *t, struct file_row *row, uint32_t id, db_pgno_t first, uint64_t bytes,
-    enum evict_flags flags)
+drop_range(struct dropping *d, struct file_row *row, uint64_t bytes)
 {
-	struct dropping d = { .t = t, .id = id, .first = first, .flags = flags };
-	uint64_t end = (bytes + (1ull << row->pageshift) - 1) >> row->pageshift;
+	uint64_t end = (bytes + (1ull << d->pageshift) - 1) >> d->pageshift;
 
-	if (end > first && end - first <= t->pool->g.nframes / 64) {
-		drop_by_number(&d, end);
-		drop_batch(&d);
-		if (first != 0 || load_seq(&row->resident) == d.left)
-			return d.left;
-		d.left = 0;
-	} else if (end <= first && load_seq(&row->resident) == 0)
-		return 0;
-	drop_by_walk(&d);
-	drop_batch(&d);
-	return d.left;
+	if (end > d->first && end - d->first <= d->t->pool->g.nframes / 64) {
+		drop_by_number(d, end);
+		drop_batch(d);
+		if (d->first != 0 || load_seq(&row->resident) == d->left)
+			return d->left;
+		d->left = 0;
+	}
+	drop_by_walk(d);
+	drop_batch(d);
+	/* a walk knows better than a counter that a death may have left wrong */
+	if (d->first == 0 && load_relaxed(&row->opens) == 0)
+		store_seq(&row->resident, d->left);
+	return d->left;
 }
 
 unsigned
-file_drop_pages(struct thread *t, uint32_t id, db_pgno_t first, bool dirty_too, bool zero)
+file_drop_pages(struct thread *t, uint32_t id, db_pgno_t first, bool dirty_too)
 {
 	struct file_row *row = file_row(t->pool, id);
-	enum evict_flags flags = (dirty_too ? EVICT_DIRTY : 0) | (zero ? EVICT_ZERO : 0);
+	struct dropping d = { .t = t, .id = id, .first = first,
+		.flags = dirty_too ? EVICT_DIRTY : 0 };
 
-	if (row == NULL || row->pageshift < PAGE_SHIFT_MIN || row->pageshift > PAGE_SHIFT_MAX)
+	if (row == NULL || (d.pageshift = file_pageshift(t->pool, row)) == 0)
 		return 0;
-	return drop_range(t, row, id, first, load_seq(&row->length), flags);
+	return drop_range(&d, row, load_seq(&row->length));
 }
 
 /* --- truncation ---------------------------------------------------------------------------------- */
 
-/* Loads and writes behind the new end that began before the trunc word was set: let them end. */
+/*
+ * Loads and writes behind the new end that began before the trunc word was set: let them end.  A load
+ * that does not end for ten seconds is let go: its process finds row->cuts changed and starts again.
+ */
 static void
 wait_for_transitions(struct thread *t, uint32_t id, db_pgno_t first)
 {
 	DB_MPOOL *p = t->pool;
 
 	for (uint32_t e = 0; e < p->g.nextents; e++) {
-		unsigned shift = extent_pageshift(load_acquire(&p->extents[e]));
+		unsigned shift = extent_pageshift(p, load_acquire(&p->extents[e]));
 		uint32_t f = e * p->g.frames_per_extent;
 
 		for (uint32_t n = shift != 0 ? extent_frames(p, shift) : 0; n > 0; n--, f++) {
 			struct frame *fr = frame_at(p, f);
 			uint64_t w, key;
 
-			for (unsigned tries = 0; tries < 10000; tries++) {
+			for (unsigned tries = 0;; tries++) {
 				w = load_seq(&fr->word);
 				key = load_acquire(&fr->key);
-				if ((fw_state(w) != FRAME_LOADING && fw_state(w) != FRAME_WRITING) ||
-				    key_file(key) != id || key_pgno(key) < first)
+				if ((fw_state(w) != FRAME_WRITING &&
+					(fw_state(w) != FRAME_LOADING || tries > 100)) ||
+				    key_file(key) != id || key_pgno(key) < first ||
+				    !pool_is_usable(p))
 					break;
 				frame_wait(t, f, w);
 			}
@@ -161,47 +225,38 @@ wait_for_transitions(struct thread *t, uint32_t id, db_pgno_t first)
 
 /* Zero what lies behind the end in the last page, if it is in the pool. */
 static void
-zero_tail(struct thread *t, struct file_row *row, uint32_t id, uint64_t bytes)
+zero_tail(struct dropping *d, uint64_t bytes)
 {
-	DB_MPOOL *p = t->pool;
-	uint64_t size = 1ull << row->pageshift, key, w;
-	struct table_place at;
-	uint32_t *slot, f;
-	struct pin *pin;
+	uint64_t size = 1ull << d->pageshift, key = page_key(d->id, (db_pgno_t)(bytes / size));
+	struct table_place at = table_place(d->t->pool, key);
+	uint32_t f;
 
-	if (bytes % size == 0 || slot_take(t, &slot, &pin) != 0)
-		return;
-	key = page_key(id, (db_pgno_t)(bytes >> row->pageshift));
-	at = table_place(p, key);
-	if ((f = table_look(p, &at, key)) != NO_FRAME && frame_fits(p, f, row->pageshift)) {
-		store_seq(slot, f + 1);
-		do {
-			w = load_seq(&frame_at(p, f)->word);
-			if (fw_state(w) == FRAME_EVICTING || fw_state(w) == FRAME_COPYING)
-				(void)cas_seq(&frame_at(p, f)->word, &w,
-				    fw_with(w, FRAME_VALID, NO_CLIENT));
-		} while (fw_state(w) == FRAME_EVICTING || fw_state(w) == FRAME_COPYING);
-		if ((fw_state(w) == FRAME_VALID || fw_state(w) == FRAME_WRITING) &&
-		    load_acquire(&frame_at(p, f)->key) == key)
-			memset((uint8_t *)frame_address(p, f, row->pageshift) + bytes % size, 0,
-			    size - bytes % size);
-	}
-	slot_drop(t, slot);
+	if (bytes % size != 0 && (f = table_look(d->t->pool, &at, key)) != NO_FRAME)
+		zero_page(d->t, d->slot, f, key, d->pageshift, bytes % size);
 }
 
+/*
+ * Take the row's trunc word, not armed: loads and writes of the whole file wait.  False: another has
+ * it.
+ */
 static bool
-trunc_begin(struct thread *t, struct file_row *row, uint64_t bytes)
+trunc_begin(struct thread *t, struct file_row *row)
 {
 	uint64_t none = 0;
 
 	store_seq(&t->home->note_row, (uint32_t)(row - t->pool->rows) + 1);
-	if (!cas_seq(&row->trunc, &none, t->pool->self + 1)) {
-		store_release(&t->home->note_row, 0);
-		return false;
-	}
+	if (cas_seq(&row->trunc, &none, t->pool->self + 1))
+		return true;
+	store_release(&t->home->note_row, 0);
+	return false;
+}
+
+/* From now on only what is behind bytes waits, and who takes over knows what was wanted. */
+static void
+trunc_arm(struct thread *t, struct file_row *row, uint64_t bytes)
+{
 	store_seq(&row->trunc_length, bytes);
 	store_seq(&row->trunc, TRUNC_ARMED | (t->pool->self + 1));
-	return true;
 }
 
 static void
@@ -217,61 +272,154 @@ file_truncate_wait(struct thread *t, struct file_row *row, uint32_t id)
 	uint64_t w;
 
 	for (unsigned n = 0; (w = load_seq(&row->trunc)) != 0 && row->id == id; n++) {
+		uint32_t owner = (uint32_t)(w & TRUNC_OWNER) - 1;
+
 		os_sleep_usec(n < 20 ? 50 : 1000);
-		if (n % 100 == 99)
-			(void)reap_client(t, (uint32_t)(w & TRUNC_OWNER) - 1);
+		if (n % 100 == 99 && !reap_client(t, owner) && owner_is_impossible(t->pool, owner))
+			(void)cas_seq(&row->trunc, &w, 0);
 	}
 }
 
 /* Cut the pool's part: the length, then the pages behind it. */
 static void
-cut(struct thread *t, struct file_row *row, uint32_t id, uint64_t bytes)
+cut(struct dropping *d, struct file_row *row, uint64_t bytes)
 {
 	uint64_t old = load_seq(&row->length);
-	db_pgno_t first = (db_pgno_t)((bytes + (1ull << row->pageshift) - 1) >> row->pageshift);
 
+	d->first = (db_pgno_t)((bytes + (1ull << d->pageshift) - 1) >> d->pageshift);
+	d->flags = EVICT_DIRTY;
+	d->zero = true;
+	(void)add_seq(&row->cuts, 1);
 	store_seq(&row->length, bytes);
-	zero_tail(t, row, id, bytes);
-	(void)drop_range(t, row, id, first, old, EVICT_DIRTY | EVICT_ZERO);
+	zero_tail(d, bytes);
+	if (drop_range(d, row, old) > 0)
+		(void)__atomic_fetch_or(&row->flags, ROW_BEHIND, __ATOMIC_SEQ_CST);
 }
 
 /*
  * Nobody was told yet that the truncation is done, so both outcomes are right; half of it is not.  What
- * shows that it went ahead is the length, or the disk file's size.
+ * shows that it went ahead is CUT, the length, or the disk file's size; then it is finished.
  */
 void
 file_truncate_finish(struct thread *t, struct file_row *row, uint32_t id)
 {
-	uint64_t bytes = load_seq(&row->trunc_length);
-	bool ahead = load_seq(&row->length) <= bytes;
+	struct dropping d = { .t = t, .id = id };
+	uint64_t w = load_seq(&row->trunc), bytes = load_seq(&row->trunc_length);
+	bool ahead = (w & TRUNC_CUT) || load_seq(&row->length) <= bytes;
 	struct file_fd ffd;
-	struct os_stat st;
+	struct pin *pin;
 
-	if (!(load_seq(&row->trunc) & TRUNC_ARMED))
+	if (!(w & TRUNC_ARMED) || !ahead || id == 0 ||
+	    (d.pageshift = file_pageshift(t->pool, row)) == 0 ||
+	    slot_take(t, &d.slot, &pin) != 0)
 		return;
-	if (!ahead && file_fd_get(t, row, id, &ffd) == 0) {
-		ahead = os_fstat(ffd.fd, &st) == 0 && st.size <= bytes;
+	if (file_fd_get(t, row, id, &ffd) == 0) {
+		(void)os_ftruncate(ffd.fd, bytes);
 		file_fd_put(t->pool, id, &ffd);
 	}
-	if (ahead)
-		cut(t, row, id, bytes);
+	cut(&d, row, bytes);
+	slot_drop(t, d.slot);
 }
 
 static int
-shorten(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes)
+shorten(struct dropping *d, DB_MPOOLFILE *mpf, uint64_t bytes)
 {
 	struct file_row *row = mpf->row;
 	struct os_stat st;
 	int ret = 0;
 
-	while (!trunc_begin(t, row, bytes))
-		file_truncate_wait(t, row, mpf->file);
-	wait_for_transitions(t, mpf->file, (db_pgno_t)(bytes >> mpf->pageshift));
+	while (!trunc_begin(d->t, row))
+		file_truncate_wait(d->t, row, mpf->file);
+	trunc_arm(d->t, row, bytes);
+	wait_for_transitions(d->t, mpf->file, (db_pgno_t)(bytes >> mpf->pageshift));
+	(void)or_seq(&row->trunc, TRUNC_CUT);
 	if (mpf->fd != -1)
 		ret = os_ftruncate(mpf->fd, bytes);
 	if (ret == 0) {
-		cut(t, row, mpf->file, bytes);
+		cut(d, row, bytes);
 		if (mpf->fd != -1 && os_fstat(mpf->fd, &st) == 0)
+			file_stamp(row, &st);
+	}
+	trunc_end(d->t, row);
+	return ret;
+}
+
+void
+file_clear_behind(struct thread *t, struct file_row *row, uint32_t id)
+{
+	struct dropping d = { .t = t, .id = id, .flags = EVICT_DIRTY, .zero = true };
+	struct pin *pin;
+	uint64_t length;
+
+	if (!(load_relaxed(&row->flags) & ROW_BEHIND) ||
+	    (d.pageshift = file_pageshift(t->pool, row)) == 0 ||
+	    slot_take(t, &d.slot, &pin) != 0)
+		return;
+	length = load_seq(&row->length);
+	d.first = (db_pgno_t)((length + (1ull << d.pageshift) - 1) >> d.pageshift);
+	drop_by_walk(&d);
+	drop_batch(&d);
+	if (d.left == 0)
+		(void)__atomic_fetch_and(&row->flags, ~ROW_BEHIND, __ATOMIC_SEQ_CST);
+	slot_drop(t, d.slot);
+}
+
+void
+file_clean_tail(struct thread *t, DB_MPOOLFILE *mpf, uint8_t *page, db_pgno_t pgno)
+{
+	uint64_t off = (uint64_t)pgno << mpf->pageshift, length;
+
+	while (!trunc_begin(t, mpf->row))
+		file_truncate_wait(t, mpf->row, mpf->file);
+	length = load_seq(&mpf->row->length);
+	if (off < length && length < off + mpf->pagesize)
+		memset(page + (length - off), 0, off + mpf->pagesize - length);
+	trunc_end(t, mpf->row);
+}
+
+/* --- growing --------------------------------------------------------------------------------------- */
+
+/* Writes of the file that began before the trunc word was taken. */
+static void
+wait_for_writes(struct thread *t, struct file_row *row, uint32_t id)
+{
+	uint32_t from = 0, frames[BATCH];
+	unsigned n;
+
+	while ((n = dirty_list(t, row, id, &from, frames, BATCH)) > 0)
+		for (unsigned i = 0; i < n; i++) {
+			struct frame *fr = frame_at(t->pool, frames[i]);
+			uint64_t w;
+
+			while (fw_state(w = load_seq(&fr->word)) == FRAME_WRITING &&
+			    pool_is_usable(t->pool) && key_file(load_acquire(&fr->key)) == id)
+				frame_wait(t, frames[i], w);
+		}
+}
+
+/*
+ * ftruncate(2) makes a file shorter, too, if somebody else has made it longer since we looked.  So
+ * nobody may write meanwhile.
+ */
+static int
+grow_disk_to(struct thread *t, struct file_row *row, uint32_t id, int fd, uint64_t bytes)
+{
+	int64_t mtime = load_relaxed(&row->mtime_nsec);
+	struct os_stat st;
+	int ret;
+
+	if ((ret = os_fstat(fd, &st)) != 0 || st.size >= bytes)
+		return ret;
+	while (!trunc_begin(t, row))
+		file_truncate_wait(t, row, id);
+	wait_for_writes(t, row, id);
+	if (bytes > load_seq(&row->length) && (ret = os_fstat(fd, &st)) == 0)
+		bytes = st.size; /* cut meanwhile */
+	if (ret == 0 && (ret = os_fstat(fd, &st)) == 0 && st.size < bytes &&
+	    (ret = os_ftruncate(fd, bytes)) == 0) {
+		if (mtime != 0)
+			(void)os_futimens(fd, mtime);
+		if (os_fstat(fd, &st) == 0)
 			file_stamp(row, &st);
 	}
 	trunc_end(t, row);
@@ -279,13 +427,36 @@ shorten(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes)
 }
 
 int
-memp_ftruncate(DB_MPOOLFILE *mpf, off_t bytes)
+file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd)
 {
-	struct os_stat st;
-	struct thread *t;
+	return grow_disk_to(t, row, id, fd, load_seq(&row->length));
+}
+
+static int
+lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes)
+{
+	uint64_t before = load_seq(&mpf->row->length);
 	int ret;
 
-	if ((ret = enter(mpf->pool, &t)) != 0)
+	file_clear_behind(t, mpf->row, mpf->file);
+	file_extend(mpf->row, bytes);
+	if (mpf->fd == -1 || (ret = file_grow_disk(t, mpf->row, mpf->file, mpf->fd)) == 0)
+		return 0;
+	/* not on this disk: as it was, unless somebody has gone on from there */
+	(void)cas_seq(&mpf->row->length, &bytes, before);
+	return ret;
+}
+
+int
+memp_ftruncate(DB_MPOOLFILE *mpf, off_t bytes)
+{
+	struct dropping d = { 0 };
+	struct pin *pin;
+	int ret;
+
+	if (mpf == NULL)
+		return EINVAL;
+	if ((ret = enter(mpf->pool, &d.t)) != 0)
 		return ret;
 	if (bytes < 0 || (!mpf->odd && bytes % (off_t)mpf->pagesize != 0)) {
 		env_err(mpf->pool->dbenv, "a length of %lld bytes is not a multiple of %zu",
@@ -294,15 +465,15 @@ memp_ftruncate(DB_MPOOLFILE *mpf, off_t bytes)
 	}
 	if (mpf->rdonly)
 		return EACCES;
-	if ((uint64_t)bytes > (uint64_t)UINT32_MAX << mpf->pageshift)
+	if ((uint64_t)bytes > (uint64_t)1 << 32 << mpf->pageshift)
 		return EFBIG;
-	if ((uint64_t)bytes < load_seq(&mpf->row->length))
-		return shorten(t, mpf, (uint64_t)bytes);
-	if (mpf->fd != -1 && (ret = os_fstat(mpf->fd, &st)) == 0 && st.size < (uint64_t)bytes &&
-	    (ret = os_ftruncate(mpf->fd, (uint64_t)bytes)) == 0 &&
-	    (ret = os_fstat(mpf->fd, &st)) == 0)
-		file_stamp(mpf->row, &st);
-	if (ret == 0)
-		file_extend(mpf->row, (uint64_t)bytes);
+	if ((uint64_t)bytes >= load_seq(&mpf->row->length))
+		return lengthen(d.t, mpf, (uint64_t)bytes);
+	d.id = mpf->file;
+	d.pageshift = mpf->pageshift;
+	if ((ret = slot_take(d.t, &d.slot, &pin)) != 0)
+		return ret;
+	ret = shorten(&d, mpf, (uint64_t)bytes);
+	slot_drop(d.t, d.slot);
 	return ret;
 }

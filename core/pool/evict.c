@@ -49,8 +49,7 @@ propose(struct thread *t, uint32_t f, const uint64_t *key, enum evict_flags flag
 	struct frame *fr = frame_at(p, f);
 	uint64_t w = load_seq(&fr->word);
 
-	if (fw_state(w) != FRAME_VALID || ((w & FW_DIRTY) && !(flags & EVICT_DIRTY)) ||
-	    ((w & FW_REDIRTY) && (flags & EVICT_ONCE)))
+	if (fw_state(w) != FRAME_VALID || ((w & FW_DIRTY) && !(flags & EVICT_DIRTY)))
 		return false;
 	note_frame(t, f);
 	if (!frame_mark(p, f, w, FRAME_EVICTING, markp)) {
@@ -74,9 +73,10 @@ account(struct thread *t, uint64_t key, uint64_t w, enum evict_flags flags)
 		count(t, C_CLEANED, 1);
 	if (row == NULL)
 		return;
-	(void)sub_seq(&row->resident, 1);
+	/* resident last: at 0 the row may be freed */
 	if (w & FW_DIRTY)
 		(void)sub_seq(&row->dirty, 1);
+	(void)sub_seq(&row->resident, 1);
 }
 
 /* The last step: from exactly the marked word to CLAIMED, out of the table, FREE. */
@@ -95,15 +95,6 @@ take_out(struct thread *t, uint32_t f, uint64_t mark, enum evict_flags flags)
 	account(t, key, mark, flags);
 	(void)frame_free(t, f, FRAME_CLAIMED);
 	return true;
-}
-
-static void
-zero_pinned(struct thread *t, uint32_t f)
-{
-	unsigned shift = frame_pageshift(t->pool, f);
-
-	if (shift != 0 && frame_fits(t->pool, f, shift))
-		memset(frame_address(t->pool, f, shift), 0, (size_t)1 << shift);
 }
 
 static void
@@ -146,8 +137,6 @@ evict_frames(struct thread *t, const uint32_t frames[], const uint64_t keys[], u
 			gone++;
 			continue;
 		}
-		if (scan.pinned[k] && (flags & EVICT_ZERO))
-			zero_pinned(t, f);
 		(void)frame_leave(p, f, FRAME_EVICTING, FRAME_VALID, 0, 0);
 		note_clear(t, f);
 	}
@@ -161,8 +150,13 @@ evict_except(struct thread *t, uint32_t f, uint32_t except)
 	struct pin_scan scan = { .n = 1, .frames = { f } };
 	uint64_t w, mark;
 
-	for (unsigned tries = 0; tries < 100; tries++) {
+	for (unsigned tries = 0; tries < 10000; tries++) {
 		w = load_seq(&frame_at(p, f)->word);
+		/* the dead's slot is still set, so proposals may be cancelled in its name (P2) */
+		if (fw_state(w) == FRAME_EVICTING || fw_state(w) == FRAME_COPYING) {
+			(void)cas_seq(&frame_at(p, f)->word, &w, fw_with(w, FRAME_VALID, NO_CLIENT));
+			continue;
+		}
 		if (fw_state(w) == FRAME_FREE || fw_state(w) == FRAME_CLAIMED ||
 		    fw_state(w) == FRAME_LOADING || (w & FW_DIRTY))
 			return;
@@ -170,8 +164,10 @@ evict_except(struct thread *t, uint32_t f, uint32_t except)
 			frame_wait(t, f, w);
 			continue;
 		}
-		if (!propose(t, f, NULL, 0, &mark))
+		if (!propose(t, f, NULL, 0, &mark)) {
+			os_yield();
 			continue;
+		}
 		pins_scan(p, &scan, except);
 		if (!scan.pinned[0] && take_out(t, f, mark, 0))
 			return;
@@ -180,6 +176,28 @@ evict_except(struct thread *t, uint32_t f, uint32_t except)
 		if (scan.pinned[0])
 			return;
 	}
+}
+
+void
+evict_undone(struct thread *t, uint32_t f, uint64_t key, uint64_t version)
+{
+	DB_MPOOL *p = t->pool;
+	struct pin_scan scan = { .n = 1, .frames = { f } };
+	struct frame *fr = frame_at(p, f);
+	uint64_t w = load_seq(&fr->word), mark;
+
+	if (fw_state(w) != FRAME_VALID || (w & FW_REDIRTY) || (w & FW_VERSION) != version)
+		return;
+	note_frame(t, f);
+	if (!frame_mark(p, f, w, FRAME_EVICTING, &mark)) {
+		note_clear(t, f);
+		return;
+	}
+	pins_scan(p, &scan, NO_CLIENT);
+	if (load_acquire(&fr->key) == key && !scan.pinned[0] && take_out(t, f, mark, 0))
+		return;
+	(void)frame_leave(p, f, FRAME_EVICTING, FRAME_VALID, 0, 0);
+	note_clear(t, f);
 }
 
 /* What the clock does with one frame. */
@@ -218,7 +236,7 @@ next_chunk(struct thread *t, unsigned pageshift, uint32_t *firstp, uint32_t *np)
 		uint64_t h = load_relaxed(hand);
 		uint32_t e = (uint32_t)(h / chunks % p->g.nextents);
 
-		if (extent_pageshift(load_relaxed(&p->extents[e])) == pageshift) {
+		if (extent_pageshift(p, load_relaxed(&p->extents[e])) == pageshift) {
 			if (!cas_seq(hand, &h, h + 1))
 				continue;
 			*firstp = e * p->g.frames_per_extent + (uint32_t)(h % chunks) * chunk;

@@ -38,7 +38,7 @@ claim(struct thread *t, uint32_t f, unsigned pageshift)
 		return false;
 	}
 	e = load_seq(&p->extents[f / p->g.frames_per_extent]);
-	if (!(e & EXTENT_CHANGING) && extent_pageshift(e) == pageshift)
+	if (!(e & EXTENT_CHANGING) && extent_pageshift(p, e) == pageshift)
 		return true;
 	(void)frame_free(t, f, FRAME_CLAIMED);
 	return false;
@@ -167,7 +167,7 @@ extent_change(struct thread *t, uint32_t e, unsigned pageshift)
 {
 	DB_MPOOL *p = t->pool;
 	uint64_t w = load_seq(&p->extents[e]);
-	unsigned old = extent_pageshift(w);
+	unsigned old = extent_pageshift(p, w);
 	uint32_t first = e * p->g.frames_per_extent;
 	bool done = false;
 
@@ -194,7 +194,7 @@ warmth(const DB_MPOOL *p, uint32_t e, unsigned pageshift)
 {
 	uint64_t w = load_relaxed(&p->extents[e]);
 	uint32_t n = 0, first = e * p->g.frames_per_extent;
-	unsigned old = extent_pageshift(w);
+	unsigned old = extent_pageshift(p, w);
 
 	if (old == 0 || old == pageshift || (w & EXTENT_CHANGING))
 		return UINT32_MAX;
@@ -270,7 +270,7 @@ extent_balance(struct thread *t, unsigned pageshift)
 		return;
 	*evicted = 0;
 	e = (uint32_t)(add_seq(&p->mp->hand_other, 1) % p->g.nextents);
-	old = extent_pageshift(load_relaxed(&p->extents[e]));
+	old = extent_pageshift(p, load_relaxed(&p->extents[e]));
 	if (old == 0 || old == pageshift)
 		return;
 	n = extent_frames(p, old);

@@ -10,6 +10,7 @@
  * A row outlives its handles, since its pages do.  When rows run out, files that nobody has open are
  * written, dropped and forgotten.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "pool.h"
@@ -256,9 +257,9 @@ file_set_path_locked(DB_MPOOL *p, struct file_row *row, const char *path)
 void
 file_stamp(struct file_row *row, const struct os_stat *st)
 {
-	store_relaxed(&row->disk_size, st->size);
-	store_relaxed(&row->disk_mtime, st->mtime_nsec);
-	store_relaxed(&row->disk_ctime, st->ctime_nsec);
+	store_seq(&row->disk_size, st->size);
+	store_seq(&row->disk_mtime, st->mtime_nsec);
+	store_seq(&row->disk_ctime, st->ctime_nsec);
 }
 
 bool
@@ -344,10 +345,18 @@ static int
 file_expel(struct thread *t, struct file_row *row, uint32_t id)
 {
 	struct write_result res = { 0 };
+	struct file_fd ffd;
 
 	if (load_seq(&row->groups) != 0)
 		write_file(t, row, id, 0, NULL, &res);
-	if (res.error != 0 || file_drop_pages(t, id, 0, false, false) != 0)
+	/* the length is the pool's alone until the disk file has it */
+	if (load_seq(&row->length) != load_relaxed(&row->disk_size) && !(row->flags & ROW_TEMP)) {
+		if (file_fd_get(t, row, id, &ffd) != 0)
+			return EIO;
+		res.error = file_grow_disk(t, row, id, ffd.fd);
+		file_fd_put(t->pool, id, &ffd);
+	}
+	if (res.error != 0 || file_drop_pages(t, id, 0, false) != 0)
 		return EIO;
 	file_forget(t, row, id);
 	return file_row(t->pool, id) == NULL ? 0 : EBUSY;
@@ -387,7 +396,6 @@ record_take(DB_MPOOL *p, struct file_row *row, uint32_t flags)
 		rec->hit = rec->miss = 0;
 		store_release(&rec->owner, p->self + 1);
 		row->opens++;
-		row->flags &= ~ROW_GC;
 		return rec;
 	}
 	return NULL;
@@ -446,12 +454,15 @@ row_agrees(DB_MPOOL *p, const struct file_row *row, const struct file_spec *spec
 	    row->lsn_offset == spec->lsn_offset && same_cookie(p, row, spec->cookie);
 }
 
+/* What is to be said once the region lock is released: a callback may call us, a pipe may block. */
+#define WHY_BYTES 300
+
 static int
-disagree(DB_MPOOL *p, const struct file_row *row, const struct file_spec *spec)
+disagree(DB_MPOOL *p, const struct file_row *row, const struct file_spec *spec, char *why)
 {
-	env_err(p->dbenv,
-	    "%s: is open with page size %u, type %d, LSN offset %d; asked for with %u, %d, %d%s",
-	    spec->path, 1u << (row->pageshift & 31), row->ftype, row->lsn_offset,
+	(void)snprintf(why, WHY_BYTES,
+	    "is open with page size %u, type %d, LSN offset %d; asked for with %u, %d, %d%s",
+	    1u << (row->pageshift & 31), row->ftype, row->lsn_offset,
 	    1u << spec->pageshift, spec->ftype, spec->lsn_offset,
 	    same_cookie(p, row, spec->cookie) ? "" : " and another cookie");
 	return EINVAL;
@@ -459,7 +470,7 @@ disagree(DB_MPOOL *p, const struct file_row *row, const struct file_spec *spec)
 
 /* The row by ident or uid; EINVAL if the two name different files. */
 static int
-find_row(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp)
+find_row(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp, char *why)
 {
 	struct file_row *row = NULL, *by_uid = NULL;
 
@@ -467,45 +478,63 @@ find_row(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp)
 		row = find_ident(p, spec->ident);
 	if (spec->uid != NULL)
 		by_uid = find_uid(p, spec->uid);
-	if ((by_uid != NULL && row != NULL && by_uid != row) ||
+	if ((by_uid != NULL && by_uid != row && (row != NULL || !same_ident(by_uid, spec->ident))) ||
 	    (row != NULL && spec->uid != NULL && (row->flags & ROW_UID) && by_uid != row)) {
-		env_err(p->dbenv, "%s: is in the pool under another file identifier", spec->path);
+		(void)snprintf(why, WHY_BYTES, "is in the pool under another file identifier");
 		return EINVAL;
 	}
 	*rowp = row != NULL ? row : by_uid;
 	return 0;
 }
 
+/* The name that it was opened by last leads to it; the one before may not, any more. */
+static void
+row_rename_locked(DB_MPOOL *p, struct file_row *row, const char *path)
+{
+	char *old = heap_copy(p, row->path, row->path_bytes);
+
+	if (path != NULL && (old == NULL || strcmp(old, path) != 0))
+		file_set_path_locked(p, row, path);
+	free(old);
+}
+
 enum entered { ENTERED, EXPEL_FIRST, NO_ROW };
 
 static int
 enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
-    struct open_record **recordp, enum entered *howp)
+    struct open_record **recordp, enum entered *howp, char *why)
 {
 	struct file_row *row;
 	int ret;
 
-	if ((ret = find_row(p, spec, &row)) != 0)
+	if ((ret = find_row(p, spec, &row, why)) != 0)
 		return ret;
 	*rowp = row;
 	*howp = ENTERED;
 	if (row != NULL && !row_agrees(p, row, spec)) {
 		*howp = EXPEL_FIRST;
-		return row->opens == 0 ? 0 : disagree(p, row, spec);
+		return row->opens == 0 ? 0 : disagree(p, row, spec, why);
 	}
 	if (row == NULL) {
 		if ((*rowp = row = row_take_free(p)) == NULL) {
 			*howp = NO_ROW;
 			return 0;
 		}
-		if ((ret = row_fill(p, row, spec)) != 0)
+		if ((ret = row_fill(p, row, spec)) != 0) {
+			p->mp->free_row = 0;
 			return ret;
-	} else if (spec->uid != NULL && !(row->flags & ROW_UID)) {
-		memcpy(row->uid, spec->uid, DB_FILE_ID_LEN);
-		row->flags |= ROW_UID;
+		}
+	} else {
+		/* A hard link's other name may be the only one by now. */
+		row_rename_locked(p, row, spec->path);
+		if (spec->uid != NULL && !(row->flags & ROW_UID)) {
+			memcpy(row->uid, spec->uid, DB_FILE_ID_LEN);
+			row->flags |= ROW_UID;
+		}
 	}
 	if ((*recordp = record_take(p, row, spec->open_flags)) == NULL) {
-		env_err(p->dbenv, "the pool's table of %u open files is full", p->g.nopens);
+		(void)snprintf(why, WHY_BYTES, "the pool's table of %u open files is full",
+		    p->g.nopens);
 		return ENFILE;
 	}
 	return 0;
@@ -518,17 +547,21 @@ file_enter(struct thread *t, const struct file_spec *spec, struct file_row **row
 	DB_MPOOL *p = t->pool;
 	enum entered how = ENTERED;
 	struct file_row *row;
+	const char *name = spec->path != NULL ? spec->path : "(temporary)";
+	char why[WHY_BYTES] = "cannot be entered in the pool's file table";
 	uint32_t id = 0;
 	int ret;
 
 	for (int tries = 0; tries < 100; tries++) {
 		region_lock(p);
-		ret = enter_locked(p, spec, &row, recordp, &how);
+		ret = enter_locked(p, spec, &row, recordp, &how, why);
 		if (ret == 0 && row != NULL)
 			id = row->id;
 		region_unlock(p);
-		if (ret != 0)
+		if (ret != 0) {
+			env_err(p->dbenv, "%s: %s", name, why);
 			return ret;
+		}
 		if (how == ENTERED) {
 			*rowp = row;
 			*idp = id;
@@ -541,8 +574,29 @@ file_enter(struct thread *t, const struct file_spec *spec, struct file_row **row
 	env_err(p->dbenv, how == NO_ROW ?
 		"%s: the pool's table of %u files is full of files in use" :
 		"%s: its pages cannot leave the pool to be read with another page size (row of %u)",
-	    spec->path ? spec->path : "(temporary)", p->g.nrows);
+	    name, p->g.nrows);
 	return how == NO_ROW ? ENFILE : ret;
+}
+
+/* --- what a row says, checked ------------------------------------------------------------------- */
+
+unsigned
+file_pageshift(DB_MPOOL *p, const struct file_row *row)
+{
+	uint32_t s = load_relaxed(&row->pageshift);
+	unsigned ok = checked_pageshift(p, s);
+
+	if (ok == 0)
+		(void)region_panic(p->region, "file %u has page shift %u", row->id, s);
+	return ok;
+}
+
+void
+file_set_error(struct file_row *row, int error)
+{
+	store_relaxed(&row->error, (uint32_t)error);
+	store_relaxed(&row->last_error, (uint32_t)error);
+	(void)add_seq(&row->error_seq, 1);
 }
 
 /* --- length ------------------------------------------------------------------------------------------------ */

@@ -120,6 +120,7 @@ handle_bind(DB_MPOOLFILE *mpf, struct file_row *row, uint32_t id, struct open_re
 	mpf->pageshift = load_relaxed(&row->pageshift);
 	mpf->pagesize = (size_t)1 << (mpf->pageshift & 31);
 	mpf->ftype = row->ftype;
+	mpf->type_known = mpf->ftype == 0;
 	mpf->error_seen = load_seq(&row->error_seq);
 	pthread_mutex_lock(&p->files_mutex);
 	mpf->next = p->files;
@@ -132,7 +133,7 @@ odd_length(DB_MPOOLFILE *mpf, const char *path)
 {
 	uint64_t length = load_seq(&mpf->row->length);
 
-	if (mpf->odd || length % mpf->pagesize == 0 || load_relaxed(&mpf->row->opens) > 1)
+	if (mpf->odd || length % mpf->pagesize == 0)
 		return 0;
 	env_err(mpf->pool->dbenv, "%s: its length of %llu bytes is not a multiple of the page size "
 	    "%zu, and DB_ODDFILESIZE is not given", path, (unsigned long long)length, mpf->pagesize);
@@ -143,11 +144,7 @@ odd_length(DB_MPOOLFILE *mpf, const char *path)
 static int
 check_shift(DB_MPOOLFILE *mpf)
 {
-	if (mpf->pageshift >= PAGE_SHIFT_MIN && mpf->pageshift <= PAGE_SHIFT_MAX &&
-	    mpf->pageshift <= mpf->pool->g.extent_shift)
-		return 0;
-	return region_panic(mpf->pool->region, "file %u has page shift %u", mpf->file,
-	    mpf->pageshift);
+	return file_pageshift(mpf->pool, mpf->row) == mpf->pageshift ? 0 : DB_RUNRECOVERY;
 }
 
 /* Enter the file and bind the handle; on failure mpf is gone. */
@@ -214,6 +211,11 @@ open_descriptor(struct thread *t, int fd, int flags, bool soft, struct file_spec
 	if ((ret = os_fstat(fd, &st)) == 0 && !S_ISREG(st.mode)) {
 		env_err(t->pool->dbenv, "%s: is not a regular file", spec->path);
 		ret = EINVAL;
+	}
+	if (ret == 0 && st.size > (uint64_t)1 << 32 << spec->pageshift) {
+		env_err(t->pool->dbenv, "%s: %llu bytes are more than 2^32 pages of %u bytes",
+		    spec->path, (unsigned long long)st.size, 1u << spec->pageshift);
+		ret = EFBIG;
 	}
 	if (ret != 0) {
 		os_close(fd);
@@ -287,28 +289,65 @@ mpool_open_fd(DB_MPOOL *p, int fd, const char *name, int flags, size_t pagesize,
 
 /* --- changes behind our back ------------------------------------------------------------------------ */
 
-/* Nothing in the pool that the disk file does not have. */
-static bool
-is_settled(struct thread *t, DB_MPOOLFILE *mpf)
+/* What the row says of the disk file, and of the length, at one time. */
+struct known {
+	uint64_t length;
+	uint64_t size;
+	int64_t mtime;
+	int64_t ctime;
+};
+
+static struct known
+known(const struct file_row *row)
 {
-	dirty_tidy(t, mpf->row, mpf->file);
-	return dirty_groups(mpf->row) == 0 &&
-	    load_seq(&mpf->row->length) == load_relaxed(&mpf->row->disk_size);
+	return (struct known){ load_seq(&row->length), load_seq(&row->disk_size),
+		load_seq(&row->disk_mtime), load_seq(&row->disk_ctime) };
 }
 
-static void
-take_disk_state(struct thread *t, DB_MPOOLFILE *mpf, const struct os_stat *st)
+static bool
+known_is(const struct file_row *row, const struct known *k)
 {
-	(void)file_drop_pages(t, mpf->file, 0, false, false);
-	store_seq(&mpf->row->length, st->size);
-	store_relaxed(&mpf->row->mtime_nsec, 0);
-	file_stamp(mpf->row, st);
+	struct known now = known(row);
+
+	return memcmp(&now, k, sizeof(now)) == 0;
+}
+
+static bool
+same_stat(const struct os_stat *a, const struct os_stat *b)
+{
+	return a->size == b->size && a->mtime_nsec == b->mtime_nsec &&
+	    a->ctime_nsec == b->ctime_nsec;
+}
+
+/*
+ * The disk file looks as st says, and the row knew something else (k).  If nothing in the pool is
+ * newer, and nobody has touched either since, the disk's state is taken.  False: look again.
+ */
+static bool
+take_disk_state(struct thread *t, DB_MPOOLFILE *mpf, const struct os_stat *st,
+    const struct known *k)
+{
+	struct file_row *row = mpf->row;
+	struct os_stat again;
+	uint64_t length = k->length;
+
+	dirty_tidy(t, row, mpf->file);
+	if (dirty_groups(row) != 0 || k->length != k->size || load_seq(&row->trunc) != 0 ||
+	    os_fstat(mpf->fd, &again) != 0 || !same_stat(st, &again) || !known_is(row, k))
+		return false;
+	if (file_drop_pages(t, mpf->file, 0, false) != 0 ||
+	    !cas_seq(&row->length, &length, st->size))
+		return false;
+	store_relaxed(&row->mtime_nsec, 0);
+	file_stamp(row, st);
+	return true;
 }
 
 int
 file_revalidate(struct thread *t, DB_MPOOLFILE *mpf)
 {
 	struct os_stat st;
+	struct known k;
 	char *path;
 	int ret;
 
@@ -316,16 +355,15 @@ file_revalidate(struct thread *t, DB_MPOOLFILE *mpf)
 		return 0;
 	/* a writer stamps the row a moment after it has written: give it that moment */
 	for (int tries = 0; tries < 20; tries++) {
+		k = known(mpf->row);
 		if ((ret = os_fstat(mpf->fd, &st)) != 0)
 			return ret;
-		if (file_stamp_is(mpf->row, &st))
+		if (file_stamp_is(mpf->row, &st) || take_disk_state(t, mpf, &st, &k))
 			return 0;
-		if (is_settled(t, mpf)) {
-			take_disk_state(t, mpf, &st);
-			return 0;
-		}
 		os_sleep_usec(500);
 	}
+	if (dirty_groups(mpf->row) == 0 && k.length == k.size)
+		return 0; /* pinned pages are in the way: at the next open */
 	path = file_path(t->pool, mpf->row, mpf->file);
 	env_err(t->pool->dbenv, "%s: was changed on disk while the pool has changes of it that are "
 	    "not written yet; the pool's win", path ? path : "a file");
@@ -389,14 +427,14 @@ bury(struct thread *t, DB_MPOOLFILE *mpf)
 	if (!mpf->temporary && !(load_relaxed(&mpf->row->flags) & ROW_GONE) &&
 	    (os_fstat(mpf->fd, &st) != 0 || st.nlink > 0))
 		return;
-	if (file_drop_pages(t, mpf->file, 0, true, false) == 0)
+	if (file_drop_pages(t, mpf->file, 0, true) == 0)
 		file_forget(t, mpf->row, mpf->file);
 }
 
 int
 mpool_file_error(DB_MPOOLFILE *mpf)
 {
-	uint32_t seq = load_seq(&mpf->row->error_seq), error = load_relaxed(&mpf->row->error);
+	uint32_t seq = load_seq(&mpf->row->error_seq), error = load_relaxed(&mpf->row->last_error);
 
 	if (seq == mpf->error_seen)
 		return 0;
@@ -415,11 +453,13 @@ memp_fclose(DB_MPOOLFILE *mpf)
 	if (mpf == NULL)
 		return 0;
 	if (region_usable(mpf->pool->region) == EINVAL) {
+		mpf->users = 0; /* of threads that are not in this process */
 		unlist(mpf);
 		handle_free(mpf);
 		return EINVAL;
 	}
-	ret = thread_self(mpf->pool, &t);
+	if ((ret = thread_self(mpf->pool, &t)) == 0 && t->in_callback)
+		return EDEADLK;
 	if ((pins = release_pins(mpf)) > 0)
 		env_err(mpf->pool->dbenv, "memp_fclose: file %u still had %u pages pinned",
 		    mpf->file, pins);

@@ -102,7 +102,7 @@ counts(struct geometry *g, uint64_t cache_bytes)
 	g->nopens = g->nrows * 2;
 	g->nhints = (g->nextents + 63) / 64;
 	g->heap_bytes = round_up((uint64_t)g->nrows * 192, 64);
-	while ((uint64_t)g->nframes >> g->group_shift > 64)
+	while ((g->nframes - 1) >> g->group_shift > 63)
 		g->group_shift++;
 }
 

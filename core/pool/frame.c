@@ -11,7 +11,7 @@
 unsigned
 frame_pageshift(const DB_MPOOL *p, uint32_t f)
 {
-	return extent_pageshift(load_acquire(&p->extents[f / p->g.frames_per_extent]));
+	return extent_pageshift(p, load_acquire(&p->extents[f / p->g.frames_per_extent]));
 }
 
 bool
@@ -60,6 +60,20 @@ frame_free(struct thread *t, uint32_t f, enum frame_state from)
 	return true;
 }
 
+/* Does a block of that client say that it may be changing frame f? */
+static bool
+is_noted(const DB_MPOOL *p, uint32_t f, uint32_t owner)
+{
+	uint32_t used = load_seq(&p->mp->blocks_used);
+
+	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++)
+		if (load_seq(&p->blocks[i].owner) == owner + 1)
+			for (unsigned k = 0; k < BLOCK_NOTES; k++)
+				if (load_seq(&p->blocks[i].notes[k]) == f + 1)
+					return true;
+	return !client_is_alive(p->region, owner) && owner < p->region->nclients;
+}
+
 void
 frame_wait(struct thread *t, uint32_t f, uint64_t w)
 {
@@ -67,6 +81,8 @@ frame_wait(struct thread *t, uint32_t f, uint64_t w)
 	uint32_t owner = fw_owner(w);
 	uint64_t now;
 
+	if (owner == NO_CLIENT)
+		return;
 	for (int spin = 0; spin < 64; spin++) {
 		if (load_relaxed(&fr->word) != w)
 			return;
@@ -79,6 +95,11 @@ frame_wait(struct thread *t, uint32_t f, uint64_t w)
 	}
 	os_futex_wait((const uint32_t *)&fr->word, (uint32_t)w, WAIT_USEC);
 	now = load_seq(&fr->word);
-	if (fw_state(now) == fw_state(w) && fw_owner(now) == owner && owner != NO_CLIENT)
-		(void)reap_client(t, owner);
+	if (fw_state(now) != fw_state(w) || fw_owner(now) != owner || reap_client(t, owner))
+		return;
+	/* a live owner has a note of it: without one the word is damage, and nobody would end the wait */
+	if (!is_noted(t->pool, f, owner) && load_seq(&fr->word) == now)
+		(void)region_panic(t->pool->region,
+		    "frame %u is in state %d, but client %d knows nothing of it", f, fw_state(now),
+		    (int)owner);
 }

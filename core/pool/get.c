@@ -13,6 +13,8 @@
  */
 #include "pool.h"
 
+#define MISSES_MOST 20000 /* rounds of one memp_fget before the table is called damaged */
+
 /* What a call of memp_fget is about. */
 struct getting {
 	struct thread *t;
@@ -164,7 +166,7 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno)
 	uint32_t *slot, f;
 	unsigned i;
 
-	if (t == NULL || !pool_is_usable(p) ||
+	if (t == NULL || !pool_is_usable(p) || !mpf->type_known ||
 	    (uint64_t)pgno << mpf->pageshift >= load_relaxed(&mpf->row->length))
 		return NULL;
 	pb = t->first;
@@ -214,10 +216,9 @@ load_abandon(struct getting *g)
 
 	store_release(g->slot, 0);
 	while (fw_state(w) == FRAME_LOADING && fw_owner(w) == p->self)
-		if (cas_seq(&fr->word, &w, (w & ~FW_STATE) | FRAME_CLAIMED)) {
-			table_withdraw(p, g->key, g->f);
+		if (cas_seq(&fr->word, &w, (w & ~FW_STATE) | FRAME_CLAIMED))
 			break;
-		}
+	table_withdraw(p, g->key, g->f); /* a thief may have died before it did */
 	(void)frame_free(g->t, g->f, FRAME_CLAIMED);
 }
 
@@ -295,6 +296,9 @@ load_fill(struct getting *g)
 	DB_MPOOLFILE *mpf = g->mpf;
 	void *page = frame_address(g->t->pool, g->f, mpf->pageshift);
 
+	/* while we looked for a frame another may have made the page, written and evicted it */
+	if ((uint64_t)g->pgno << mpf->pageshift < load_seq(&mpf->row->length))
+		g->zero = g->in = false;
 	if (!g->zero)
 		return page_read(g->t, mpf, g->f, g->pgno);
 	memset(page, 0, mpf->pagesize);
@@ -309,24 +313,38 @@ load_finish(struct getting *g)
 		return false;
 	note_clear(g->t, g->f);
 	(void)add_relaxed(&g->mpf->row->resident, 1);
+	if (!g->zero) {
+		count(g->t, C_IN, 1);
+		(void)add_relaxed(&g->mpf->row->in, 1);
+	}
 	return true;
 }
 
-/* P11: its loader has been at it for too long; unpublish it and let us load the page ourselves. */
+/*
+ * P11: its loader has been at it for too long; unpublish it and let us load the page ourselves.  An
+ * evictor that was stopped between claiming the frame and withdrawing its entry is helped likewise.
+ * The frame stays its owner's in both cases.
+ */
 static void
 steal_load(struct getting *g, uint32_t f, uint64_t w)
 {
 	DB_MPOOL *p = g->t->pool;
 	struct frame *fr = frame_at(p, f);
+	bool stolen = false;
 
 	table_lock(g->t, g->at.first);
-	if (table_look(p, &g->at, g->key) == f && fw_state(w) == FRAME_LOADING &&
-	    cas_seq(&fr->word, &w, (w & ~FW_STATE) | FRAME_CLAIMED)) {
-		table_withdraw(p, g->key, f);
-		env_warn(p->dbenv, "page %u of file %u: the process that reads it (client %u) does "
-		    "not come to an end; reading it again", g->pgno, g->mpf->file, fw_owner(w));
+	if (table_look(p, &g->at, g->key) == f) {
+		stolen = fw_state(w) == FRAME_CLAIMED ? load_seq(&fr->word) == w :
+		    fw_state(w) == FRAME_LOADING &&
+			cas_seq(&fr->word, &w, (w & ~FW_STATE) | FRAME_CLAIMED);
+		if (stolen)
+			table_withdraw(p, g->key, f);
 	}
 	table_unlock(g->t, g->at.first);
+	if (stolen)
+		env_warn(p->dbenv, "page %u of file %u: client %u, which is reading or evicting it, "
+		    "does not come to an end; reading it again", g->pgno, g->mpf->file,
+		    fw_owner(w));
 }
 
 static void
@@ -348,6 +366,7 @@ wait_busy(struct getting *g, uint32_t f, uint64_t w)
 static int
 miss(struct getting *g)
 {
+	uint64_t cuts = load_seq(&g->mpf->row->cuts);
 	int ret;
 
 	if (file_truncating(g->mpf->row, g->pgno, g->mpf->pageshift)) {
@@ -364,7 +383,8 @@ miss(struct getting *g)
 		load_abandon(g);
 		return ret;
 	}
-	if (!load_finish(g)) {
+	/* a loader that was stopped for so long that a truncation went on without it starts again */
+	if (load_seq(&g->mpf->row->cuts) != cuts || !load_finish(g)) {
 		load_abandon(g);
 		return EEXIST;
 	}
@@ -378,6 +398,7 @@ get_page(struct getting *g, bool *hitp)
 	enum pin_answer answer;
 	uint32_t busy = 0;
 	uint64_t w = 0;
+	unsigned tries = 0;
 	int ret;
 
 	g->key = page_key(g->mpf->file, g->pgno);
@@ -386,10 +407,18 @@ get_page(struct getting *g, bool *hitp)
 	*hitp = true;
 	while ((answer = pin_find(g, &busy, &w)) != PIN_OK) {
 		count(g->t, C_SEARCHES, 1);
+		if (!pool_is_usable(g->t->pool))
+			return region_usable(g->t->pool->region);
 		if (answer == PIN_BUSY) {
 			wait_busy(g, busy, w);
 			continue;
 		}
+		/* an entry for our page that leads to a frame which is not our page: once or twice, by a
+		 * race, but not for ever */
+		if (tries++ > MISSES_MOST)
+			return region_panic(g->t->pool->region,
+			    "the page table has an entry for page %u of file %u that leads nowhere",
+			    g->pgno, g->mpf->file);
 		if ((ret = miss(g)) == 0) {
 			*hitp = false;
 			return 0;
@@ -448,6 +477,7 @@ get_numbered(struct getting *g, bool create)
 		if (!create || g->mpf->rdonly)
 			return EINVAL;
 		g->zero = g->in = true;
+		file_clear_behind(g->t, row, g->mpf->file);
 	}
 	if ((ret = get_page(g, &hit)) != 0)
 		return ret;
@@ -467,19 +497,20 @@ get_new(struct getting *g)
 
 	if (g->mpf->rdonly)
 		return EINVAL;
-	g->zero = true;
+	file_clear_behind(g->t, row, g->mpf->file);
 	for (;;) {
 		uint64_t length = load_seq(&row->length), n = pages_of(g->mpf, length);
 
 		if (n > UINT32_MAX)
 			return EFBIG;
 		g->pgno = (db_pgno_t)n;
+		g->zero = true;
 		if ((ret = get_page(g, &hit)) != 0)
 			return ret;
-		if (cas_seq(&row->length, &length, (n + 1) << g->mpf->pageshift))
+		if (g->zero && cas_seq(&row->length, &length, (n + 1) << g->mpf->pageshift))
 			break;
 		store_release(g->slot, 0);
-		if (!hit) { /* somebody made the file longer: what we made is an ordinary page */
+		if (!hit && g->zero) { /* the file is longer now: what we made is an ordinary page */
 			count(g->t, C_CREATE, 1);
 			(void)add_relaxed(&row->create, 1);
 		}
@@ -501,9 +532,27 @@ get_last(struct getting *g)
 	return get_numbered(g, false);
 }
 
+/* A process that has not registered the file's type does not see its pages. */
+static int
+check_type(DB_MPOOLFILE *mpf)
+{
+	struct registration r;
+
+	if (!mpf->type_known && !(mpf->type_known = registered(mpf->pool, mpf->ftype, &r))) {
+		env_err(mpf->pool->dbenv, "file %u is of type %d, which this process has not "
+		    "registered", mpf->file, mpf->ftype);
+		return EINVAL;
+	}
+	return 0;
+}
+
 static int
 get_flagged(struct getting *g, unsigned long flags)
 {
+	int ret = check_type(g->mpf);
+
+	if (ret != 0)
+		return ret;
 	switch (flags) {
 	case 0:
 		return get_numbered(g, false);
@@ -560,6 +609,7 @@ struct run {
 	struct getting g;
 	uint32_t slot; /* stands in for a slot in the region: a prefetched page is not pinned */
 	unsigned n;
+	uint64_t cuts; /* the row's, before the first was published */
 	uint32_t frames[BATCH];
 };
 
@@ -570,6 +620,7 @@ run_publish(struct run *r, db_pgno_t pgno, unsigned most)
 	struct getting *g = &r->g;
 	int ret = 0;
 
+	r->cuts = load_seq(&g->mpf->row->cuts);
 	for (r->n = 0; r->n < most; r->n++) {
 		g->pgno = pgno + r->n;
 		g->key = page_key(g->mpf->file, g->pgno);
@@ -577,6 +628,10 @@ run_publish(struct run *r, db_pgno_t pgno, unsigned most)
 		if (table_look(g->t->pool, &g->at, g->key) != NO_FRAME ||
 		    (ret = load_publish(g, false)) != 0)
 			break;
+		if (file_truncating(g->mpf->row, g->pgno, g->mpf->pageshift)) {
+			load_abandon(g);
+			break;
+		}
 		r->frames[r->n] = g->f;
 	}
 	return ret == EEXIST ? 0 : ret;
@@ -617,15 +672,12 @@ run_settle(struct run *r, db_pgno_t first, unsigned i, int error, size_t done)
 		memset(page + have, 0, size - have);
 		error = page_in(g->t, g->mpf, page, g->pgno);
 	}
-	if (error != 0 || file_truncating(g->mpf->row, g->pgno, g->mpf->pageshift) ||
-	    !load_finish(g)) {
+	if (error != 0 || load_seq(&g->mpf->row->cuts) != r->cuts || !load_finish(g)) {
 		load_abandon(g);
 		return;
 	}
-	count(g->t, C_IN, 1);
 	count(g->t, C_PREFETCH, 1);
 	count(g->t, C_READ_BYTES, have);
-	(void)add_relaxed(&g->mpf->row->in, 1);
 }
 
 int

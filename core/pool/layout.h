@@ -180,11 +180,15 @@ static_assert(sizeof(struct block) % 64 == 0, "blocks do not share cache lines")
 #define ROW_TEMP 0x1u /* memp_fopen with file NULL */
 #define ROW_GONE 0x2u /* no link left: drop the pages with the last handle */
 #define ROW_UID 0x4u  /* uid[] is set */
-#define ROW_GC 0x8u   /* chosen for reuse; an open clears it */
+#define ROW_BEHIND 0x8u /* pages behind the end were pinned when it was cut */
 
-/* The row's truncation word: 0, or client number + 1; with ARMED once trunc_length is right. */
+/*
+ * The row's truncation word: 0, or client number + 1; with ARMED once trunc_length is right.  Not
+ * armed, it holds off all loads and writes of the file and asks for nothing else (growing).
+ */
 #define TRUNC_OWNER 0xffffull
 #define TRUNC_ARMED (1ull << 16)
+#define TRUNC_CUT (1ull << 17) /* the disk file is being cut */
 
 /* The row's index-tidying word: version << 32 | client number + 1 << 16 | group + 1, or version << 32. */
 
@@ -201,8 +205,8 @@ struct file_row {
 	uint32_t error;	    /* errno of the last failed write-back */
 	uint32_t error_seq; /* raised with it */
 	uint32_t stranded;  /* the last attempt to write found nobody who may */
-	uint32_t unsynced;  /* written since the last fsync */
-	uint32_t pad0;
+	uint32_t written;   /* raised by each write to the file */
+	uint32_t last_error; /* stays when error is made good, for handles not told yet */
 	/* dirt */
 	uint64_t groups;     /* bit g: some frame of group g may be indexed for this file */
 	uint64_t clearing;   /* somebody decides whether a bit can go */
@@ -210,7 +214,9 @@ struct file_row {
 	int64_t mtime_nsec;  /* what people shall see; 0: the disk file's */
 	uint64_t resident;   /* pages */
 	uint64_t dirty;	     /* pages */
-	uint64_t pad1[2];
+	uint64_t cuts;	     /* truncations so far */
+	uint32_t synced;     /* what written was before the last fsync that succeeded */
+	uint32_t pad1;
 	/* who it is; [l] all below under the region lock, unless said otherwise */
 	uint64_t dev;
 	uint64_t ino;
@@ -227,14 +233,13 @@ struct file_row {
 	uint64_t disk_size;
 	int64_t disk_mtime;
 	int64_t disk_ctime;
-	uint64_t pad2;
 	/* totals of closed handles, and of what no handle is charged with (atomic adds) */
 	uint64_t hit;
 	uint64_t miss;
 	uint64_t create;
 	uint64_t in;
 	uint64_t out;
-	uint64_t pad3[5];
+	uint64_t pad2[6];
 };
 static_assert(sizeof(struct file_row) % 64 == 0, "rows do not share cache lines");
 

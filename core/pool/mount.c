@@ -59,10 +59,11 @@ mpool_file_extend(DB_MPOOLFILE *mpf, off_t bytes)
 		return ret;
 	if (mpf->rdonly)
 		return EACCES;
-	if (bytes < 0 || (uint64_t)bytes > (uint64_t)UINT32_MAX << mpf->pageshift)
+	if (bytes < 0 || (uint64_t)bytes > (uint64_t)1 << 32 << mpf->pageshift)
 		return EFBIG;
 	while (load_seq(&mpf->row->trunc) != 0)
 		file_truncate_wait(t, mpf->row, mpf->file);
+	file_clear_behind(t, mpf->row, mpf->file);
 	file_extend(mpf->row, (uint64_t)bytes);
 	return 0;
 }
@@ -116,7 +117,7 @@ mpool_ident_gone(DB_MPOOL *p, const struct os_ident *id)
 	if (row->id == file)
 		row->flags |= ROW_GONE;
 	region_unlock(p);
-	if (load_relaxed(&row->opens) == 0 && file_drop_pages(t, file, 0, true, false) == 0)
+	if (load_relaxed(&row->opens) == 0 && file_drop_pages(t, file, 0, true) == 0)
 		file_forget(t, row, file);
 }
 

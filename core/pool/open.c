@@ -100,6 +100,7 @@ handle_free(DB_MPOOL *p)
 	}
 	pthread_mutex_destroy(&p->files_mutex);
 	pthread_mutex_destroy(&p->threads_mutex);
+	pthread_mutex_destroy(&p->spare_mutex);
 	free(p->dir);
 	free(p);
 }
@@ -122,6 +123,7 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 	p->nommap = (flags & DB_NOMMAP) != 0;
 	pthread_mutex_init(&p->files_mutex, NULL);
 	pthread_mutex_init(&p->threads_mutex, NULL);
+	pthread_mutex_init(&p->spare_mutex, NULL);
 	if (!wants_private(dir, flags, dbenv) &&
 	    (ret = environment_dir(dbenv, dir, &p->dir, &p->temporary)) != 0) {
 		handle_free(p);
@@ -131,7 +133,7 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 		handle_free(p);
 		return ret;
 	}
-	if ((ret = thread_self(p, &t)) != 0) {
+	if ((ret = thread_self(p, &t)) != 0 || (p->threaded && (ret = thread_spare(p)) != 0)) {
 		(void)memp_close(p);
 		return ret;
 	}
@@ -157,10 +159,13 @@ int
 memp_close(DB_MPOOL *p)
 {
 	bool forked;
+	struct thread *t;
 	int ret = 0, t_ret;
 
 	if (p == NULL)
 		return 0;
+	if (enter(p, &t) == EDEADLK)
+		return EDEADLK;
 	forked = p->region->fork_generation != os_fork_generation();
 	while (p->files != NULL) {
 		env_warn(p->dbenv, "memp_close: file %u is still open: closing it",
@@ -171,7 +176,8 @@ memp_close(DB_MPOOL *p)
 	file_fd_forget(p, 0);
 	if (!forked)
 		threads_close(p);
-	t_ret = region_detach(p->region, p->temporary && !forked, nothing_dirty, p);
+	t_ret = region_detach(p->region, p->temporary && !forked,
+	    p->temporary && !p->removing ? NULL : nothing_dirty, p);
 	if (ret == 0)
 		ret = t_ret;
 	handle_free(p);
@@ -242,7 +248,7 @@ write_everything(DB_MPOOL *p)
 
 	if ((ret = enter(p, &t)) != 0)
 		return ret;
-	pool_write_all(t, 0, NULL, true, &res);
+	pool_write_all(t, WRITE_SAY, NULL, true, &res);
 	return res.error != 0 || res.pinned + res.missed > 0 ? EIO : 0;
 }
 
@@ -267,7 +273,7 @@ unlink_gently(DB_ENV *dbenv, const char *dir)
 		(void)memp_close(p);
 		return ret;
 	}
-	p->temporary = true;
+	p->temporary = p->removing = true;
 	return memp_close(p);
 }
 
@@ -277,6 +283,8 @@ unlink_in(DB_ENV *dbenv, const char *dir, int force)
 {
 	DB_ENV plain;
 
+	int ret;
+
 	if (force)
 		return unlink_forced(dbenv, dir);
 	memset(&plain, 0, sizeof(plain));
@@ -284,7 +292,10 @@ unlink_in(DB_ENV *dbenv, const char *dir, int force)
 		plain = *dbenv;
 	plain.region_flags &= ~(u_int32_t)DB_PRIVATE;
 	plain.mp_size = 0;
-	return unlink_gently(&plain, dir);
+	/* EAGAIN: a process came, left something dirty and went, all in between */
+	for (int tries = 0; (ret = unlink_gently(&plain, dir)) == EAGAIN && tries < 10; tries++)
+		continue;
+	return ret;
 }
 
 int

@@ -72,9 +72,7 @@ page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno)
 	memset(page + done, 0, mpf->pagesize - done);
 	if ((ret = page_in(t, mpf, page, pgno)) != 0)
 		return ret;
-	count(t, C_IN, 1);
 	count(t, C_READ_BYTES, done);
-	(void)add_relaxed(&mpf->row->in, 1);
 	return 0;
 }
 
@@ -216,8 +214,12 @@ reopen(DB_MPOOL *p, struct file_row *row, uint32_t id, int *fdp)
 static int
 may_convert(DB_MPOOL *p, const struct file_row *row, struct file_fd *ffd)
 {
-	ffd->ftype = row->ftype;
-	ffd->lsn_offset = row->lsn_offset;
+	ffd->ftype = load_relaxed(&row->ftype);
+	ffd->lsn_offset = load_relaxed(&row->lsn_offset);
+	if (ffd->lsn_offset < -1 ||
+	    ffd->lsn_offset + (int64_t)sizeof(DB_LSN) > (int64_t)1 << file_pageshift(p, row))
+		return region_panic(p->region, "file %u has LSN offset %d", row->id,
+		    ffd->lsn_offset);
 	ffd->converts = false;
 	if (ffd->ftype != 0) {
 		if (!registered(p, ffd->ftype, &ffd->conversion))

@@ -33,8 +33,12 @@ table_lock(struct thread *t, uint32_t bucket)
 			continue;
 		}
 		os_yield();
-		if (spin % 16384 == 0 && (h & BUCKET_OWNER) != me)
-			(void)reap_client(t, (uint32_t)(h & BUCKET_OWNER) - 1);
+		if (spin % 16384 != 0 || (h & BUCKET_OWNER) == me || !(h & BUCKET_OWNER))
+			continue;
+		/* nothing under a bucket is ever half done: who is not there need not be asked */
+		if (!reap_client(t, (uint32_t)(h & BUCKET_OWNER) - 1) &&
+		    owner_is_impossible(t->pool, (uint32_t)(h & BUCKET_OWNER) - 1))
+			(void)cas_seq(header, &h, h & ~BUCKET_OWNER);
 	}
 }
 

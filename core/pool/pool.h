@@ -92,6 +92,7 @@ struct __db_mpool {
 	struct region *region;
 	bool threaded;
 	bool temporary; /* to be removed at close */
+	bool removing;	/* by memp_unlink: only if nothing is dirty */
 	bool nommap;
 	char *dir;
 	uint32_t self; /* client number */
@@ -113,6 +114,8 @@ struct __db_mpool {
 	/* this process's */
 	pthread_mutex_t files_mutex;   /* files, registrations, writer_fds */
 	pthread_mutex_t threads_mutex; /* threads */
+	pthread_mutex_t spare_mutex;   /* spare */
+	struct thread *spare;	       /* for a put by a thread that can get no block */
 	DB_MPOOLFILE *files;
 	struct registration *registrations;
 	struct writer_fd writers[WRITER_FDS];
@@ -134,6 +137,7 @@ struct __db_mpoolfile {
 	bool odd;
 	bool temporary;
 	bool soft;
+	bool type_known; /* ftype is 0, or was found registered */
 	uint32_t error_seen; /* row->error_seq at the last report */
 	uint32_t users;	     /* write-backs that use fd; under files_mutex */
 	DBT cookie;
@@ -228,6 +232,7 @@ pool_is_usable(const DB_MPOOL *p)
 
 /* The calling thread's part of the pool; EAGAIN if the region has no block left. */
 int thread_self(DB_MPOOL *p, struct thread **tp);
+int thread_spare(DB_MPOOL *p); /* makes p->spare */
 void threads_close(DB_MPOOL *p);
 
 /* A free slot: *slotp in the region, *pinp its private half.  EAGAIN with a sentence if none. */
@@ -295,17 +300,24 @@ void table_withdraw(DB_MPOOL *p, uint64_t key, uint32_t f);
 /* Frames with entries in the two buckets, for making room. */
 unsigned table_neighbours(const DB_MPOOL *p, const struct table_place *at, uint32_t frames[]);
 
+/* P5: drop a page that was made dirty once, if nobody pins it and nobody marked it since version. */
+void evict_undone(struct thread *t, uint32_t f, uint64_t key, uint64_t version);
 /* Evict a clean page that nobody but dead client `except` has pinned; waits for a write in progress. */
 void evict_except(struct thread *t, uint32_t f, uint32_t except);
 
 /* --- extent.c: page sizes and free frames -------------------------------------------------------------- */
 
+/* A page shift from shared memory: one that this pool can have, or 0. */
 static inline unsigned
-extent_pageshift(uint64_t w)
+checked_pageshift(const DB_MPOOL *p, uint32_t s)
 {
-	unsigned s = (unsigned)(w & EXTENT_SHIFT);
+	return s >= PAGE_SHIFT_MIN && s <= PAGE_SHIFT_MAX && s <= p->g.extent_shift ? s : 0;
+}
 
-	return s >= PAGE_SHIFT_MIN && s <= PAGE_SHIFT_MAX ? s : 0;
+static inline unsigned
+extent_pageshift(const DB_MPOOL *p, uint64_t w)
+{
+	return checked_pageshift(p, (uint32_t)(w & EXTENT_SHIFT));
 }
 
 static inline uint32_t
@@ -336,8 +348,6 @@ int frame_take_now(struct thread *t, unsigned pageshift, uint32_t *fp);
 enum evict_flags {
 	EVICT_DIRTY = 1,   /* dirty pages go too, unwritten (truncation, removal) */
 	EVICT_RW = 2,	   /* they were written for this: count rw_evict */
-	EVICT_ZERO = 4,	   /* those that are pinned are zeroed */
-	EVICT_ONCE = 8,	   /* with EVICT_DIRTY: only what was marked dirty once (P5) */
 };
 
 /*
@@ -378,6 +388,7 @@ bool registered(DB_MPOOL *p, int ftype, struct registration *copy);
 enum write_flags {
 	WRITE_PINNED = 1,  /* pinned pages too, from a copy; they stay dirty (P14) */
 	WRITE_TRICKLE = 2, /* count them as trickled */
+	WRITE_SAY = 4,	   /* a file that this process may not write deserves a sentence */
 };
 
 struct write_result {
@@ -442,6 +453,16 @@ void file_stamp(struct file_row *row, const struct os_stat *st);
 bool file_stamp_is(const struct file_row *row, const struct os_stat *st);
 void file_repair_locked(DB_MPOOL *p);
 
+/* The row's page shift, checked; 0 and the region panics if it cannot be one. */
+unsigned file_pageshift(DB_MPOOL *p, const struct file_row *row);
+/* Pages that were pinned behind the end when the file was cut: gone or zero, before it grows. */
+void file_clear_behind(struct thread *t, struct file_row *row, uint32_t id);
+/* Make the disk file, open as fd, as long as the row says, if it is shorter; loads and writes wait. */
+int file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd);
+/* Remember a failed write for the file's handles. */
+void file_set_error(struct file_row *row, int error);
+/* Zero what lies behind the end in a pinned page of the file, while nobody can move the end. */
+void file_clean_tail(struct thread *t, DB_MPOOLFILE *mpf, uint8_t *page, db_pgno_t pgno);
 /* Raise the length to at least bytes. */
 void file_extend(struct file_row *row, uint64_t bytes);
 /* Is [pgno ...] being cut off right now? */
@@ -467,18 +488,25 @@ void file_fd_forget(DB_MPOOL *p, uint32_t id); /* 0: all */
 
 /* --- drop.c: pages of a file that leave unwritten; truncation ----------------------------------------------- */
 
-/* Drop the pages from first on.  Pinned ones are zeroed if zero is set.  Number left because of pins. */
-unsigned file_drop_pages(struct thread *t, uint32_t id, db_pgno_t first, bool dirty_too, bool zero);
+/* Drop the pages from first on.  Number left because of pins, or dirt without dirty_too. */
+unsigned file_drop_pages(struct thread *t, uint32_t id, db_pgno_t first, bool dirty_too);
 
 /* --- fopen.c --- */
 
 /* See mpool_file_revalidate. */
 int file_revalidate(struct thread *t, DB_MPOOLFILE *mpf);
 
+/* --- stat.c --- */
+
+/* Pages in the pool now, and the dirty ones of these. */
+void pool_pages(const DB_MPOOL *p, uint64_t *residentp, uint64_t *dirtyp);
+
 /* --- reap.c ---------------------------------------------------------------------------------------------------- */
 
 /* Take over a dead client's leavings if number is dead.  True if it was, and is done. */
 bool reap_client(struct thread *t, uint32_t number);
+/* A number that no client has: what names it is damaged. */
+bool owner_is_impossible(const DB_MPOOL *p, uint32_t number);
 /* Look at all clients. */
 unsigned reap_all(struct thread *t);
 

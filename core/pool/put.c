@@ -77,18 +77,26 @@ find_pin(struct thread *t, const DB_MPOOLFILE *mpf, const void *addr, struct fou
 	return find_own(t, mpf, at) || (t->pool->threaded && find_others(t, mpf, at));
 }
 
-static void
-release(struct found *at)
+/*
+ * Empty the slot.  Where threads share the pool, two may want the same slot for two pins of one page:
+ * the compare-and-swap decides.  False: another put was first; look for the other pin.
+ */
+static bool
+release(const DB_MPOOL *p, struct found *at)
 {
 	uint64_t bit = 1ull << at->i;
 	uint32_t expected = at->f + 1;
 
+	if (p->threaded && !cas_seq(&at->pb->b->slots[at->i], &expected, 0))
+		return false;
 	at->pb->pins[at->i].mpf = NULL;
-	if (at->own) {
+	if (!p->threaded)
 		store_release(&at->pb->b->slots[at->i], 0);
+	if (at->own)
 		at->pb->used &= ~bit;
-	} else if (cas_seq(&at->pb->b->slots[at->i], &expected, 0))
+	else
 		(void)or_seq(&at->pb->returned, bit);
+	return true;
 }
 
 static void
@@ -98,8 +106,13 @@ put_dirty(struct thread *t, DB_MPOOLFILE *mpf, struct found *at)
 	uint64_t off = (uint64_t)key_pgno(frame_at(t->pool, at->f)->key) << mpf->pageshift;
 	uint64_t length = load_seq(&mpf->row->length);
 
-	if (!mpf->odd && off < length && off + mpf->pagesize > length)
-		file_extend(mpf->row, off + mpf->pagesize);
+	if (off < length && off + mpf->pagesize > length && !mpf->soft) {
+		if (mpf->odd)
+			file_clean_tail(t, mpf, frame_address(t->pool, at->f, mpf->pageshift),
+			    key_pgno(frame_at(t->pool, at->f)->key));
+		else
+			file_extend(mpf->row, off + mpf->pagesize);
+	}
 	pin->set_clean = false;
 	if (!dirty_mark(t, mpf->row, at->f))
 		return;
@@ -115,15 +128,6 @@ put_discard(struct thread *t, uint32_t f)
 
 	(void)or_seq(&frame_at(t->pool, f)->word, FW_DISCARD);
 	store_relaxed(&mp->discards[add_relaxed(&mp->discard_next, 1) % DISCARD_RING], f + 1);
-}
-
-/* P5, after the pin is gone. */
-static void
-put_clean(struct thread *t, uint32_t f, uint64_t key)
-{
-	bool pinned;
-
-	(void)evict_frames(t, &f, &key, 1, EVICT_DIRTY | EVICT_ONCE, &pinned);
 }
 
 static int
@@ -142,20 +146,44 @@ check_flags(const DB_MPOOLFILE *mpf, unsigned long flags)
 	return 0;
 }
 
-/* The door of put and set: as enter(), but a pool that was removed or panicked does not keep pins. */
+/* A thread that can get no block of its own puts as the pool's spare one. */
+static struct thread *
+thread_for_put(DB_MPOOL *p)
+{
+	struct thread *t;
+
+	if (thread_self(p, &t) == 0)
+		return t;
+	pthread_mutex_lock(&p->spare_mutex);
+	return p->spare;
+}
+
+static void
+put_done(struct thread *t)
+{
+	if (t == t->pool->spare)
+		pthread_mutex_unlock(&t->pool->spare_mutex);
+}
+
+/*
+ * The door of put and set: as enter(), but a pool that was removed or panicked does not keep pins.
+ * After success put_done() is due.
+ */
 static int
 enter_put(DB_MPOOLFILE *mpf, const void *addr, struct thread **tp, struct found *at)
 {
-	int ret, usable;
+	int usable;
 
 	if (mpf == NULL || addr == NULL || (usable = region_usable(mpf->pool->region)) == EINVAL)
 		return EINVAL;
-	if ((ret = thread_self(mpf->pool, tp)) != 0)
-		return ret;
-	if ((*tp)->in_callback)
+	*tp = thread_for_put(mpf->pool);
+	if ((*tp)->in_callback) {
+		put_done(*tp);
 		return EDEADLK;
+	}
 	if (find_pin(*tp, mpf, addr, at))
 		return 0;
+	put_done(*tp);
 	env_err(mpf->pool->dbenv, "address %p is not a page of this file that this process has "
 	    "pinned", addr);
 	return usable != 0 ? usable : EINVAL;
@@ -167,22 +195,27 @@ put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	struct thread *t;
 	struct found at;
 	struct pin pin;
-	uint64_t key;
+	struct frame *fr;
+	uint64_t key, version;
 	int ret;
 
 	if ((ret = enter_put(mpf, pgaddr, &t, &at)) != 0)
 		return ret;
 	if ((ret = check_flags(mpf, flags)) != 0)
 		flags = 0;
-	key = load_relaxed(&frame_at(t->pool, at.f)->key);
+	fr = frame_at(t->pool, at.f);
+	key = load_relaxed(&fr->key);
+	version = load_seq(&fr->word) & FW_VERSION;
 	if (flags & DB_MPOOL_DIRTY)
 		put_dirty(t, mpf, &at);
 	if (flags & DB_MPOOL_DISCARD)
 		put_discard(t, at.f);
-	pin = at.pb->pins[at.i];
-	release(&at);
+	do
+		pin = at.pb->pins[at.i];
+	while (!release(t->pool, &at) && find_pin(t, mpf, pgaddr, &at));
 	if (pin.set_dirty && (pin.set_clean || (flags & DB_MPOOL_CLEAN)))
-		put_clean(t, at.f, key);
+		evict_undone(t, at.f, key, version);
+	put_done(t);
 	return ret != 0 ? ret : (ret = region_usable(mpf->pool->region)) != 0 ? ret : 0;
 }
 
@@ -195,6 +228,7 @@ put_at_once(DB_MPOOLFILE *mpf, const void *pgaddr)
 	DB_MPOOL *p = mpf->pool;
 	struct thread *t = thread_at_hand(p);
 	struct pin_block *pb;
+	struct found at;
 	unsigned i;
 	uint32_t f;
 
@@ -205,10 +239,8 @@ put_at_once(DB_MPOOLFILE *mpf, const void *pgaddr)
 	if (f == NO_FRAME || load_relaxed(&pb->b->slots[i]) != f + 1 || pb->pins[i].mpf != mpf ||
 	    pb->pins[i].set_dirty)
 		return false;
-	pb->pins[i].mpf = NULL;
-	store_release(&pb->b->slots[i], 0);
-	pb->used &= ~(1ull << i);
-	return true;
+	at = (struct found){ pb, i, f, true };
+	return release(p, &at);
 }
 
 int
@@ -230,15 +262,17 @@ memp_fset(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 		return ret;
 	if (flags == 0) {
 		env_err(mpf->pool->dbenv, "memp_fset: no flag is given");
-		return EINVAL;
-	}
-	if ((ret = check_flags(mpf, flags)) != 0)
-		return ret;
+		ret = EINVAL;
+	} else
+		ret = check_flags(mpf, flags);
+	if (ret != 0)
+		flags = 0;
 	if (flags & DB_MPOOL_DIRTY)
 		put_dirty(t, mpf, &at);
 	if (flags & DB_MPOOL_CLEAN)
 		at.pb->pins[at.i].set_clean = true;
 	if (flags & DB_MPOOL_DISCARD)
 		put_discard(t, at.f);
-	return region_usable(mpf->pool->region);
+	put_done(t);
+	return ret != 0 ? ret : region_usable(mpf->pool->region);
 }

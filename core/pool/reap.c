@@ -37,7 +37,7 @@ undo_write(struct thread *t, uint32_t f, uint64_t w)
 	uint64_t next = fw_with(w, FRAME_VALID, NO_CLIENT) & ~FW_WAITERS;
 
 	if (w & FW_INDEXED)
-		next |= FW_DIRTY;
+		next |= FW_DIRTY | FW_REDIRTY;
 	if (!cas_seq(&fr->word, &w, next))
 		return;
 	if ((next & FW_DIRTY) && !(w & FW_DIRTY)) {
@@ -87,9 +87,10 @@ undo_extent(struct thread *t, struct block *b, uint32_t dead)
 	if (e >= p->g.nextents)
 		return false;
 	w = load_seq(&p->extents[e]);
+	if ((w & EXTENT_CHANGING) && (w >> EXTENT_OWNER_SHIFT) == dead + 1)
+		(void)cas_seq(&p->extents[e], &w, w & EXTENT_SHIFT);
 	store_release(&b->note_extent, 0);
-	return (w & EXTENT_CHANGING) && (w >> EXTENT_OWNER_SHIFT) == dead + 1 &&
-	    cas_seq(&p->extents[e], &w, w & EXTENT_SHIFT);
+	return true;
 }
 
 static bool
@@ -127,9 +128,11 @@ undo_bucket(struct thread *t, struct block *b, uint32_t dead)
 	if (k >= p->g.nbuckets)
 		return false;
 	h = load_seq(&p->buckets[k].header);
+	while ((h & BUCKET_OWNER) == dead + 1 &&
+	    !cas_seq(&p->buckets[k].header, &h, h & ~BUCKET_OWNER))
+		continue;
 	store_release(&b->note_bucket, 0);
-	return (h & BUCKET_OWNER) == dead + 1 &&
-	    cas_seq(&p->buckets[k].header, &h, h & ~BUCKET_OWNER);
+	return true;
 }
 
 /* One look at all the notes of a block.  True if anything was undone. */
@@ -144,9 +147,7 @@ undo_block(struct thread *t, struct block *b, uint32_t dead)
 		if (f < t->pool->g.nframes && undo_frame(t, f, dead))
 			any = true;
 	}
-	any |= undo_bucket(t, b, dead);
-	any |= undo_row(t, b, dead);
-	return any;
+	return any | undo_bucket(t, b, dead);
 }
 
 /*
@@ -204,7 +205,7 @@ release_opens(struct thread *t, uint32_t dead)
 			flags = load_relaxed(&row->flags);
 		file_leave(p, rec, &last);
 		if (last && (flags & (ROW_TEMP | ROW_GONE)) &&
-		    file_drop_pages(t, id, 0, true, false) == 0)
+		    file_drop_pages(t, id, 0, true) == 0)
 			file_forget(t, row, id);
 	}
 }
@@ -224,12 +225,16 @@ reap_claimed(struct thread *t, uint32_t dead)
 			if (load_seq(&p->blocks[i].owner) == dead + 1)
 				any |= undo_block(t, &p->blocks[i], dead);
 	}
+	/* rows after all frames: finishing a truncation waits for frames, and nobody else frees these */
+	for (uint32_t i = 0; i < used; i++)
+		if (load_seq(&p->blocks[i].owner) == dead + 1)
+			(void)undo_row(t, &p->blocks[i], dead);
 	for (uint32_t i = 0; i < used; i++)
 		if (load_seq(&p->blocks[i].owner) == dead + 1)
 			release_block(t, &p->blocks[i], dead);
-	if (shlock_release_dead(&p->region->layout->lock, dead)) {
+	/* whoever gets the lock next is told that its owner died, and repairs: we see to it now */
+	if (load_seq(&p->region->layout->lock.owner) == dead + 1) {
 		region_lock(p);
-		file_repair_locked(p);
 		region_unlock(p);
 	}
 	release_opens(t, dead);
@@ -249,6 +254,13 @@ reap_client(struct thread *t, uint32_t number)
 	reap_claimed(t, number);
 	client_free(p->region, number);
 	return true;
+}
+
+bool
+owner_is_impossible(const DB_MPOOL *p, uint32_t number)
+{
+	return number >= p->region->nclients ||
+	    load_seq(&p->region->clients[number].state) == CLIENT_FREE;
 }
 
 unsigned

@@ -16,6 +16,26 @@ minus(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
+/* From counters that were read one after the other: nothing goes below 0, dirty is part of resident. */
+static void
+pages_from(const uint64_t c[], uint64_t *residentp, uint64_t *dirtyp)
+{
+	*residentp = minus(c[C_IN] + c[C_CREATE], c[C_RO_EVICT] + c[C_RW_EVICT]);
+	*dirtyp = minus(c[C_DIRTIED], c[C_CLEANED]);
+	if (*dirtyp > *residentp)
+		*dirtyp = *residentp;
+}
+
+void
+pool_pages(const DB_MPOOL *p, uint64_t *residentp, uint64_t *dirtyp)
+{
+	uint64_t c[COUNTERS];
+
+	for (unsigned i = 0; i < COUNTERS; i++)
+		c[i] = counter_sum(p, (enum counter)i);
+	pages_from(c, residentp, dirtyp);
+}
+
 static uint64_t
 all_pins(const DB_MPOOL *p)
 {
@@ -45,13 +65,10 @@ fill_rows(const DB_MPOOL *p, DB_MPOOL_STAT *s)
 static void
 fill_global(DB_MPOOL *p, DB_MPOOL_STAT *s)
 {
-	uint64_t dirtied, cleaned, resident, c[COUNTERS];
+	uint64_t c[COUNTERS];
 
-	/* what a page leaves by is read before what it came by, so that nothing goes below 0 */
-	cleaned = counter_sum(p, C_CLEANED);
 	for (unsigned i = COUNTERS; i-- > 0;)
 		c[i] = counter_sum(p, (enum counter)i);
-	dirtied = c[C_DIRTIED];
 	s->st_cachesize = p->g.cache_bytes;
 	s->st_cache_hit = c[C_HIT];
 	s->st_cache_miss = c[C_MISS];
@@ -66,11 +83,8 @@ fill_global(DB_MPOOL *p, DB_MPOOL_STAT *s)
 	s->st_hash_searches = c[C_HIT] + c[C_SEARCHES];
 	s->st_hash_examined = s->st_hash_searches + c[C_EXAMINED];
 	s->st_hash_longest = c[C_EXAMINED] > 0 ? 2 : s->st_hash_searches > 0;
-	resident = minus(c[C_IN] + c[C_CREATE], c[C_RO_EVICT] + c[C_RW_EVICT]);
-	s->st_page_dirty = minus(dirtied, cleaned);
-	if (s->st_page_dirty > resident)
-		s->st_page_dirty = resident;
-	s->st_page_clean = resident - s->st_page_dirty;
+	pages_from(c, &s->st_page_clean, &s->st_page_dirty);
+	s->st_page_clean -= s->st_page_dirty;
 	s->st_page_trickle = c[C_TRICKLE];
 	s->st_suspect = c[C_SUSPECT];
 	s->st_prefetch = c[C_PREFETCH];

@@ -111,10 +111,10 @@ write_file(struct thread *t, struct file_row *row, uint32_t id, enum write_flags
 {
 	struct dirty_pages l = { 0 };
 	uint64_t pinned = res->pinned, missed = res->missed;
-	uint32_t wait;
+	uint32_t wait = NO_FRAME;
 	int ret = 0;
 
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; round < ROUNDS; round += wait == NO_FRAME) {
 		res->pinned = pinned;
 		res->missed = missed;
 		if ((ret = pages_list(t, row, id, &l)) != 0)
@@ -122,6 +122,10 @@ write_file(struct thread *t, struct file_row *row, uint32_t id, enum write_flags
 		write_round(t, row, &l, flags, upto, res, &wait);
 		if ((res->missed == missed && wait == NO_FRAME) || res->error != 0)
 			break;
+		if (!pool_is_usable(t->pool)) {
+			res->missed++;
+			break;
+		}
 		if (wait != NO_FRAME)
 			frame_wait(t, wait, load_seq(&frame_at(t->pool, wait)->word));
 		else
@@ -135,39 +139,22 @@ write_file(struct thread *t, struct file_row *row, uint32_t id, enum write_flags
 
 /* --- fsync(2) ------------------------------------------------------------------------------------ */
 
-/* The disk file gets the length that the pool says it has. */
 static int
-settle_length(struct file_row *row, int fd)
+fsync_row(struct thread *t, struct file_row *row, uint32_t id, int fd)
 {
-	uint64_t length = load_seq(&row->length);
-	int64_t mtime = load_relaxed(&row->mtime_nsec);
-	struct os_stat st;
+	uint32_t written, synced;
 	int ret;
 
-	if ((ret = os_fstat(fd, &st)) != 0 || st.size >= length)
+	if ((ret = file_grow_disk(t, row, id, fd)) != 0)
 		return ret;
-	if (load_seq(&row->trunc) != 0 || (ret = os_ftruncate(fd, length)) != 0)
-		return ret;
-	if (mtime != 0)
-		(void)os_futimens(fd, mtime);
-	if ((ret = os_fstat(fd, &st)) == 0)
-		file_stamp(row, &st);
-	return ret;
-}
-
-static int
-fsync_row(struct file_row *row, int fd)
-{
-	int ret;
-
-	if ((ret = settle_length(row, fd)) != 0)
-		return ret;
-	(void)exchange_seq(&row->unsynced, 0);
-	if ((ret = os_fsync(fd)) == 0)
+	written = load_seq(&row->written);
+	if ((ret = os_fsync(fd)) == 0) {
+		synced = load_seq(&row->synced);
+		while ((int32_t)(written - synced) > 0 && !cas_seq(&row->synced, &synced, written))
+			continue;
 		return 0;
-	store_seq(&row->unsynced, 1);
-	store_relaxed(&row->error, (uint32_t)ret);
-	(void)add_seq(&row->error_seq, 1);
+	}
+	file_set_error(row, ret);
 	return ret;
 }
 
@@ -195,8 +182,8 @@ memp_fsync(DB_MPOOLFILE *mpf)
 		return EINVAL;
 	if ((ret = enter(mpf->pool, &t)) != 0 || mpf->rdonly || mpf->temporary)
 		return ret;
-	write_file(t, mpf->row, mpf->file, 0, NULL, &res);
-	ret = fsync_row(mpf->row, mpf->fd);
+	write_file(t, mpf->row, mpf->file, WRITE_SAY, NULL, &res);
+	ret = fsync_row(t, mpf->row, mpf->file, mpf->fd);
 	if ((ret = report(mpf, &res, ret)) != 0)
 		return ret;
 	return res.pinned + res.missed > 0 ? DB_INCOMPLETE : 0;
@@ -211,12 +198,12 @@ mpool_file_sync(DB_MPOOLFILE *mpf, bool write_only)
 
 	if ((ret = enter(mpf->pool, &t)) != 0)
 		return ret;
-	write_file(t, mpf->row, mpf->file, WRITE_PINNED, NULL, &res);
+	write_file(t, mpf->row, mpf->file, WRITE_PINNED | WRITE_SAY, NULL, &res);
 	if (mpf->rdonly && write_only)
 		return res.error;
-	ret = write_only ? settle_length(mpf->row, mpf->fd) :
+	ret = write_only ? file_grow_disk(t, mpf->row, mpf->file, mpf->fd) :
 	    mpf->rdonly	 ? os_fsync(mpf->fd) :
-			   fsync_row(mpf->row, mpf->fd);
+			   fsync_row(t, mpf->row, mpf->file, mpf->fd);
 	if ((ret = report(mpf, &res, ret)) != 0)
 		return ret;
 	return res.missed > 0 ? EIO : 0;
@@ -230,13 +217,17 @@ sync_row(struct thread *t, struct file_row *row, uint32_t id, struct write_resul
 	struct file_fd ffd;
 	int ret;
 
-	if (load_seq(&row->unsynced) == 0 &&
-	    load_seq(&row->length) == load_relaxed(&row->disk_size))
+	if ((row->flags & ROW_TEMP) ||
+	    (load_seq(&row->written) == load_seq(&row->synced) &&
+		load_seq(&row->length) == load_relaxed(&row->disk_size)))
 		return;
-	if ((row->flags & ROW_TEMP) || (ret = file_fd_get(t, row, id, &ffd)) != 0)
-		return;
-	ret = fsync_row(row, ffd.fd);
-	file_fd_put(t->pool, id, &ffd);
+	if ((ret = file_fd_get(t, row, id, &ffd)) == 0) {
+		ret = fsync_row(t, row, id, ffd.fd);
+		file_fd_put(t->pool, id, &ffd);
+	} else if ((ret == ENOENT || ret == ESTALE) && load_seq(&row->groups) == 0) {
+		ret = 0; /* its name is gone, and the pool has nothing that the file has not */
+	} else
+		ret = EIO;
 	if (ret != 0 && res->error == 0)
 		res->error = ret;
 }
@@ -270,6 +261,20 @@ pool_write_all(struct thread *t, enum write_flags flags, const DB_LSN *upto, boo
 	}
 }
 
+/* A write error of a file that is open here and whose handle was not told yet. */
+static int
+untold_error(DB_MPOOL *p)
+{
+	int ret = 0, one;
+
+	pthread_mutex_lock(&p->files_mutex);
+	for (DB_MPOOLFILE *mpf = p->files; mpf != NULL; mpf = mpf->next)
+		if (!mpf->temporary && (one = mpool_file_error(mpf)) != 0 && ret == 0)
+			ret = one;
+	pthread_mutex_unlock(&p->files_mutex);
+	return ret;
+}
+
 int
 memp_sync(DB_MPOOL *p, DB_LSN *lsn)
 {
@@ -283,9 +288,9 @@ memp_sync(DB_MPOOL *p, DB_LSN *lsn)
 		env_err(p->dbenv, "memp_sync: an LSN is given, but the environment has no log");
 		return EINVAL;
 	}
-	pool_write_all(t, 0, lsn, true, &res);
-	if (res.error != 0)
-		return res.error;
+	pool_write_all(t, WRITE_SAY, lsn, true, &res);
+	if ((ret = untold_error(p)) != 0 || (ret = res.error) != 0)
+		return ret;
 	if (res.pinned + res.missed > 0)
 		return DB_INCOMPLETE;
 	if (lsn != NULL)
@@ -309,9 +314,7 @@ memp_trickle(DB_MPOOL *p, int pct, int *nwrotep)
 		env_err(p->dbenv, "memp_trickle: %d per cent: 1 to 100", pct);
 		return EINVAL;
 	}
-	dirty = counter_sum(p, C_DIRTIED) - counter_sum(p, C_CLEANED);
-	resident = counter_sum(p, C_IN) + counter_sum(p, C_CREATE) - counter_sum(p, C_RO_EVICT) -
-	    counter_sum(p, C_RW_EVICT);
+	pool_pages(p, &resident, &dirty);
 	want = resident * (uint64_t)(100 - pct) / 100;
 	want = dirty > want ? dirty - want : 0;
 	for (uint32_t r = 0; r < rows_used(p) && res.written < want; r++) {
@@ -321,11 +324,13 @@ memp_trickle(DB_MPOOL *p, int pct, int *nwrotep)
 		while (id != 0 && res.written < want &&
 		    (n = dirty_list(t, &p->rows[r], id, &from, frames,
 			 want - res.written < BATCH ? (unsigned)(want - res.written) : BATCH)) > 0)
-			write_frames(t, frames, n, WRITE_TRICKLE, &res);
+			write_frames(t, frames, n, WRITE_TRICKLE | WRITE_SAY, &res);
 	}
+	if (res.written == 0 && res.error != 0)
+		return res.error;
 	if (nwrotep != NULL)
 		*nwrotep = (int)res.written;
-	return res.written == 0 ? res.error : 0;
+	return 0;
 }
 
 int
@@ -344,7 +349,9 @@ mpool_write_old(DB_MPOOL *p, uint64_t usec, uint64_t *nwrotep)
 		struct write_result one = { 0 };
 
 		since = load_relaxed(&row->dirty_usec);
-		if (id == 0 || since == 0 || now - since < usec || (row->flags & ROW_TEMP))
+		if (since == 0 && load_seq(&row->groups) != 0)
+			store_relaxed(&row->dirty_usec, since = now);
+		if (id == 0 || since == 0 || (now > since ? now - since : 0) < usec || (row->flags & ROW_TEMP))
 			continue;
 		write_file(t, row, id, 0, NULL, &one);
 		if (load_relaxed(&row->dirty_usec) == since)

@@ -21,12 +21,11 @@ static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
 __thread struct thread *thread_last;
 
 static void
-block_release(DB_MPOOL *p, struct pin_block *pb)
+block_release(struct pin_block *pb)
 {
 	for (unsigned i = 0; i < BLOCK_SLOTS; i++)
 		store_release(&pb->b->slots[i], 0);
 	store_seq(&pb->b->owner, 0);
-	(void)p;
 }
 
 static bool
@@ -38,13 +37,15 @@ block_is_empty(const struct block *b)
 	return true;
 }
 
-/* Give back what can be given back of a thread that is gone. */
+/* Give back what can be given back of a thread that is gone.  Under threads_mutex. */
 static void
 thread_shed(struct thread *t)
 {
+	free(t->io);
+	t->io = NULL;
 	for (unsigned i = 0; i < t->npins; i++)
 		if (t->pins[i]->b != NULL && block_is_empty(t->pins[i]->b)) {
-			block_release(t->pool, t->pins[i]);
+			block_release(t->pins[i]);
 			t->pins[i]->b = NULL;
 		}
 }
@@ -71,8 +72,11 @@ thread_exit(void *head)
 		t->exited = true;
 		if (t->pool == NULL)
 			thread_free(t);
-		else
+		else {
+			pthread_mutex_lock(&t->pool->threads_mutex);
 			thread_shed(t);
+			pthread_mutex_unlock(&t->pool->threads_mutex);
+		}
 	}
 	thread_last = NULL;
 	pthread_mutex_unlock(&list_mutex);
@@ -85,7 +89,7 @@ make_exit_key(void)
 }
 
 /* A free block of the region for this client; the high-water mark is raised before it is used. */
-static int
+static bool
 block_take(DB_MPOOL *p, uint32_t *indexp)
 {
 	for (uint32_t i = 0; i < p->g.nblocks; i++) {
@@ -98,35 +102,63 @@ block_take(DB_MPOOL *p, uint32_t *indexp)
 		while (used < i + 1 && !cas_seq(&p->mp->blocks_used, &used, i + 1))
 			continue;
 		*indexp = i;
-		return 0;
+		return true;
 	}
-	env_err(p->dbenv, "the pool has no room for more pins: all %u blocks of %d are taken",
-	    p->g.nblocks, BLOCK_SLOTS);
-	return EAGAIN;
+	return false;
+}
+
+/* Blocks of threads that are gone and whose pins others have put since. */
+static void
+shed_exited(DB_MPOOL *p)
+{
+	pthread_mutex_lock(&p->threads_mutex);
+	for (struct thread *t = p->threads; t != NULL; t = t->next)
+		if (t->exited)
+			thread_shed(t);
+	pthread_mutex_unlock(&p->threads_mutex);
+}
+
+/* One more entry in t->pins; other threads look through that list under threads_mutex. */
+static int
+pin_block_append(struct thread *t, struct pin_block *pb)
+{
+	struct pin_block **list;
+
+	pthread_mutex_lock(&t->pool->threads_mutex);
+	list = realloc(t->pins, (t->npins + 1) * sizeof(*list));
+	if (list != NULL) {
+		t->pins = list;
+		t->pins[t->npins++] = pb;
+	}
+	pthread_mutex_unlock(&t->pool->threads_mutex);
+	return list != NULL ? 0 : ENOMEM;
 }
 
 static int
 pin_block_add(struct thread *t)
 {
-	struct pin_block *pb, **list;
+	struct pin_block *pb;
 	int ret;
 
 	if ((ret = os_calloc(1, sizeof(*pb), (void **)&pb)) != 0)
 		return ret;
-	list = realloc(t->pins, (t->npins + 1) * sizeof(*list));
-	if (list == NULL) {
-		free(pb);
-		return ENOMEM;
-	}
-	t->pins = list;
-	if ((ret = block_take(t->pool, &pb->index)) != 0) {
-		free(pb);
-		return ret;
+	if (!block_take(t->pool, &pb->index)) {
+		shed_exited(t->pool);
+		if (!block_take(t->pool, &pb->index)) {
+			env_err(t->pool->dbenv,
+			    "the pool has no room for more pins: all %u blocks of %d are taken",
+			    t->pool->g.nblocks, BLOCK_SLOTS);
+			free(pb);
+			return EAGAIN;
+		}
 	}
 	pb->b = &t->pool->blocks[pb->index];
 	store_relaxed(&pb->b->tid, (int32_t)syscall(SYS_gettid));
-	t->pins[t->npins++] = pb;
-	return 0;
+	if ((ret = pin_block_append(t, pb)) != 0) {
+		block_release(pb);
+		free(pb);
+	}
+	return ret;
 }
 
 static int
@@ -155,6 +187,12 @@ thread_create(DB_MPOOL *p, struct thread **tp)
 	return 0;
 }
 
+int
+thread_spare(DB_MPOOL *p)
+{
+	return thread_create(p, &p->spare);
+}
+
 /* Find in this thread's own list, forgetting pools that were closed; or make. */
 static int
 thread_find(DB_MPOOL *p, struct thread **tp)
@@ -168,6 +206,8 @@ thread_find(DB_MPOOL *p, struct thread **tp)
 	for (link = &head; (t = *link) != NULL;) {
 		if (t->pool == NULL) {
 			*link = t->next_of_self;
+			if (thread_last == t)
+				thread_last = NULL;
 			thread_free(t);
 			continue;
 		}
@@ -216,13 +256,13 @@ threads_close(DB_MPOOL *p)
 		next = t->next;
 		for (unsigned i = 0; i < t->npins; i++)
 			if (t->pins[i]->b != NULL)
-				block_release(p, t->pins[i]);
+				block_release(t->pins[i]);
 		t->pool = NULL;
 		t->pool_id = 0;
-		if (t->exited || t == p->single)
+		if (t->exited || t == p->single || t == p->spare)
 			thread_free(t);
 	}
-	p->threads = p->single = NULL;
+	p->threads = p->single = p->spare = NULL;
 	pthread_mutex_unlock(&list_mutex);
 }
 
@@ -281,8 +321,8 @@ note_frame(struct thread *t, uint32_t f)
 			i--;
 	else
 		i = ++t->notes;
-	POOL_ASSERT(i > 0);
-	store_seq(&t->home->notes[i - 1], f + 1);
+	if (i > 0) /* else somebody has scribbled over our block: then it cannot help to reap */
+		store_seq(&t->home->notes[i - 1], f + 1);
 }
 
 void

@@ -169,7 +169,7 @@ copy_jobs(struct batch *b)
 	}
 }
 
-/* The page is not on disk: dirty again, if it is not already. */
+/* The page is not on disk: dirty again, and not only by whom may have dirtied it since (P5). */
 static void
 give_back(struct batch *b, struct job *j)
 {
@@ -179,7 +179,7 @@ give_back(struct batch *b, struct job *j)
 	do {
 		if (fw_state(w) != FRAME_WRITING || fw_owner(w) != b->t->pool->self)
 			return;
-		next = (fw_with(w, FRAME_VALID, NO_CLIENT) | FW_DIRTY) & ~FW_WAITERS;
+		next = (fw_with(w, FRAME_VALID, NO_CLIENT) | FW_DIRTY | FW_REDIRTY) & ~FW_WAITERS;
 	} while (!cas_seq(&fr->word, &w, next));
 	if (!(w & FW_DIRTY)) {
 		count(b->t, C_DIRTIED, 1);
@@ -194,11 +194,16 @@ give_back(struct batch *b, struct job *j)
 static void
 done_writing(struct batch *b, struct job *j)
 {
+	bool pinned;
+
 	dirty_unindex(b->t->pool, j->f);
 	(void)frame_leave(b->t->pool, j->f, FRAME_WRITING, FRAME_VALID, 0, 0);
 	note_clear(b->t, j->f);
 	j->writing = false;
 	b->res->written++;
+	/* what was put into a page behind the end must not come back when the file grows (P20) */
+	if (j->bytes == 0)
+		(void)evict_frames(b->t, &j->f, &j->key, 1, 0, &pinned);
 }
 
 /* P20: pages that are being cut off are left alone; the rest ends at the file's end. */
@@ -278,8 +283,7 @@ file_failed(struct batch *b, int error)
 {
 	char *path = file_path(b->t->pool, b->row, b->id);
 
-	store_relaxed(&b->row->error, (uint32_t)error);
-	(void)add_seq(&b->row->error_seq, 1);
+	file_set_error(b->row, error);
 	first_error(b->res, error);
 	env_err(b->t->pool->dbenv, "%s: a page cannot be written: %s; it stays in the pool",
 	    path ? path : "(temporary)", db_strerror(error));
@@ -308,7 +312,7 @@ write_run(struct batch *b, unsigned i)
 		count(b->t, C_OUT, n);
 		count(b->t, C_WRITE_BYTES, bytes);
 		(void)add_relaxed(&b->row->out, n);
-		store_seq(&b->row->unsynced, 1);
+		(void)add_seq(&b->row->written, 1);
 	}
 	for (unsigned k = i; k < i + n; k++)
 		if (ret != 0) {
@@ -379,6 +383,18 @@ write_jobs(struct batch *b)
 		store_relaxed(&b->row->stranded, 0);
 }
 
+/* Whoever asked for the write is told why this process cannot do it. */
+static void
+say_refused(struct thread *t, struct file_row *row, uint32_t id, int error)
+{
+	char *path = file_path(t->pool, row, id);
+
+	env_err(t->pool->dbenv, "%s: its dirty pages cannot be written by this process (%s); they stay in "
+	    "the pool", path ? path : "(temporary)",
+	    error != EPERM ? db_strerror(error) : "it has not registered the file's type, or has no log");
+	free(path);
+}
+
 /* All jobs are of one file. */
 static void
 write_one_file(struct thread *t, struct job *jobs, unsigned n, enum write_flags flags,
@@ -393,17 +409,17 @@ write_one_file(struct thread *t, struct job *jobs, unsigned n, enum write_flags 
 		res->missed += n;
 		return;
 	}
-	b.pageshift = load_relaxed(&b.row->pageshift);
-	if (b.pageshift < PAGE_SHIFT_MIN || b.pageshift > PAGE_SHIFT_MAX) {
+	if ((b.pageshift = file_pageshift(t->pool, b.row)) == 0) {
 		res->missed += n;
-		first_error(res, region_panic(t->pool->region, "file %u has page shift %u", b.id,
-		    b.pageshift));
+		first_error(res, DB_RUNRECOVERY);
 		return;
 	}
 	if ((ret = file_fd_get(t, b.row, b.id, &b.ffd)) != 0) {
 		store_relaxed(&b.row->stranded, 1);
 		first_error(res, EIO);
 		res->missed += n;
+		if (flags & WRITE_SAY)
+			say_refused(t, b.row, b.id, ret);
 		return;
 	}
 	most = (unsigned)(IO_BYTES >> b.pageshift);
