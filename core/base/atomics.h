@@ -27,8 +27,8 @@
 
 /* Strong compare-and-swap; on failure *expected is what was found. */
 #define cas_seq(p, expected, desired)                                                              \
-	__atomic_compare_exchange_n((p), (expected), (desired), false, __ATOMIC_SEQ_CST,           \
-	    __ATOMIC_SEQ_CST)
+	__atomic_compare_exchange_n(                                                               \
+	    (p), (expected), (desired), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
 
 /* A counter that only its owner raises and anybody may read: no locked instruction. */
 #define counter_add(p, v) store_relaxed((p), load_relaxed(p) + (v))

@@ -2,8 +2,8 @@
 /*
  * base/env.c - what the library says about itself: its version, and the meaning of its codes.
  *
- * The version is also what a region's creator writes into RLAYOUT; whether two versions can share a
- * region is decided by the stamps there, never by these numbers.
+ * The version is also what a region's creator writes into RLAYOUT; whether two versions can share
+ * a region is decided by the stamps there, never by these numbers.
  */
 #include <poolfs/env.h>
 

@@ -20,8 +20,9 @@ void env_warn(const DB_ENV *dbenv, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void env_event(const DB_ENV *dbenv, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /*
- * POOL_ASSERT: impossible unless this process's own code is wrong; checked in debug builds.  Never
- * for a value that was read from shared memory: that is input, and damage there is an error.
+ * POOL_ASSERT: impossible unless this process's own code is wrong; checked in debug builds.
+ * Never for a value that was read from shared memory: that is input, and damage there is an
+ * error.
  */
 #ifdef NDEBUG
 #define POOL_ASSERT(e) ((void)sizeof(e))

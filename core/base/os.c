@@ -3,8 +3,8 @@
  * base/os.c - every system call of core: files, mappings, byte locks, futexes, the fork counter.
  *
  * A wrapper asks the fault hook, calls, restarts after a signal, and turns errno into a return
- * value; there is no policy here.  What only looks at the machine (clocks, the boot id, memory) is
- * in machine.c and has no hook, because nothing depends on its failing.
+ * value; there is no policy here.  What only looks at the machine (clocks, the boot id, memory)
+ * is in machine.c and has no hook, because nothing depends on its failing.
  *
  * The fork counter is raised by a handler that runs in the child, before fork(2) returns there.
  */

@@ -2,8 +2,8 @@
 /*
  * base/os.h - every system call of core, in one place.
  *
- * Each returns 0 or a positive errno value, restarts after EINTR, and asks the fault hook first, so
- * that a test can make the n-th call of a kind fail, delay it, or kill the process there.
+ * Each returns 0 or a positive errno value, restarts after EINTR, and asks the fault hook first,
+ * so that a test can make the n-th call of a kind fail, delay it, or kill the process there.
  */
 #ifndef BASE_OS_H
 #define BASE_OS_H
@@ -34,7 +34,8 @@ enum os_call {
 
 /*
  * NULL, or called before each system call with its kind and what it is about (a path or "").  A
- * positive return value is injected as the call's errno; 0 lets it go on.  Set before threads start.
+ * positive return value is injected as the call's errno; 0 lets it go on.  Set before threads
+ * start.
  */
 extern int (*os_fault_hook)(enum os_call call, const char *what);
 
@@ -51,13 +52,13 @@ struct os_stat {
 	uint32_t mode;
 	uint32_t nlink;
 	uint32_t uid;
-	uint64_t size;	     /* bytes */
+	uint64_t size; /* bytes */
 	int64_t mtime_nsec;
 	int64_t ctime_nsec;
 };
 
 int os_open(const char *path, int oflags, mode_t mode, int *fdp); /* O_CLOEXEC is added */
-void os_close(int fd);						   /* -1 is ignored */
+void os_close(int fd);						  /* -1 is ignored */
 int os_fstat(int fd, struct os_stat *st);
 int os_stat(const char *path, struct os_stat *st); /* follows symbolic links */
 int os_ftruncate(int fd, uint64_t bytes);
@@ -72,15 +73,18 @@ int os_preadv(int fd, const struct iovec *iov, int niov, uint64_t offset, size_t
 /* Write all of it. */
 int os_pwrite(int fd, const void *buf, size_t bytes, uint64_t offset);
 
-/* Shared mapping of fd, or (fd -1) private zeroed memory; aligned to align bytes (a power of two). */
+/*
+ * Shared mapping of fd, or (fd -1) private zeroed memory; aligned to align bytes (a power of
+ * two).
+ */
 int os_map(int fd, size_t bytes, size_t align, void **addrp);
 void os_unmap(void *addr, size_t bytes);
 
 int os_calloc(size_t n, size_t size, void **pp); /* ENOMEM */
 
 /*
- * Locks on single bytes of a file, owned by fd's open file description: the kernel drops them when
- * its last descriptor is closed, at a kill too.
+ * Locks on single bytes of a file, owned by fd's open file description: the kernel drops them
+ * when its last descriptor is closed, at a kill too.
  */
 int os_lock_try(int fd, uint64_t byte);			     /* exclusive; EAGAIN if taken */
 int os_lock_wait(int fd, uint64_t byte, unsigned msec_most); /* polls; EAGAIN after that time */
@@ -90,22 +94,24 @@ int os_lock_test_range(int fd, uint64_t first, uint64_t n, bool *takenp);
 void os_unlock(int fd, uint64_t byte);
 
 /*
- * Open a directory and hold it, shared or exclusively, for as long as *fdp is open: EAGAIN if others
- * hold it so that it cannot be.
+ * Open a directory and hold it, shared or exclusively, for as long as *fdp is open: EAGAIN if
+ * others hold it so that it cannot be.
  */
 int os_hold_directory(const char *path, bool exclusive, int *fdp);
 
-/* Sleep while *word == expected, usec at most.  Returns for any reason; look again.  Never fails. */
+/*
+ * Sleep while *word == expected, usec at most.  Returns for any reason; look again.  Never fails.
+ */
 void os_futex_wait(const uint32_t *word, uint32_t expected, unsigned usec);
 void os_futex_wake(const uint32_t *word); /* all waiters */
 
-uint64_t os_now_usec(void);	   /* wall clock, microseconds since 1970 */
+uint64_t os_now_usec(void);	  /* wall clock, microseconds since 1970 */
 int64_t os_now_nsec_coarse(void); /* wall clock as the kernel stamps files */
 uint64_t os_monotonic_usec(void);
 void os_sleep_usec(unsigned usec);
 void os_yield(void);
-void os_boot_id(uint8_t id[16]);	   /* of this boot; zeros if unknown */
-uint64_t os_process_start(pid_t pid);	   /* clock ticks since boot, 0 if there is no such process */
+void os_boot_id(uint8_t id[16]);      /* of this boot; zeros if unknown */
+uint64_t os_process_start(pid_t pid); /* clock ticks since boot, 0 if there is no such process */
 uint64_t os_random(void);
 size_t os_page_size(void);
 uint64_t os_memory_bytes(void); /* the machine's */

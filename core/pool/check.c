@@ -3,8 +3,9 @@
  * pool/check.c - the invariant walker.
  *
  * At any time: every entry names a frame, every slot names a frame, extents have page sizes that
- * exist.  At rest, when no thread is inside a call, all of it: one frame for each page (rule S1), entries
- * and keys agree, dirty pages are indexed and their group bits set, counters equal what the walk counts.
+ * exist.  At rest, when no thread is inside a call, all of it: one frame for each page (rule S1),
+ * entries and keys agree, dirty pages are indexed and their group bits set, counters equal what
+ * the walk counts.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -198,7 +199,8 @@ check_counters(struct walk *w)
 		fault(w, "%llu pages are dirty, the counters say %llu",
 		    (unsigned long long)w->dirty, (unsigned long long)dirty);
 	for (uint32_t r = 0; r < rows_used(p); r++)
-		if (p->rows[r].id != 0 && (p->rows[r].resident != w->row_resident[r] ||
+		if (p->rows[r].id != 0 &&
+		    (p->rows[r].resident != w->row_resident[r] ||
 			p->rows[r].dirty != w->row_dirty[r]))
 			fault(w, "file %u: %llu pages, %llu dirty; its counters say %llu, %llu",
 			    p->rows[r].id, (unsigned long long)w->row_resident[r],

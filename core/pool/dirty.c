@@ -3,17 +3,17 @@
  * pool/dirty.c - which pages of a file are dirty, without walking the pool.
  *
  * Two levels over the frames.  index[f] counts the reasons to look at frame f: not 0 whenever its
- * word has INDEXED, and INDEXED is set whenever the page is dirty or being written.  The word is the
- * authority: who sets INDEXED has raised the count before, who clears it lowers the count after,
- * and both do so while a pin or WRITING keeps the frame from being reused (P4).  A death between the
- * two steps leaves a count too high: a look in vain, until the frame is claimed and the count
- * stored as 0.  The frames fall into at most 64 groups; the row's groups word has a bit for each group in which
- * the file may have indexed frames.
+ * word has INDEXED, and INDEXED is set whenever the page is dirty or being written.  The word is
+ * the authority: who sets INDEXED has raised the count before, who clears it lowers the count
+ * after, and both do so while a pin or WRITING keeps the frame from being reused (P4).  A death
+ * between the two steps leaves a count too high: a look in vain, until the frame is claimed and
+ * the count stored as 0.  The frames fall into at most 64 groups; the row's groups word has a bit
+ * for each group in which the file may have indexed frames.
  *
- * A group bit is cleared by one process at a time, which names the group in row->clearing meanwhile:
- * readers take that group as set.  It clears the bit, looks through the group, and sets it again if
- * it finds a frame of the file; a putter raises the count first and looks at the bit afterwards, so
- * one of the two sees the other.
+ * A group bit is cleared by one process at a time, which names the group in row->clearing
+ * meanwhile: readers take that group as set.  It clears the bit, looks through the group, and
+ * sets it again if it finds a frame of the file; a putter raises the count first and looks at the
+ * bit afterwards, so one of the two sees the other.
  */
 #include "pool.h"
 
@@ -111,8 +111,7 @@ is_candidate(const DB_MPOOL *p, uint32_t f, uint32_t file)
 {
 	const struct frame *fr = frame_at(p, f);
 
-	return key_file(load_acquire(&fr->key)) == file &&
-	    (load_seq(&fr->word) & FW_INDEXED) != 0;
+	return key_file(load_acquire(&fr->key)) == file && (load_seq(&fr->word) & FW_INDEXED) != 0;
 }
 
 /* The first frame from f on, below end, whose count is not 0. */

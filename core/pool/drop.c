@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pool/drop.c - pages that leave the pool unwritten: truncation, removal, changes behind our back.
+ * pool/drop.c - pages that leave the pool unwritten: truncation, removal, changes behind our
+ * back.
  *
  * Truncation (P20): the row's trunc word says who cuts and to where; loaders and writers of pages
- * behind that look at it after publishing their own state, and wait or give way.  Then the disk file is
- * cut (an error there leaves everything as it was), then the length, then the pages.  A pinned page behind the end
- * stays in the table, zeroed, and what is put into it is dropped at write-back.
+ * behind that look at it after publishing their own state, and wait or give way.  Then the disk
+ * file is cut (an error there leaves everything as it was), then the length, then the pages.  A
+ * pinned page behind the end stays in the table, zeroed, and what is put into it is dropped at
+ * write-back.
  *
  * A truncation whose process died is finished by whoever meets it.
  */
@@ -26,8 +28,8 @@ struct dropping {
 };
 
 /*
- * Pin the frame for a moment, if it holds the page.  The slot is the caller's, from slot_take, and to
- * be emptied by it.  Waits for a page that is being loaded.
+ * Pin the frame for a moment, if it holds the page.  The slot is the caller's, from slot_take,
+ * and to be emptied by it.  Waits for a page that is being loaded.
  */
 static bool
 pin_briefly(struct thread *t, uint32_t *slot, uint32_t f, uint64_t key)
@@ -57,8 +59,8 @@ pin_briefly(struct thread *t, uint32_t *slot, uint32_t f, uint64_t key)
 
 /* Zero a page from byte `from` on, under a pin of our own: it may leave its frame at any time. */
 static void
-zero_page(struct thread *t, uint32_t *slot, uint32_t f, uint64_t key, unsigned pageshift,
-    size_t from)
+zero_page(
+    struct thread *t, uint32_t *slot, uint32_t f, uint64_t key, unsigned pageshift, size_t from)
 {
 	uint8_t *page;
 
@@ -182,19 +184,23 @@ unsigned
 file_drop_pages(struct thread *t, uint32_t id, db_pgno_t first, bool dirty_too)
 {
 	struct file_row *row = file_row(t->pool, id);
-	struct dropping d = { .t = t, .id = id, .first = first,
-		.flags = dirty_too ? EVICT_DIRTY : 0 };
+	struct dropping d = {
+		.t = t, .id = id, .first = first, .flags = dirty_too ? EVICT_DIRTY : 0
+	};
 
 	if (row == NULL || (d.pageshift = file_pageshift(t->pool, row)) == 0)
 		return 0;
 	return drop_range(&d, row, load_seq(&row->length));
 }
 
-/* --- truncation ---------------------------------------------------------------------------------- */
+/*
+ * --- truncation ----------------------------------------------------------------------------------
+ */
 
 /*
- * Loads and writes behind the new end that began before the trunc word was set: let them end.  A load
- * that does not end for ten seconds is let go: its process finds row->cuts changed and starts again.
+ * Loads and writes behind the new end that began before the trunc word was set: let them end.  A
+ * load that does not end for ten seconds is let go: its process finds row->cuts changed and
+ * starts again.
  */
 static void
 wait_for_transitions(struct thread *t, uint32_t id, db_pgno_t first)
@@ -236,8 +242,8 @@ zero_tail(struct dropping *d, uint64_t bytes)
 }
 
 /*
- * Take the row's trunc word, not armed: loads and writes of the whole file wait.  False: another has
- * it.
+ * Take the row's trunc word, not armed: loads and writes of the whole file wait.  False: another
+ * has it.
  */
 static bool
 trunc_begin(struct thread *t, struct file_row *row)
@@ -297,8 +303,8 @@ cut(struct dropping *d, struct file_row *row, uint64_t bytes)
 }
 
 /*
- * Nobody was told yet that the truncation is done, so both outcomes are right; half of it is not.  What
- * shows that it went ahead is CUT, the length, or the disk file's size; then it is finished.
+ * Nobody was told yet that the truncation is done, so both outcomes are right; half of it is not.
+ * What shows that it went ahead is CUT, the length, or the disk file's size; then it is finished.
  */
 void
 file_truncate_finish(struct thread *t, struct file_row *row, uint32_t id)
@@ -310,8 +316,7 @@ file_truncate_finish(struct thread *t, struct file_row *row, uint32_t id)
 	struct pin *pin;
 
 	if (!(w & TRUNC_ARMED) || !ahead || id == 0 ||
-	    (d.pageshift = file_pageshift(t->pool, row)) == 0 ||
-	    slot_take(t, &d.slot, &pin) != 0)
+	    (d.pageshift = file_pageshift(t->pool, row)) == 0 || slot_take(t, &d.slot, &pin) != 0)
 		return;
 	if (file_fd_get(t, row, id, &ffd) == 0) {
 		(void)os_ftruncate(ffd.fd, bytes);
@@ -352,8 +357,7 @@ file_clear_behind(struct thread *t, struct file_row *row, uint32_t id)
 	uint64_t length;
 
 	if (!(load_relaxed(&row->flags) & ROW_BEHIND) ||
-	    (d.pageshift = file_pageshift(t->pool, row)) == 0 ||
-	    slot_take(t, &d.slot, &pin) != 0)
+	    (d.pageshift = file_pageshift(t->pool, row)) == 0 || slot_take(t, &d.slot, &pin) != 0)
 		return;
 	length = load_seq(&row->length);
 	d.first = (db_pgno_t)((length + (1ull << d.pageshift) - 1) >> d.pageshift);
@@ -377,7 +381,9 @@ file_clean_tail(struct thread *t, DB_MPOOLFILE *mpf, uint8_t *page, db_pgno_t pg
 	trunc_end(t, mpf->row);
 }
 
-/* --- growing --------------------------------------------------------------------------------------- */
+/*
+ * --- growing ---------------------------------------------------------------------------------------
+ */
 
 /* Writes of the file that began before the trunc word was taken. */
 static void
@@ -398,8 +404,8 @@ wait_for_writes(struct thread *t, struct file_row *row, uint32_t id)
 }
 
 /*
- * ftruncate(2) makes a file shorter, too, if somebody else has made it longer since we looked.  So
- * nobody may write meanwhile.
+ * ftruncate(2) makes a file shorter, too, if somebody else has made it longer since we looked.
+ * So nobody may write meanwhile.
  */
 static int
 grow_disk_to(struct thread *t, struct file_row *row, uint32_t id, int fd, uint64_t bytes)

@@ -2,10 +2,10 @@
 /*
  * pool/evict.c - room for a new page.
  *
- * frame_take: a free frame if there is one; else the clock hand of that page size picks cold pages, a
- * batch of them is marked EVICTING, one scan of all slots says which are pinned, and the others
- * are claimed and leave the table (P7).  Dirty cold pages are written and then evicted.  Frames that
- * are freed beyond the one that is needed go on the thread's list of free frames.
+ * frame_take: a free frame if there is one; else the clock hand of that page size picks cold
+ * pages, a batch of them is marked EVICTING, one scan of all slots says which are pinned, and the
+ * others are claimed and leave the table (P7).  Dirty cold pages are written and then evicted.
+ * Frames that are freed beyond the one that is needed go on the thread's list of free frames.
  *
  * No lock; several evictors at work get different parts of the pool from the hand.
  */
@@ -154,7 +154,8 @@ evict_except(struct thread *t, uint32_t f, uint32_t except)
 		w = load_seq(&frame_at(p, f)->word);
 		/* the dead's slot is still set, so proposals may be cancelled in its name (P2) */
 		if (fw_state(w) == FRAME_EVICTING || fw_state(w) == FRAME_COPYING) {
-			(void)cas_seq(&frame_at(p, f)->word, &w, fw_with(w, FRAME_VALID, NO_CLIENT));
+			(void)cas_seq(
+			    &frame_at(p, f)->word, &w, fw_with(w, FRAME_VALID, NO_CLIENT));
 			continue;
 		}
 		if (fw_state(w) == FRAME_FREE || fw_state(w) == FRAME_CLAIMED ||
@@ -357,7 +358,10 @@ frame_take(struct thread *t, unsigned pageshift, uint32_t *fp)
 		if (idle++ > 0 && extent_take_over(t, pageshift) == 0)
 			continue;
 		c.busy += extent_is_changing(p);
-		/* pins come and go, and the dead's go when they are reaped: do not give up at once */
+		/*
+		 * pins come and go, and the dead's go when they are reaped: do not give up at
+		 * once
+		 */
 		if (idle > PATIENCE && (c.busy == 0 || idle > 100 * PATIENCE))
 			break;
 		if (idle > 2)

@@ -3,12 +3,14 @@
  * pool/extent.c - extents: which page size each holds, where free frames are, changing sizes.
  *
  * An extent gets its page size when it is first used.  A bitmap of hints (one bit an extent) says
- * where free frames may be; it is set after a frame was freed and cleared by whoever looked through
- * the extent in vain (and looks once more after clearing), so a lost hint costs room, never a page.
+ * where free frames may be; it is set after a frame was freed and cleared by whoever looked
+ * through the extent in vain (and looks once more after clearing), so a lost hint costs room,
+ * never a page.
  *
- * Changing an extent's page size (P21): set CHANGING in its word, claim every frame of it (evicting,
- * writing what is dirty), store the new size, free the frames.  A thread that claims a free frame
- * looks at the extent's word again afterwards, and gives the frame back if the extent is CHANGING.
+ * Changing an extent's page size (P21): set CHANGING in its word, claim every frame of it
+ * (evicting, writing what is dirty), store the new size, free the frames.  A thread that claims a
+ * free frame looks at the extent's word again afterwards, and gives the frame back if the extent
+ * is CHANGING.
  */
 #include "pool.h"
 
@@ -66,7 +68,8 @@ extent_begin(DB_MPOOL *p, unsigned pageshift, uint32_t *ep)
 	for (uint32_t e = 0; e < p->g.nextents; e++) {
 		uint64_t none = 0;
 
-		if (load_relaxed(&p->extents[e]) == 0 && cas_seq(&p->extents[e], &none, pageshift)) {
+		if (load_relaxed(&p->extents[e]) == 0 &&
+		    cas_seq(&p->extents[e], &none, pageshift)) {
 			extent_hint_free(p, e * p->g.frames_per_extent);
 			*ep = e;
 			return true;
@@ -188,7 +191,9 @@ extent_change(struct thread *t, uint32_t e, unsigned pageshift)
 	return done;
 }
 
-/* Frames of the extent that were used since the hand came by; UINT32_MAX if it is not to be had. */
+/*
+ * Frames of the extent that were used since the hand came by; UINT32_MAX if it is not to be had.
+ */
 static uint32_t
 warmth(const DB_MPOOL *p, uint32_t e, unsigned pageshift)
 {
@@ -216,7 +221,10 @@ extent_is_changing(const DB_MPOOL *p)
 	return false;
 }
 
-/* The coldest of up to 64 extents from `from` on that was not tried yet; nextents if none is left. */
+/*
+ * The coldest of up to 64 extents from `from` on that was not tried yet; nextents if none is
+ * left.
+ */
 static uint32_t
 coldest(const DB_MPOOL *p, uint64_t from, uint32_t look, unsigned pageshift, uint64_t *triedp)
 {
@@ -254,9 +262,9 @@ extent_take_over(struct thread *t, unsigned pageshift)
 }
 
 /*
- * One extent of another size is looked at for each extent's worth of evictions; if not an eighth of
- * its pages was used since the last look, it changes hands.  Without this a page size that came
- * late would have to live in the few extents it could get at first.
+ * One extent of another size is looked at for each extent's worth of evictions; if not an eighth
+ * of its pages was used since the last look, it changes hands.  Without this a page size that
+ * came late would have to live in the few extents it could get at first.
  */
 void
 extent_balance(struct thread *t, unsigned pageshift)

@@ -4,18 +4,21 @@
  *
  * A row is found by device, inode and birth time, or by the caller's uid; its id (32 bits, never
  * used twice) is what frames and handles name.  Rows, hash chains, open records and the heap with
- * paths and cookies are guarded by the region lock; its next holder rebuilds chains and counts if the
- * last one died inside.  length, trunc, the dirty words and the totals are atomic words of their own.
+ * paths and cookies are guarded by the region lock; its next holder rebuilds chains and counts if
+ * the last one died inside.  length, trunc, the dirty words and the totals are atomic words of
+ * their own.
  *
- * A row outlives its handles, since its pages do.  When rows run out, files that nobody has open are
- * written, dropped and forgotten.
+ * A row outlives its handles, since its pages do.  When rows run out, files that nobody has open
+ * are written, dropped and forgotten.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "pool.h"
+#include "file.h"
 
-/* --- the lock ---------------------------------------------------------------------------------- */
+/*
+ * --- the lock ----------------------------------------------------------------------------------
+ */
 
 void
 region_lock(DB_MPOOL *p)
@@ -49,8 +52,8 @@ opens_used(const DB_MPOOL *p)
 }
 
 /* Entry r of a table is taken: the lowest free one is behind it, the high-water mark too. */
-static void
-entry_taken(uint32_t r, uint32_t *freep, uint32_t *usedp)
+void
+file_entry_taken(uint32_t r, uint32_t *freep, uint32_t *usedp)
 {
 	*freep = r + 1;
 	if (load_relaxed(usedp) < r + 1)
@@ -109,7 +112,9 @@ file_repair_locked(DB_MPOOL *p)
 			p->rows[p->opens[i].row].opens++;
 }
 
-/* --- looking up ---------------------------------------------------------------------------------- */
+/*
+ * --- looking up ----------------------------------------------------------------------------------
+ */
 
 struct file_row *
 file_row(const DB_MPOOL *p, uint32_t id)
@@ -119,29 +124,29 @@ file_row(const DB_MPOOL *p, uint32_t id)
 	return id != 0 && load_acquire(&row->id) == id ? row : NULL;
 }
 
-static bool
-same_ident(const struct file_row *row, const struct os_ident *id)
+bool
+file_has_ident(const struct file_row *row, const struct os_ident *id)
 {
 	return row->dev == id->dev && row->ino == id->ino && row->btime_nsec == id->btime_nsec;
 }
 
-static struct file_row *
-find_ident(DB_MPOOL *p, const struct os_ident *id)
+struct file_row *
+file_find_ident(DB_MPOOL *p, const struct os_ident *id)
 {
 	uint32_t r = p->hash[hash_ident(p, id->dev, id->ino, id->btime_nsec)];
 
 	for (uint32_t n = 0; r != 0 && r <= p->g.nrows && n < p->g.nrows; n++) {
 		struct file_row *row = &p->rows[r - 1];
 
-		if (row->id != 0 && !(row->flags & ROW_TEMP) && same_ident(row, id))
+		if (row->id != 0 && !(row->flags & ROW_TEMP) && file_has_ident(row, id))
 			return row;
 		r = row->next;
 	}
 	return NULL;
 }
 
-static struct file_row *
-find_uid(DB_MPOOL *p, const u_int8_t *uid)
+struct file_row *
+file_find_uid(DB_MPOOL *p, const u_int8_t *uid)
 {
 	for (uint32_t r = 0; r < rows_used(p); r++)
 		if (p->rows[r].id != 0 && (p->rows[r].flags & ROW_UID) &&
@@ -156,7 +161,7 @@ file_find(DB_MPOOL *p, const struct os_ident *id, uint32_t *idp)
 	struct file_row *row;
 
 	region_lock(p);
-	row = find_ident(p, id);
+	row = file_find_ident(p, id);
 	if (row != NULL)
 		*idp = row->id;
 	region_unlock(p);
@@ -164,8 +169,8 @@ file_find(DB_MPOOL *p, const struct os_ident *id, uint32_t *idp)
 }
 
 /* bytes at off in the heap, if that is a chunk of at least so many. */
-static const void *
-heap_at(DB_MPOOL *p, roff_t off, uint32_t bytes)
+const void *
+file_heap_at(DB_MPOOL *p, roff_t off, uint32_t bytes)
 {
 	size_t len;
 
@@ -177,7 +182,7 @@ heap_at(DB_MPOOL *p, roff_t off, uint32_t bytes)
 static void *
 heap_copy(DB_MPOOL *p, roff_t off, uint32_t bytes)
 {
-	const void *from = heap_at(p, off, bytes);
+	const void *from = file_heap_at(p, off, bytes);
 	void *copy = from != NULL ? malloc((size_t)bytes + 1) : NULL;
 
 	if (copy != NULL) {
@@ -217,7 +222,9 @@ file_cookie(DB_MPOOL *p, const struct file_row *row, uint32_t id, DBT *copy)
 	return ret;
 }
 
-/* --- rows ------------------------------------------------------------------------------------------ */
+/*
+ * --- rows ------------------------------------------------------------------------------------------
+ */
 
 /* Copy bytes into the heap; *bytesp is set last. */
 static int
@@ -254,6 +261,17 @@ file_set_path_locked(DB_MPOOL *p, struct file_row *row, const char *path)
 		(void)heap_store(p, path, strlen(path) + 1, &row->path, &row->path_bytes);
 }
 
+/* The name that it was opened by last leads to it; the one before may not, any more. */
+void
+file_rename_locked(DB_MPOOL *p, struct file_row *row, const char *path)
+{
+	char *old = heap_copy(p, row->path, row->path_bytes);
+
+	if (path != NULL && (old == NULL || strcmp(old, path) != 0))
+		file_set_path_locked(p, row, path);
+	free(old);
+}
+
 void
 file_stamp(struct file_row *row, const struct os_stat *st)
 {
@@ -270,12 +288,12 @@ file_stamp_is(const struct file_row *row, const struct os_stat *st)
 	    load_relaxed(&row->disk_ctime) == st->ctime_nsec;
 }
 
-static struct file_row *
-row_take_free(DB_MPOOL *p)
+struct file_row *
+file_row_take(DB_MPOOL *p)
 {
 	for (uint32_t r = p->mp->free_row; r < p->g.nrows; r++)
 		if (p->rows[r].id == 0 && p->rows[r].ids < UINT32_MAX / p->g.nrows - 1) {
-			entry_taken(r, &p->mp->free_row, &p->mp->rows_used);
+			file_entry_taken(r, &p->mp->free_row, &p->mp->rows_used);
 			return &p->rows[r];
 		}
 	p->mp->free_row = p->g.nrows;
@@ -283,8 +301,8 @@ row_take_free(DB_MPOOL *p)
 }
 
 /* Fill in a free row; the id is stored last. */
-static int
-row_fill(DB_MPOOL *p, struct file_row *row, const struct file_spec *spec)
+int
+file_row_fill(DB_MPOOL *p, struct file_row *row, const struct file_spec *spec)
 {
 	uint32_t r = (uint32_t)(row - p->rows), ids = row->ids + 1;
 	int ret;
@@ -296,8 +314,8 @@ row_fill(DB_MPOOL *p, struct file_row *row, const struct file_spec *spec)
 	row->lsn_offset = spec->lsn_offset;
 	row->length = spec->length;
 	if (spec->cookie != NULL && spec->cookie->size > 0 &&
-	    (ret = heap_store(p, spec->cookie->data, spec->cookie->size, &row->cookie,
-		 &row->cookie_bytes)) != 0)
+	    (ret = heap_store(
+		 p, spec->cookie->data, spec->cookie->size, &row->cookie, &row->cookie_bytes)) != 0)
 		return ret;
 	if (spec->uid != NULL) {
 		memcpy(row->uid, spec->uid, DB_FILE_ID_LEN);
@@ -341,7 +359,7 @@ file_forget(struct thread *t, struct file_row *row, uint32_t id)
 }
 
 /* Write, drop and forget a file that nobody has open.  EIO: something in it cannot be written. */
-static int
+int
 file_expel(struct thread *t, struct file_row *row, uint32_t id)
 {
 	struct write_result res = { 0 };
@@ -363,8 +381,8 @@ file_expel(struct thread *t, struct file_row *row, uint32_t id)
 }
 
 /* Make some rows free again. */
-static int
-rows_collect(struct thread *t)
+int
+file_rows_collect(struct thread *t)
 {
 	DB_MPOOL *p = t->pool;
 	uint32_t freed = 0;
@@ -379,206 +397,9 @@ rows_collect(struct thread *t)
 	return freed > 0 ? 0 : ENFILE;
 }
 
-/* --- open records ------------------------------------------------------------------------------------ */
-
-static struct open_record *
-record_take(DB_MPOOL *p, struct file_row *row, uint32_t flags)
-{
-	for (uint32_t i = p->mp->free_open; i < p->g.nopens; i++) {
-		struct open_record *rec = &p->opens[i];
-
-		if (rec->owner != 0)
-			continue;
-		entry_taken(i, &p->mp->free_open, &p->mp->opens_used);
-		rec->row = (uint32_t)(row - p->rows);
-		rec->file = row->id;
-		rec->flags = flags;
-		rec->hit = rec->miss = 0;
-		store_release(&rec->owner, p->self + 1);
-		row->opens++;
-		return rec;
-	}
-	return NULL;
-}
-
-void
-file_leave_locked(DB_MPOOL *p, struct open_record *rec)
-{
-	uint32_t r = rec->row;
-
-	p->mp->free_open = no_more_than(p->mp->free_open, (uint32_t)(rec - p->opens));
-	if (r < p->g.nrows && p->rows[r].id == rec->file) {
-		struct file_row *row = &p->rows[r];
-
-		(void)add_relaxed(&row->hit, load_relaxed(&rec->hit));
-		(void)add_relaxed(&row->miss, load_relaxed(&rec->miss));
-		if (row->opens > 0)
-			row->opens--;
-	}
-	store_release(&rec->owner, 0);
-}
-
-void
-file_leave(DB_MPOOL *p, struct open_record *rec, bool *lastp)
-{
-	struct file_row *row;
-
-	region_lock(p);
-	row = file_row(p, rec->file);
-	file_leave_locked(p, rec);
-	*lastp = row != NULL && row->opens == 0;
-	region_unlock(p);
-}
-
-/* --- entering ------------------------------------------------------------------------------------------- */
-
-static bool
-same_cookie(DB_MPOOL *p, const struct file_row *row, const DBT *cookie)
-{
-	uint32_t bytes = cookie != NULL ? cookie->size : 0;
-	const void *have;
-
-	if (row->cookie_bytes != bytes)
-		return false;
-	have = heap_at(p, row->cookie, bytes);
-	return bytes == 0 || (have != NULL && memcmp(have, cookie->data, bytes) == 0);
-}
-
-/* Is the file known with what the caller says of it?  A soft open takes it as it is. */
-static bool
-row_agrees(DB_MPOOL *p, const struct file_row *row, const struct file_spec *spec)
-{
-	if (spec->open_flags & OPEN_SOFT)
-		return true;
-	return row->pageshift == spec->pageshift && row->ftype == spec->ftype &&
-	    row->lsn_offset == spec->lsn_offset && same_cookie(p, row, spec->cookie);
-}
-
-/* What is to be said once the region lock is released: a callback may call us, a pipe may block. */
-#define WHY_BYTES 300
-
-static int
-disagree(DB_MPOOL *p, const struct file_row *row, const struct file_spec *spec, char *why)
-{
-	(void)snprintf(why, WHY_BYTES,
-	    "is open with page size %u, type %d, LSN offset %d; asked for with %u, %d, %d%s",
-	    1u << (row->pageshift & 31), row->ftype, row->lsn_offset,
-	    1u << spec->pageshift, spec->ftype, spec->lsn_offset,
-	    same_cookie(p, row, spec->cookie) ? "" : " and another cookie");
-	return EINVAL;
-}
-
-/* The row by ident or uid; EINVAL if the two name different files. */
-static int
-find_row(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp, char *why)
-{
-	struct file_row *row = NULL, *by_uid = NULL;
-
-	if (spec->ident != NULL)
-		row = find_ident(p, spec->ident);
-	if (spec->uid != NULL)
-		by_uid = find_uid(p, spec->uid);
-	if ((by_uid != NULL && by_uid != row && (row != NULL || !same_ident(by_uid, spec->ident))) ||
-	    (row != NULL && spec->uid != NULL && (row->flags & ROW_UID) && by_uid != row)) {
-		(void)snprintf(why, WHY_BYTES, "is in the pool under another file identifier");
-		return EINVAL;
-	}
-	*rowp = row != NULL ? row : by_uid;
-	return 0;
-}
-
-/* The name that it was opened by last leads to it; the one before may not, any more. */
-static void
-row_rename_locked(DB_MPOOL *p, struct file_row *row, const char *path)
-{
-	char *old = heap_copy(p, row->path, row->path_bytes);
-
-	if (path != NULL && (old == NULL || strcmp(old, path) != 0))
-		file_set_path_locked(p, row, path);
-	free(old);
-}
-
-enum entered { ENTERED, EXPEL_FIRST, NO_ROW };
-
-static int
-enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
-    struct open_record **recordp, enum entered *howp, char *why)
-{
-	struct file_row *row;
-	int ret;
-
-	if ((ret = find_row(p, spec, &row, why)) != 0)
-		return ret;
-	*rowp = row;
-	*howp = ENTERED;
-	if (row != NULL && !row_agrees(p, row, spec)) {
-		*howp = EXPEL_FIRST;
-		return row->opens == 0 ? 0 : disagree(p, row, spec, why);
-	}
-	if (row == NULL) {
-		if ((*rowp = row = row_take_free(p)) == NULL) {
-			*howp = NO_ROW;
-			return 0;
-		}
-		if ((ret = row_fill(p, row, spec)) != 0) {
-			p->mp->free_row = 0;
-			return ret;
-		}
-	} else {
-		/* A hard link's other name may be the only one by now. */
-		row_rename_locked(p, row, spec->path);
-		if (spec->uid != NULL && !(row->flags & ROW_UID)) {
-			memcpy(row->uid, spec->uid, DB_FILE_ID_LEN);
-			row->flags |= ROW_UID;
-		}
-	}
-	if ((*recordp = record_take(p, row, spec->open_flags)) == NULL) {
-		(void)snprintf(why, WHY_BYTES, "the pool's table of %u open files is full",
-		    p->g.nopens);
-		return ENFILE;
-	}
-	return 0;
-}
-
-int
-file_enter(struct thread *t, const struct file_spec *spec, struct file_row **rowp,
-    uint32_t *idp, struct open_record **recordp)
-{
-	DB_MPOOL *p = t->pool;
-	enum entered how = ENTERED;
-	struct file_row *row;
-	const char *name = spec->path != NULL ? spec->path : "(temporary)";
-	char why[WHY_BYTES] = "cannot be entered in the pool's file table";
-	uint32_t id = 0;
-	int ret;
-
-	for (int tries = 0; tries < 100; tries++) {
-		region_lock(p);
-		ret = enter_locked(p, spec, &row, recordp, &how, why);
-		if (ret == 0 && row != NULL)
-			id = row->id;
-		region_unlock(p);
-		if (ret != 0) {
-			env_err(p->dbenv, "%s: %s", name, why);
-			return ret;
-		}
-		if (how == ENTERED) {
-			*rowp = row;
-			*idp = id;
-			return 0;
-		}
-		ret = how == NO_ROW ? rows_collect(t) : file_expel(t, row, id);
-		if (ret != 0 && ret != EBUSY)
-			break;
-	}
-	env_err(p->dbenv, how == NO_ROW ?
-		"%s: the pool's table of %u files is full of files in use" :
-		"%s: its pages cannot leave the pool to be read with another page size (row of %u)",
-	    name, p->g.nrows);
-	return how == NO_ROW ? ENFILE : ret;
-}
-
-/* --- what a row says, checked ------------------------------------------------------------------- */
+/*
+ * --- what a row says, checked -------------------------------------------------------------------
+ */
 
 unsigned
 file_pageshift(DB_MPOOL *p, const struct file_row *row)
@@ -599,7 +420,9 @@ file_set_error(struct file_row *row, int error)
 	(void)add_seq(&row->error_seq, 1);
 }
 
-/* --- length ------------------------------------------------------------------------------------------------ */
+/*
+ * --- length ------------------------------------------------------------------------------------------------
+ */
 
 void
 file_extend(struct file_row *row, uint64_t bytes)
@@ -617,5 +440,6 @@ file_truncating(const struct file_row *row, db_pgno_t pgno, unsigned pageshift)
 
 	if (w == 0)
 		return false;
-	return !(w & TRUNC_ARMED) || ((uint64_t)pgno + 1) << pageshift > load_seq(&row->trunc_length);
+	return !(w & TRUNC_ARMED) ||
+	    ((uint64_t)pgno + 1) << pageshift > load_seq(&row->trunc_length);
 }

@@ -2,8 +2,9 @@
 /*
  * pool/fopen.c - memp_fopen, memp_fclose and the mount's opens: handles on files.
  *
- * A handle owns a descriptor, a row of the file table and an open record that says so to the others.
- * Whether the disk file was changed behind the pool's back is looked at here, at each open.
+ * A handle owns a descriptor, a row of the file table and an open record that says so to the
+ * others.  Whether the disk file was changed behind the pool's back is looked at here, at each
+ * open.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -53,8 +54,8 @@ absolute(DB_MPOOL *p, const char *file, char **pathp)
 
 		if (getcwd(cwd, sizeof(cwd)) == NULL)
 			return errno;
-		if (rest != NULL && (size_t)snprintf(buf, sizeof(buf), "%s/%s", cwd, rest) <
-		    sizeof(cwd))
+		if (rest != NULL &&
+		    (size_t)snprintf(buf, sizeof(buf), "%s/%s", cwd, rest) < sizeof(cwd))
 			(void)strcpy(cwd, buf);
 		base = cwd;
 	}
@@ -135,8 +136,10 @@ odd_length(DB_MPOOLFILE *mpf, const char *path)
 
 	if (mpf->odd || length % mpf->pagesize == 0)
 		return 0;
-	env_err(mpf->pool->dbenv, "%s: its length of %llu bytes is not a multiple of the page size "
-	    "%zu, and DB_ODDFILESIZE is not given", path, (unsigned long long)length, mpf->pagesize);
+	env_err(mpf->pool->dbenv,
+	    "%s: its length of %llu bytes is not a multiple of the page size "
+	    "%zu, and DB_ODDFILESIZE is not given",
+	    path, (unsigned long long)length, mpf->pagesize);
 	return EINVAL;
 }
 
@@ -149,8 +152,7 @@ check_shift(DB_MPOOLFILE *mpf)
 
 /* Enter the file and bind the handle; on failure mpf is gone. */
 static int
-handle_enter(struct thread *t, DB_MPOOLFILE *mpf, const struct file_spec *spec,
-    DB_MPOOLFILE **mpfp)
+handle_enter(struct thread *t, DB_MPOOLFILE *mpf, const struct file_spec *spec, DB_MPOOLFILE **mpfp)
 {
 	struct open_record *rec;
 	struct file_row *row;
@@ -201,8 +203,8 @@ record_flags(int flags, bool soft)
 
 /* The handle for an open descriptor, which is taken over. */
 static int
-open_descriptor(struct thread *t, int fd, int flags, bool soft, struct file_spec *spec,
-    DB_MPOOLFILE **mpfp)
+open_descriptor(
+    struct thread *t, int fd, int flags, bool soft, struct file_spec *spec, DB_MPOOLFILE **mpfp)
 {
 	DB_MPOOLFILE *mpf;
 	struct os_stat st;
@@ -248,16 +250,16 @@ int
 memp_fopen(DB_MPOOL *p, const char *file, int ftype, int flags, int mode, size_t pagesize,
     int lsn_offset, DBT *pgcookie, u_int8_t *uid, DB_MPOOLFILE **mpfp)
 {
-	struct file_spec spec = { .ftype = ftype, .lsn_offset = lsn_offset, .cookie = pgcookie,
-		.uid = uid };
+	struct file_spec spec = {
+		.ftype = ftype, .lsn_offset = lsn_offset, .cookie = pgcookie, .uid = uid
+	};
 	struct thread *t;
 	char *path;
 	int fd, ret;
 
 	if ((ret = enter(p, &t)) != 0)
 		return ret;
-	if (mpfp == NULL ||
-	    (ret = check_fopen(p, file, ftype, flags, pagesize, lsn_offset)) != 0)
+	if (mpfp == NULL || (ret = check_fopen(p, file, ftype, flags, pagesize, lsn_offset)) != 0)
 		return EINVAL;
 	spec.pageshift = (unsigned)__builtin_ctzll(pagesize);
 	if (file == NULL)
@@ -271,8 +273,8 @@ memp_fopen(DB_MPOOL *p, const char *file, int ftype, int flags, int mode, size_t
 }
 
 int
-mpool_open_fd(DB_MPOOL *p, int fd, const char *name, int flags, size_t pagesize,
-    DB_MPOOLFILE **mpfp)
+mpool_open_fd(
+    DB_MPOOL *p, int fd, const char *name, int flags, size_t pagesize, DB_MPOOLFILE **mpfp)
 {
 	struct file_spec spec = { .lsn_offset = -1, .path = name };
 	struct thread *t;
@@ -287,7 +289,9 @@ mpool_open_fd(DB_MPOOL *p, int fd, const char *name, int flags, size_t pagesize,
 	return open_descriptor(t, fd, flags, true, &spec, mpfp);
 }
 
-/* --- changes behind our back ------------------------------------------------------------------------ */
+/*
+ * --- changes behind our back ------------------------------------------------------------------------
+ */
 
 /* What the row says of the disk file, and of the length, at one time. */
 struct known {
@@ -324,8 +328,8 @@ same_stat(const struct os_stat *a, const struct os_stat *b)
  * newer, and nobody has touched either since, the disk's state is taken.  False: look again.
  */
 static bool
-take_disk_state(struct thread *t, DB_MPOOLFILE *mpf, const struct os_stat *st,
-    const struct known *k)
+take_disk_state(
+    struct thread *t, DB_MPOOLFILE *mpf, const struct os_stat *st, const struct known *k)
 {
 	struct file_row *row = mpf->row;
 	struct os_stat again;
@@ -365,14 +369,18 @@ file_revalidate(struct thread *t, DB_MPOOLFILE *mpf)
 	if (dirty_groups(mpf->row) == 0 && k.length == k.size)
 		return 0; /* pinned pages are in the way: at the next open */
 	path = file_path(t->pool, mpf->row, mpf->file);
-	env_err(t->pool->dbenv, "%s: was changed on disk while the pool has changes of it that are "
-	    "not written yet; the pool's win", path ? path : "a file");
+	env_err(t->pool->dbenv,
+	    "%s: was changed on disk while the pool has changes of it that are "
+	    "not written yet; the pool's win",
+	    path ? path : "a file");
 	free(path);
 	file_stamp(mpf->row, &st);
 	return 0;
 }
 
-/* --- close ---------------------------------------------------------------------------------------------- */
+/*
+ * --- close ----------------------------------------------------------------------------------------------
+ */
 
 /* Release the handle's pins, wherever they are.  Their number. */
 static unsigned

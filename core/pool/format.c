@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pool/format.c - the places of everything in a pool's region: computed and written by the process
- * that creates it, checked by those that join.
+ * pool/format.c - the places of everything in a pool's region: computed and written by the
+ * process that creates it, checked by those that join.
  *
  * A joiner takes nothing on trust: every array must lie inside the region, behind the one before,
  * and every count must be within the limits that the code relies on.
@@ -67,7 +67,9 @@ extent_shift(uint64_t cache_bytes)
 	return shift;
 }
 
-/* Whole extents; rounding again changes nothing, so that a joiner computes what the creator did. */
+/*
+ * Whole extents; rounding again changes nothing, so that a joiner computes what the creator did.
+ */
 static uint64_t
 whole_extents(uint64_t cache_bytes)
 {
@@ -181,8 +183,9 @@ places_are_sound(const struct geometry *g, const struct region *r)
 {
 	struct geometry want = *g;
 
-	places(&want, (roff_t)((uint8_t *)r->clients - r->addr) +
-	    (uint64_t)r->nclients * sizeof(struct client));
+	places(&want,
+	    (roff_t)((uint8_t *)r->clients - r->addr) +
+		(uint64_t)r->nclients * sizeof(struct client));
 	return memcmp(&want, g, sizeof(want)) == 0 && g->region_bytes <= r->size;
 }
 

@@ -10,7 +10,10 @@
 /* The geometry of a pool of that many bytes of pages.  EINVAL: too small or impossibly large. */
 int format_compute(uint64_t cache_bytes, struct geometry *g);
 
-/* What the region's address must be aligned to, so that pages are aligned and huge pages possible. */
+/*
+ * What the region's address must be aligned to, so that pages are aligned and huge pages
+ * possible.
+ */
 size_t format_align(const struct geometry *g);
 
 uint32_t format_clients(uint64_t cache_bytes); /* size of the client table */

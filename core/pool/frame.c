@@ -3,8 +3,9 @@
  * pool/frame.c - one frame: its address, entering and leaving a transition, waiting for one.
  *
  * The word is changed by compare-and-swap alone.  Bits that others may set at any time (DIRTY,
- * USED, WAITERS ...) are kept by whoever leaves a transition; only the exact word that a mark wrote
- * may become CLAIMED or WRITING (P7, P12), so a bit that came meanwhile makes the proposal fail.
+ * USED, WAITERS ...) are kept by whoever leaves a transition; only the exact word that a mark
+ * wrote may become CLAIMED or WRITING (P7, P12), so a bit that came meanwhile makes the proposal
+ * fail.
  */
 #include "pool.h"
 
@@ -97,7 +98,10 @@ frame_wait(struct thread *t, uint32_t f, uint64_t w)
 	now = load_seq(&fr->word);
 	if (fw_state(now) != fw_state(w) || fw_owner(now) != owner || reap_client(t, owner))
 		return;
-	/* a live owner has a note of it: without one the word is damage, and nobody would end the wait */
+	/*
+	 * a live owner has a note of it: without one the word is damage, and nobody would end the
+	 * wait
+	 */
 	if (!is_noted(t->pool, f, owner) && load_seq(&fr->word) == now)
 		(void)region_panic(t->pool->region,
 		    "frame %u is in state %d, but client %d knows nothing of it", f, fw_state(now),

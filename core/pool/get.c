@@ -1,34 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pool/get.c - memp_fget: the hit, the miss, new pages; memp_fprefetch.
+ * pool/get.c - memp_fget: the hit, waiting for others, new pages.
  *
- * A hit stores the frame in a slot of its own and then believes what it reads of the frame (P1): if
- * the state says VALID, any evictor's scan comes after the store and finds it.  It writes nothing
- * that others share, but for the usage mark when that is not set.
+ * A hit stores the frame in a slot of its own and then believes what it reads of the frame (P1):
+ * if the state says VALID, any evictor's scan comes after the store and finds it.  It writes
+ * nothing that others share, but for the usage mark when that is not set.
  *
- * A miss claims a frame first, then, under the bucket's lock, looks again, makes the frame LOADING and
- * publishes it (P8): whoever wants the same page from now on finds it and waits on its word.  The
- * read happens with no lock held.  A load that takes longer than STEAL_USEC is taken away from
- * its loader, which notices when it wants to publish (P11).
+ * A miss is load.c's.  A load that takes longer than STEAL_USEC is taken away from its loader,
+ * which notices when it wants to publish (P11).
  */
-#include "pool.h"
+#include "load.h"
 
 #define MISSES_MOST 20000 /* rounds of one memp_fget before the table is called damaged */
-
-/* What a call of memp_fget is about. */
-struct getting {
-	struct thread *t;
-	DB_MPOOLFILE *mpf;
-	db_pgno_t pgno;
-	uint64_t key;
-	struct table_place at;
-	uint32_t *slot;
-	struct pin *pin;
-	uint32_t f;
-	uint64_t waiting_since; /* 0: not waiting */
-	bool zero;		/* a created page: zeros, not read */
-	bool in;		/* pgin is called for a created page */
-};
 
 int
 enter(DB_MPOOL *p, struct thread **tp)
@@ -61,8 +44,8 @@ mark_used(struct frame *fr, uint64_t w)
 enum pin_answer { PIN_OK, PIN_OTHER, PIN_BUSY };
 
 /*
- * P1, P2.  PIN_OK: the slot pins the page.  PIN_BUSY: it is our key in a state that cannot be pinned
- * (*wp).  PIN_OTHER: not our page.  In the last two cases the slot is empty again.
+ * P1, P2.  PIN_OK: the slot pins the page.  PIN_BUSY: it is our key in a state that cannot be
+ * pinned (*wp).  PIN_OTHER: not our page.  In the last two cases the slot is empty again.
  */
 static inline enum pin_answer
 pin_try(struct getting *g, uint32_t f, uint64_t *wp)
@@ -107,8 +90,7 @@ try_cell(struct getting *g, uint64_t cell, enum pin_answer *answer, uint32_t *bu
 	uint32_t f = (uint32_t)cell - 1;
 	uint64_t w;
 
-	if ((uint32_t)(cell >> 32) != g->at.tag ||
-	    !frame_fits(g->t->pool, f, g->mpf->pageshift))
+	if ((uint32_t)(cell >> 32) != g->at.tag || !frame_fits(g->t->pool, f, g->mpf->pageshift))
 		return false;
 	switch (pin_try(g, f, &w)) {
 	case PIN_OK:
@@ -126,7 +108,9 @@ try_cell(struct getting *g, uint64_t cell, enum pin_answer *answer, uint32_t *bu
 	}
 }
 
-/* Look for the page and pin it.  PIN_BUSY: *busyp, *wp say what to wait for.  PIN_OTHER: a miss. */
+/*
+ * Look for the page and pin it.  PIN_BUSY: *busyp, *wp say what to wait for.  PIN_OTHER: a miss.
+ */
 static enum pin_answer
 pin_find(struct getting *g, uint32_t *busyp, uint64_t *wp)
 {
@@ -150,9 +134,9 @@ pin_find(struct getting *g, uint32_t *busyp, uint64_t *wp)
 }
 
 /*
- * The hit in one piece, with nothing that it can do without: a thread that is known, a page before
- * the end, an entry in the first bucket, a frame that can be pinned as it is.  Anything else is left
- * to the careful path, and nothing has been done.
+ * The hit in one piece, with nothing that it can do without: a thread that is known, a page
+ * before the end, an entry in the first bucket, a frame that can be pinned as it is.  Anything
+ * else is left to the careful path, and nothing has been done.
  */
 static inline void *
 hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno)
@@ -201,129 +185,10 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno)
 	return NULL;
 }
 
-/* --- the miss ---------------------------------------------------------------------------------- */
-
 /*
- * A failed or stolen load: out of the table, free.  A thief has withdrawn the entry and left the frame
- * CLAIMED by us; so we go through CLAIMED as well, where nobody can steal.
- */
-static void
-load_abandon(struct getting *g)
-{
-	DB_MPOOL *p = g->t->pool;
-	struct frame *fr = frame_at(p, g->f);
-	uint64_t w = load_seq(&fr->word);
-
-	store_release(g->slot, 0);
-	while (fw_state(w) == FRAME_LOADING && fw_owner(w) == p->self)
-		if (cas_seq(&fr->word, &w, (w & ~FW_STATE) | FRAME_CLAIMED))
-			break;
-	table_withdraw(p, g->key, g->f); /* a thief may have died before it did */
-	(void)frame_free(g->t, g->f, FRAME_CLAIMED);
-}
-
-/* CLAIMED by us -> LOADING with our key, pinned by our slot. */
-static void
-load_begin(struct getting *g)
-{
-	DB_MPOOL *p = g->t->pool;
-	struct frame *fr = frame_at(p, g->f);
-	uint64_t w = load_seq(&fr->word);
-
-	store_release(&fr->key, g->key);
-	store_seq(g->slot, g->f + 1);
-	while (!cas_seq(&fr->word, &w, fw_with(w & (FW_VERSION | FW_WAITERS), FRAME_LOADING, p->self)))
-		continue;
-}
-
-/* Both buckets and the overflow area are full: evict a neighbour. */
-static int
-make_cell(struct getting *g)
-{
-	struct thread *t = g->t;
-	uint32_t frames[2 * BUCKET_CELLS];
-	bool pinned[BATCH];
-	unsigned n = table_neighbours(t->pool, &g->at, frames);
-	struct write_result res = { 0 };
-
-	if (evict_frames(t, frames, NULL, n, 0, pinned) > 0)
-		return 0;
-	write_frames(t, frames, n, 0, &res);
-	if (evict_frames(t, frames, NULL, n, EVICT_RW, pinned) > 0)
-		return 0;
-	env_err(t->pool->dbenv, "the page table has no room for page %u of file %u: all %u pages "
-	    "beside it are pinned or cannot be written", g->pgno, g->mpf->file, n);
-	return ENOMEM;
-}
-
-/*
- * Publish a LOADING frame for the key.  EEXIST: somebody else did.  On failure nothing is left.
- */
-static int
-load_publish(struct getting *g, bool patient)
-{
-	struct thread *t = g->t;
-	uint32_t found;
-	int ret;
-
-	ret = patient ? frame_take(t, g->mpf->pageshift, &g->f) :
-			frame_take_now(t, g->mpf->pageshift, &g->f);
-	if (ret != 0)
-		return ret;
-	table_lock(t, g->at.first);
-	found = table_look(t->pool, &g->at, g->key);
-	if (found == NO_FRAME) {
-		load_begin(g);
-		ret = table_insert(t->pool, &g->at, g->f);
-	}
-	table_unlock(t, g->at.first);
-	if (found != NO_FRAME) {
-		(void)frame_free(t, g->f, FRAME_CLAIMED);
-		return EEXIST;
-	}
-	if (ret != 0) {
-		load_abandon(g);
-		ret = make_cell(g);
-		return ret != 0 ? ret : EEXIST;
-	}
-	return 0;
-}
-
-/* Bring the bytes in. */
-static int
-load_fill(struct getting *g)
-{
-	DB_MPOOLFILE *mpf = g->mpf;
-	void *page = frame_address(g->t->pool, g->f, mpf->pageshift);
-
-	/* while we looked for a frame another may have made the page, written and evicted it */
-	if ((uint64_t)g->pgno << mpf->pageshift < load_seq(&mpf->row->length))
-		g->zero = g->in = false;
-	if (!g->zero)
-		return page_read(g->t, mpf, g->f, g->pgno);
-	memset(page, 0, mpf->pagesize);
-	return g->in ? page_in(g->t, mpf, page, g->pgno) : 0;
-}
-
-/* LOADING -> VALID.  False: the load was taken from us. */
-static bool
-load_finish(struct getting *g)
-{
-	if (!frame_leave(g->t->pool, g->f, FRAME_LOADING, FRAME_VALID, FW_USED, 0))
-		return false;
-	note_clear(g->t, g->f);
-	(void)add_relaxed(&g->mpf->row->resident, 1);
-	if (!g->zero) {
-		count(g->t, C_IN, 1);
-		(void)add_relaxed(&g->mpf->row->in, 1);
-	}
-	return true;
-}
-
-/*
- * P11: its loader has been at it for too long; unpublish it and let us load the page ourselves.  An
- * evictor that was stopped between claiming the frame and withdrawing its entry is helped likewise.
- * The frame stays its owner's in both cases.
+ * P11: its loader has been at it for too long; unpublish it and let us load the page ourselves.
+ * An evictor that was stopped between claiming the frame and withdrawing its entry is helped
+ * likewise.  The frame stays its owner's in both cases.
  */
 static void
 steal_load(struct getting *g, uint32_t f, uint64_t w)
@@ -335,16 +200,17 @@ steal_load(struct getting *g, uint32_t f, uint64_t w)
 	table_lock(g->t, g->at.first);
 	if (table_look(p, &g->at, g->key) == f) {
 		stolen = fw_state(w) == FRAME_CLAIMED ? load_seq(&fr->word) == w :
-		    fw_state(w) == FRAME_LOADING &&
+							fw_state(w) == FRAME_LOADING &&
 			cas_seq(&fr->word, &w, (w & ~FW_STATE) | FRAME_CLAIMED);
 		if (stolen)
 			table_withdraw(p, g->key, f);
 	}
 	table_unlock(g->t, g->at.first);
 	if (stolen)
-		env_warn(p->dbenv, "page %u of file %u: client %u, which is reading or evicting it, "
-		    "does not come to an end; reading it again", g->pgno, g->mpf->file,
-		    fw_owner(w));
+		env_warn(p->dbenv,
+		    "page %u of file %u: client %u, which is reading or evicting it, "
+		    "does not come to an end; reading it again",
+		    g->pgno, g->mpf->file, fw_owner(w));
 }
 
 static void
@@ -360,35 +226,6 @@ wait_busy(struct getting *g, uint32_t f, uint64_t w)
 		return;
 	}
 	frame_wait(g->t, f, w);
-}
-
-/* EEXIST: look again. */
-static int
-miss(struct getting *g)
-{
-	uint64_t cuts = load_seq(&g->mpf->row->cuts);
-	int ret;
-
-	if (file_truncating(g->mpf->row, g->pgno, g->mpf->pageshift)) {
-		file_truncate_wait(g->t, g->mpf->row, g->mpf->file);
-		return EEXIST;
-	}
-	if ((ret = load_publish(g, true)) != 0)
-		return ret;
-	if (file_truncating(g->mpf->row, g->pgno, g->mpf->pageshift)) {
-		load_abandon(g);
-		return EEXIST;
-	}
-	if ((ret = load_fill(g)) != 0) {
-		load_abandon(g);
-		return ret;
-	}
-	/* a loader that was stopped for so long that a truncation went on without it starts again */
-	if (load_seq(&g->mpf->row->cuts) != cuts || !load_finish(g)) {
-		load_abandon(g);
-		return EEXIST;
-	}
-	return 0;
 }
 
 /* Pin page g->pgno, loading it if need be.  *hitp: it was there. */
@@ -413,13 +250,15 @@ get_page(struct getting *g, bool *hitp)
 			wait_busy(g, busy, w);
 			continue;
 		}
-		/* an entry for our page that leads to a frame which is not our page: once or twice, by a
-		 * race, but not for ever */
+		/*
+		 * an entry for our page that leads to a frame which is not our page: once or
+		 * twice, by a race, but not for ever
+		 */
 		if (tries++ > MISSES_MOST)
 			return region_panic(g->t->pool->region,
 			    "the page table has an entry for page %u of file %u that leads nowhere",
 			    g->pgno, g->mpf->file);
-		if ((ret = miss(g)) == 0) {
+		if ((ret = load_page(g)) == 0) {
 			*hitp = false;
 			return 0;
 		}
@@ -429,13 +268,9 @@ get_page(struct getting *g, bool *hitp)
 	return 0;
 }
 
-/* --- the call -------------------------------------------------------------------------------------- */
-
-static uint64_t
-pages_of(const DB_MPOOLFILE *mpf, uint64_t bytes)
-{
-	return (bytes + mpf->pagesize - 1) >> mpf->pageshift;
-}
+/*
+ * --- the call --------------------------------------------------------------------------------------
+ */
 
 static void
 account(struct getting *g, bool hit, bool is_new)
@@ -510,7 +345,8 @@ get_new(struct getting *g)
 		if (g->zero && cas_seq(&row->length, &length, (n + 1) << g->mpf->pageshift))
 			break;
 		store_release(g->slot, 0);
-		if (!hit && g->zero) { /* the file is longer now: what we made is an ordinary page */
+		if (!hit &&
+		    g->zero) { /* the file is longer now: what we made is an ordinary page */
 			count(g->t, C_CREATE, 1);
 			(void)add_relaxed(&row->create, 1);
 		}
@@ -539,8 +375,10 @@ check_type(DB_MPOOLFILE *mpf)
 	struct registration r;
 
 	if (!mpf->type_known && !(mpf->type_known = registered(mpf->pool, mpf->ftype, &r))) {
-		env_err(mpf->pool->dbenv, "file %u is of type %d, which this process has not "
-		    "registered", mpf->file, mpf->ftype);
+		env_err(mpf->pool->dbenv,
+		    "file %u is of type %d, which this process has not "
+		    "registered",
+		    mpf->file, mpf->ftype);
 		return EINVAL;
 	}
 	return 0;
@@ -563,8 +401,10 @@ get_flagged(struct getting *g, unsigned long flags)
 	case DB_MPOOL_NEW:
 		return get_new(g);
 	default:
-		env_err(g->t->pool->dbenv, "memp_fget: flags %#lx: at most one of "
-		    "DB_MPOOL_CREATE, DB_MPOOL_LAST and DB_MPOOL_NEW", flags);
+		env_err(g->t->pool->dbenv,
+		    "memp_fget: flags %#lx: at most one of "
+		    "DB_MPOOL_CREATE, DB_MPOOL_LAST and DB_MPOOL_NEW",
+		    flags);
 		return EINVAL;
 	}
 }
@@ -575,8 +415,7 @@ get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void 
 	struct getting g = { .mpf = mpf };
 	int ret;
 
-	if ((ret = enter(mpf->pool, &g.t)) != 0 ||
-	    (ret = slot_take(g.t, &g.slot, &g.pin)) != 0)
+	if ((ret = enter(mpf->pool, &g.t)) != 0 || (ret = slot_take(g.t, &g.slot, &g.pin)) != 0)
 		return ret;
 	g.pgno = *pgnoaddr;
 	if ((ret = get_flagged(&g, flags)) != 0) {
@@ -601,120 +440,4 @@ memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pa
 		return 0;
 	}
 	return get_carefully(mpf, pgnoaddr, flags, pagep);
-}
-
-/* --- prefetch ------------------------------------------------------------------------------------------ */
-
-struct run {
-	struct getting g;
-	uint32_t slot; /* stands in for a slot in the region: a prefetched page is not pinned */
-	unsigned n;
-	uint64_t cuts; /* the row's, before the first was published */
-	uint32_t frames[BATCH];
-};
-
-/* Publish LOADING frames for pages from pgno on, up to the first that somebody has (P9). */
-static int
-run_publish(struct run *r, db_pgno_t pgno, unsigned most)
-{
-	struct getting *g = &r->g;
-	int ret = 0;
-
-	r->cuts = load_seq(&g->mpf->row->cuts);
-	for (r->n = 0; r->n < most; r->n++) {
-		g->pgno = pgno + r->n;
-		g->key = page_key(g->mpf->file, g->pgno);
-		g->at = table_place(g->t->pool, g->key);
-		if (table_look(g->t->pool, &g->at, g->key) != NO_FRAME ||
-		    (ret = load_publish(g, false)) != 0)
-			break;
-		if (file_truncating(g->mpf->row, g->pgno, g->mpf->pageshift)) {
-			load_abandon(g);
-			break;
-		}
-		r->frames[r->n] = g->f;
-	}
-	return ret == EEXIST ? 0 : ret;
-}
-
-static int
-run_read(struct run *r, db_pgno_t first, size_t *donep)
-{
-	DB_MPOOLFILE *mpf = r->g.mpf;
-	uint64_t off = (uint64_t)first << mpf->pageshift, length = load_acquire(&mpf->row->length);
-	struct iovec iov[BATCH];
-	uint64_t left = off < length ? length - off : 0;
-	int n = 0;
-
-	for (unsigned i = 0; i < r->n && left > 0; i++, n++) {
-		iov[n].iov_base = frame_address(r->g.t->pool, r->frames[i], mpf->pageshift);
-		iov[n].iov_len = left < mpf->pagesize ? (size_t)left : mpf->pagesize;
-		left -= iov[n].iov_len;
-	}
-	*donep = 0;
-	return n > 0 && mpf->fd != -1 ? os_preadv(mpf->fd, iov, n, off, donep) : 0;
-}
-
-/* Page i of the run holds what was read, zeros behind it; pgin; VALID or gone. */
-static void
-run_settle(struct run *r, db_pgno_t first, unsigned i, int error, size_t done)
-{
-	struct getting *g = &r->g;
-	size_t size = g->mpf->pagesize, have;
-	uint8_t *page;
-
-	g->pgno = first + i;
-	g->key = page_key(g->mpf->file, g->pgno);
-	g->f = r->frames[i];
-	page = frame_address(g->t->pool, g->f, g->mpf->pageshift);
-	have = done <= i * size ? 0 : done - i * size < size ? done - i * size : size;
-	if (error == 0) {
-		memset(page + have, 0, size - have);
-		error = page_in(g->t, g->mpf, page, g->pgno);
-	}
-	if (error != 0 || load_seq(&g->mpf->row->cuts) != r->cuts || !load_finish(g)) {
-		load_abandon(g);
-		return;
-	}
-	count(g->t, C_PREFETCH, 1);
-	count(g->t, C_READ_BYTES, have);
-}
-
-int
-memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n)
-{
-	struct run r = { .g = { .mpf = mpf } };
-	uint64_t pages, batch;
-	db_pgno_t pgno = first;
-	size_t done;
-	int ret;
-
-	if (mpf == NULL)
-		return EINVAL;
-	if ((ret = enter(mpf->pool, &r.g.t)) != 0)
-		return ret;
-	r.g.slot = &r.slot;
-	pages = pages_of(mpf, load_seq(&mpf->row->length));
-	batch = (mpf->pool->g.cache_bytes >> mpf->pageshift) / 8;
-	if (batch > BATCH)
-		batch = BATCH;
-	while (batch > 1 && n > 0 && pgno < pages) {
-		uint64_t most = n < batch ? n : batch;
-
-		if (most > pages - pgno)
-			most = pages - pgno;
-		ret = run_publish(&r, pgno, (unsigned)most);
-		if (r.n > 0) {
-			int error = run_read(&r, pgno, &done);
-
-			for (unsigned i = 0; i < r.n; i++)
-				run_settle(&r, pgno, i, error, done);
-		}
-		if (ret != 0)
-			break;
-		most = r.n > 0 ? r.n : 1;
-		pgno += (db_pgno_t)most;
-		n -= (db_pgno_t)most;
-	}
-	return 0;
 }

@@ -5,14 +5,14 @@
  *   RLAYOUT, clients | struct mpool | blocks | file rows | row hash | open records | heap
  *   | buckets | overflow | extents | free hints | frames | dirty index | ... | page area
  *
- * The page area starts at a multiple of 2 MiB in large pools and is cut into extents.  An extent holds
- * pages of one size; frame f is page f % frames_per_extent of extent f / frames_per_extent, so a
- * frame number names an address once the page size is known, and descriptors never move.  The
- * descriptors of an extent are spaced for 512-byte pages; those that its page size does not need
- * are never touched.
+ * The page area starts at a multiple of 2 MiB in large pools and is cut into extents.  An extent
+ * holds pages of one size; frame f is page f % frames_per_extent of extent f / frames_per_extent,
+ * so a frame number names an address once the page size is known, and descriptors never move.
+ * The descriptors of an extent are spaced for 512-byte pages; those that its page size does not
+ * need are never touched.
  *
- * One word per frame is the authority; the page table, the dirty index, the hints and the counters
- * can be rebuilt.  core/README.md has the rules P1..P22 that the code cites.
+ * One word per frame is the authority; the page table, the dirty index, the hints and the
+ * counters can be rebuilt.  core/README.md has the rules P1..P22 that the code cites.
  */
 #ifndef POOL_LAYOUT_H
 #define POOL_LAYOUT_H
@@ -110,11 +110,14 @@ key_pgno(uint64_t key)
 	return (db_pgno_t)key;
 }
 
-/* --- the page table ---------------------------------------------------------------------------- */
+/*
+ * --- the page table ----------------------------------------------------------------------------
+ */
 
 #define BUCKET_CELLS 7
-#define BUCKET_OWNER 0xffffull	   /* in the header: who holds the bucket; client number + 1 */
-#define BUCKET_OVERFLOW (1ull << 16) /* some entry of this (first) bucket lies in the overflow area */
+#define BUCKET_OWNER 0xffffull /* in the header: who holds the bucket; client number + 1 */
+#define BUCKET_OVERFLOW                                                                            \
+	(1ull << 16) /* some entry of this (first) bucket lies in the overflow area */
 
 struct bucket {
 	uint64_t header;
@@ -122,13 +125,17 @@ struct bucket {
 };
 static_assert(sizeof(struct bucket) == 64, "one cache line");
 
-/* --- extents ------------------------------------------------------------------------------------ */
+/*
+ * --- extents ------------------------------------------------------------------------------------
+ */
 
-#define EXTENT_SHIFT 0xffull	   /* page shift; 0: not in use yet */
+#define EXTENT_SHIFT 0xffull	    /* page shift; 0: not in use yet */
 #define EXTENT_CHANGING (1ull << 8) /* the owner empties it for another page size */
 #define EXTENT_OWNER_SHIFT 16
 
-/* --- thread blocks ------------------------------------------------------------------------------ */
+/*
+ * --- thread blocks ------------------------------------------------------------------------------
+ */
 
 enum counter {
 	C_HIT,
@@ -158,9 +165,10 @@ enum counter {
 #define BLOCK_NOTES 192 /* frames that the thread may be in the middle of changing */
 
 /*
- * What one thread shares: its pins, what it is in the middle of, its counters.  Written by its thread
- * (slots: cleared by any thread of the process), read by evictors and reapers.  The counters stay when
- * a block changes hands: the pool's totals are the sums over all blocks, whoever has them.
+ * What one thread shares: its pins, what it is in the middle of, its counters.  Written by its
+ * thread (slots: cleared by any thread of the process), read by evictors and reapers.  The
+ * counters stay when a block changes hands: the pool's totals are the sums over all blocks,
+ * whoever has them.
  */
 struct block {
 	uint32_t owner;	      /* client number + 1; 0 free; CAS */
@@ -175,11 +183,13 @@ struct block {
 };
 static_assert(sizeof(struct block) % 64 == 0, "blocks do not share cache lines");
 
-/* --- files -------------------------------------------------------------------------------------- */
+/*
+ * --- files --------------------------------------------------------------------------------------
+ */
 
-#define ROW_TEMP 0x1u /* memp_fopen with file NULL */
-#define ROW_GONE 0x2u /* no link left: drop the pages with the last handle */
-#define ROW_UID 0x4u  /* uid[] is set */
+#define ROW_TEMP 0x1u	/* memp_fopen with file NULL */
+#define ROW_GONE 0x2u	/* no link left: drop the pages with the last handle */
+#define ROW_UID 0x4u	/* uid[] is set */
 #define ROW_BEHIND 0x8u /* pages behind the end were pinned when it was cut */
 
 /*
@@ -190,7 +200,10 @@ static_assert(sizeof(struct block) % 64 == 0, "blocks do not share cache lines")
 #define TRUNC_ARMED (1ull << 16)
 #define TRUNC_CUT (1ull << 17) /* the disk file is being cut */
 
-/* The row's index-tidying word: version << 32 | client number + 1 << 16 | group + 1, or version << 32. */
+/*
+ * The row's index-tidying word: version << 32 | client number + 1 << 16 | group + 1, or version
+ * << 32.
+ */
 
 struct file_row {
 	/* read at every miss and every length check */
@@ -202,10 +215,10 @@ struct file_row {
 	uint32_t pageshift;
 	int32_t ftype;
 	int32_t lsn_offset;
-	uint32_t error;	    /* errno of the last failed write-back */
-	uint32_t error_seq; /* raised with it */
-	uint32_t stranded;  /* the last attempt to write found nobody who may */
-	uint32_t written;   /* raised by each write to the file */
+	uint32_t error;	     /* errno of the last failed write-back */
+	uint32_t error_seq;  /* raised with it */
+	uint32_t stranded;   /* the last attempt to write found nobody who may */
+	uint32_t written;    /* raised by each write to the file */
 	uint32_t last_error; /* stays when error is made good, for handles not told yet */
 	/* dirt */
 	uint64_t groups;     /* bit g: some frame of group g may be indexed for this file */
@@ -229,7 +242,9 @@ struct file_row {
 	uint32_t opens; /* open records that name the row */
 	uint8_t uid[DB_FILE_ID_LEN];
 	uint32_t ids; /* how often the row was used, for the next id */
-	/* what the disk file looked like when we last touched it; plain words, see file_stamp() */
+	/*
+	 * what the disk file looked like when we last touched it; plain words, see file_stamp()
+	 */
 	uint64_t disk_size;
 	int64_t disk_mtime;
 	int64_t disk_ctime;
@@ -253,13 +268,15 @@ struct open_record {
 	uint32_t row;
 	uint32_t file;
 	uint32_t flags;
-	uint64_t hit;  /* counted by the handle's threads */
+	uint64_t hit; /* counted by the handle's threads */
 	uint64_t miss;
 	uint64_t pad[4];
 };
 static_assert(sizeof(struct open_record) == 64, "handles do not share cache lines");
 
-/* --- the superblock ------------------------------------------------------------------------------ */
+/*
+ * --- the superblock ------------------------------------------------------------------------------
+ */
 
 /* Sizes and places; written once at creation, checked and copied by each joiner. */
 struct geometry {
@@ -279,7 +296,8 @@ struct geometry {
 	uint32_t group_shift; /* frame >> group_shift is its dirty group, below 64 */
 	uint32_t nhints;      /* 64-bit words */
 	uint64_t heap_bytes;
-	roff_t blocks, rows, hash, opens, heap, buckets, overflow, extents, hints, frames, index, area;
+	roff_t blocks, rows, hash, opens, heap, buckets, overflow, extents, hints, frames, index,
+	    area;
 };
 
 #define DISCARD_RING 64
@@ -287,18 +305,18 @@ struct geometry {
 struct mpool {
 	struct geometry g;
 	/* each on a line of its own */
-	uint32_t blocks_used __attribute__((aligned(64))); /* high-water mark */
+	uint32_t blocks_used __attribute__((aligned(64)));	  /* high-water mark */
 	uint64_t hands[PAGE_SHIFTS] __attribute__((aligned(64))); /* clock hands, a chunk a step */
 	uint64_t hand_other; /* the extent looked at last for another size's sake */
 	uint32_t overflow_used __attribute__((aligned(64)));
 	uint32_t discard_next __attribute__((aligned(64)));
 	uint32_t discards[DISCARD_RING]; /* frame + 1: hints */
-	uint32_t has_log;	      /* some client attached with an lg_flush: write-ahead holds */
-	uint32_t gc_row;	      /* [l] where the search for rows to give up goes on */
-	uint32_t free_row;	      /* [l] no row below it is free */
-	uint32_t rows_used;	      /* high-water mark */
-	uint32_t free_open;	      /* [l] no open record below it is free */
-	uint32_t opens_used;	      /* high-water mark */
+	uint32_t has_log;    /* some client attached with an lg_flush: write-ahead holds */
+	uint32_t gc_row;     /* [l] where the search for rows to give up goes on */
+	uint32_t free_row;   /* [l] no row below it is free */
+	uint32_t rows_used;  /* high-water mark */
+	uint32_t free_open;  /* [l] no open record below it is free */
+	uint32_t opens_used; /* high-water mark */
 };
 
 #endif

@@ -96,7 +96,10 @@ mpool_ident_attr(DB_MPOOL *p, const struct os_ident *id, off_t *bytesp, int64_t 
 	length = load_seq(&row->length);
 	if (load_seq(&row->groups) != 0)
 		dirty_tidy(t, row, file);
-	/* nothing that the disk file does not have: then the disk file is right, whoever changed it */
+	/*
+	 * nothing that the disk file does not have: then the disk file is right, whoever changed
+	 * it
+	 */
 	if (load_seq(&row->groups) == 0 && length == load_relaxed(&row->disk_size))
 		return ENOENT;
 	*bytesp = (off_t)length;

@@ -17,12 +17,13 @@
 /*
  * mpool_open_fd - open a file by descriptor.  fd is taken over whatever is returned (closed on
  * failure).  name: the absolute path, for people and for reopening.  flags: DB_RDONLY,
- * DB_ODDFILESIZE.  The open is soft: page size and ftype are those the file already has in the pool;
- * pagesize applies only if it is not there.  A file that changed on disk behind the pool's back, and has
- * nothing dirty in it, is dropped from the pool and read anew; if something is dirty it wins, with a message.
+ * DB_ODDFILESIZE.  The open is soft: page size and ftype are those the file already has in the
+ * pool; pagesize applies only if it is not there.  A file that changed on disk behind the pool's
+ * back, and has nothing dirty in it, is dropped from the pool and read anew; if something is
+ * dirty it wins, with a message.
  */
-int mpool_open_fd(DB_MPOOL *mp, int fd, const char *name, int flags, size_t pagesize,
-    DB_MPOOLFILE **mpfp);
+int mpool_open_fd(
+    DB_MPOOL *mp, int fd, const char *name, int flags, size_t pagesize, DB_MPOOLFILE **mpfp);
 
 /* The handle's descriptor (owned by the handle), page size. */
 int mpool_file_fd(const DB_MPOOLFILE *mpf);
@@ -42,32 +43,40 @@ void mpool_file_restamp(DB_MPOOLFILE *mpf);
 int mpool_file_extend(DB_MPOOLFILE *mpf, off_t bytes);
 
 /*
- * The modification time people shall see, in ns since 1970; 0: the disk file's own.  Set by the mount
- * at each write and at utimens; whoever writes the file's pages back gives the disk file this time
- * afterwards.
+ * The modification time people shall see, in ns since 1970; 0: the disk file's own.  Set by the
+ * mount at each write and at utimens; whoever writes the file's pages back gives the disk file
+ * this time afterwards.
  */
 void mpool_file_set_mtime(DB_MPOOLFILE *mpf, int64_t nsec);
 int64_t mpool_file_mtime(const DB_MPOOLFILE *mpf);
 
 /*
- * fsync(2)'s promise: everything put or written before the call is on disk at return, pages that are
- * pinned included (from a copy; they stay dirty).  data_only: write, but do not fsync the file.
+ * fsync(2)'s promise: everything put or written before the call is on disk at return, pages that
+ * are pinned included (from a copy; they stay dirty).  data_only: write, but do not fsync the
+ * file.
  */
 int mpool_file_sync(DB_MPOOLFILE *mpf, bool write_only);
 
 /* A write error of the file that this handle was not told of yet; 0 if none.  Tells once. */
 int mpool_file_error(DB_MPOOLFILE *mpf);
 
-/* The length and mtime of a file that is in the pool but not open here; ENOENT if it is not in it. */
+/*
+ * The length and mtime of a file that is in the pool but not open here; ENOENT if it is not in
+ * it.
+ */
 int mpool_ident_attr(DB_MPOOL *mp, const struct os_ident *id, off_t *bytesp, int64_t *mtimep);
 
-/* The last link of the file went: drop its pages now if nobody has it open, else at last close. */
+/*
+ * The last link of the file went: drop its pages now if nobody has it open, else at last close.
+ */
 void mpool_ident_gone(DB_MPOOL *mp, const struct os_ident *id);
 
 /* from (a file or directory, absolute) is now called to: correct the paths in the file table. */
 void mpool_renamed(DB_MPOOL *mp, const char *from, const char *to);
 
-/* Write what has been dirty for more than usec (0: everything), syncing nothing.  *nwrotep pages. */
+/*
+ * Write what has been dirty for more than usec (0: everything), syncing nothing.  *nwrotep pages.
+ */
 int mpool_write_old(DB_MPOOL *mp, uint64_t usec, uint64_t *nwrotep);
 
 /* The region of the pool, for regions/ and status. */
@@ -76,8 +85,11 @@ struct region *mpool_region(DB_MPOOL *mp);
 /* Pages pinned by client number now. */
 uint64_t mpool_client_pins(DB_MPOOL *mp, uint32_t number);
 
-/* The invariant walker: 0, or EFAULT with a sentence for each violation through the DB_ENV.  At rest
- * (nothing else uses the pool) every invariant is checked; busy: only those that hold at any time. */
+/*
+ * The invariant walker: 0, or EFAULT with a sentence for each violation through the DB_ENV.  At
+ * rest (nothing else uses the pool) every invariant is checked; busy: only those that hold at any
+ * time.
+ */
 int mpool_check(DB_MPOOL *mp, bool at_rest);
 
 #endif

@@ -20,16 +20,19 @@ check_open(const DB_ENV *env, int flags, size_t *bytesp)
 	size_t bytes = env != NULL ? env->mp_size : 0;
 
 	if (flags & ~OPEN_FLAGS) {
-		env_err(env, "memp_open: flags %#x: only DB_CREATE, DB_MPOOL_PRIVATE, DB_NOMMAP "
-		    "and DB_THREAD", (unsigned)flags);
+		env_err(env,
+		    "memp_open: flags %#x: only DB_CREATE, DB_MPOOL_PRIVATE, DB_NOMMAP "
+		    "and DB_THREAD",
+		    (unsigned)flags);
 		return EINVAL;
 	}
 	if (bytes == 0)
 		bytes = DEFAULT_CACHE_BYTES;
 	if (bytes < MIN_CACHE_BYTES || bytes > os_memory_bytes()) {
-		env_err(env, "memp_open: a pool of %zu bytes: at least %zu, at most this "
-		    "machine's %llu", bytes, MIN_CACHE_BYTES,
-		    (unsigned long long)os_memory_bytes());
+		env_err(env,
+		    "memp_open: a pool of %zu bytes: at least %zu, at most this "
+		    "machine's %llu",
+		    bytes, MIN_CACHE_BYTES, (unsigned long long)os_memory_bytes());
 		return EINVAL;
 	}
 	*bytesp = bytes;
@@ -58,10 +61,17 @@ static int
 attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
 {
 	struct geometry g;
-	struct region_spec spec = { .dbenv = p->dbenv, .dir = p->dir, .file = MPOOL_FILE,
-		.mode = mode, .create = (flags & DB_CREATE) != 0, .is_private = p->dir == NULL,
-		.nclients = format_clients(bytes), .subsystem_stamp = format_stamp(),
-		.init = format_init, .count_lost = format_count_dirty, .arg = &g };
+	struct region_spec spec = { .dbenv = p->dbenv,
+		.dir = p->dir,
+		.file = MPOOL_FILE,
+		.mode = mode,
+		.create = (flags & DB_CREATE) != 0,
+		.is_private = p->dir == NULL,
+		.nclients = format_clients(bytes),
+		.subsystem_stamp = format_stamp(),
+		.init = format_init,
+		.count_lost = format_count_dirty,
+		.arg = &g };
 	int ret;
 
 	if ((ret = format_compute(bytes, &g)) != 0)
@@ -168,8 +178,7 @@ memp_close(DB_MPOOL *p)
 		return EDEADLK;
 	forked = p->region->fork_generation != os_fork_generation();
 	while (p->files != NULL) {
-		env_warn(p->dbenv, "memp_close: file %u is still open: closing it",
-		    p->files->file);
+		env_warn(p->dbenv, "memp_close: file %u is still open: closing it", p->files->file);
 		if ((t_ret = memp_fclose(p->files)) != 0 && ret == 0)
 			ret = t_ret;
 	}
@@ -217,7 +226,9 @@ memp_register(DB_MPOOL *p, int ftype, int (*pgin)(db_pgno_t, void *, DBT *),
 	return 0;
 }
 
-/* --- removal ------------------------------------------------------------------------------------ */
+/*
+ * --- removal ------------------------------------------------------------------------------------
+ */
 
 static int
 unlink_forced(DB_ENV *dbenv, const char *dir)
@@ -329,8 +340,10 @@ remove_one(const char *file, void *arg)
 		return unlink_in(r->dbenv, r->dir, r->force);
 	if (r->force)
 		return region_unlink_forced(r->dbenv, r->dir, file);
-	env_err(r->dbenv, "%s/%s: a region of a kind that this library does not know; only "
-	    "force removes it", r->dir, file);
+	env_err(r->dbenv,
+	    "%s/%s: a region of a kind that this library does not know; only "
+	    "force removes it",
+	    r->dir, file);
 	return EINVAL;
 }
 

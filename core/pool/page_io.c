@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pool/page_io.c - bytes between a file and a frame, and the descriptors and conversions they need.
+ * pool/page_io.c - bytes between a file and a frame, and the descriptors and conversions they
+ * need.
  *
  * A process reads with its own handle's descriptor.  It writes with a descriptor of its own too:
  * a handle that it has open, or one that it opens by the path in the file table and keeps for a
  * while, once the file found there proved to be the same file (rule S12: a path in shared memory
  * is a hint, never an authority).  A file that this process may not write, convert, or flush the
- * log for is remembered as refused for a second, so that an evictor does not ask again for each page.
+ * log for is remembered as refused for a second, so that an evictor does not ask again for each
+ * page.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -42,7 +44,8 @@ page_in(struct thread *t, DB_MPOOLFILE *mpf, void *page, db_pgno_t pgno)
 	if (!registered(t->pool, mpf->ftype, &r)) {
 		env_err(t->pool->dbenv,
 		    "page %u of a file of type %d cannot be read: this process has not "
-		    "registered the type", pgno, mpf->ftype);
+		    "registered the type",
+		    pgno, mpf->ftype);
 		return EINVAL;
 	}
 	if (r.pgin == NULL)
@@ -63,8 +66,7 @@ page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno)
 
 	if (off < length)
 		want = length - off < mpf->pagesize ? (size_t)(length - off) : mpf->pagesize;
-	if (want > 0 && mpf->fd != -1 &&
-	    (ret = os_pread(mpf->fd, page, want, off, &done)) != 0) {
+	if (want > 0 && mpf->fd != -1 && (ret = os_pread(mpf->fd, page, want, off, &done)) != 0) {
 		env_err(t->pool->dbenv, "page %u of file %u cannot be read: %s", pgno, mpf->file,
 		    db_strerror(ret));
 		return ret;
@@ -76,7 +78,9 @@ page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno)
 	return 0;
 }
 
-/* --- descriptors to write with ----------------------------------------------------------------- */
+/*
+ * --- descriptors to write with -----------------------------------------------------------------
+ */
 
 static int
 temporary_create(DB_MPOOLFILE *mpf)
@@ -195,10 +199,13 @@ reopen(DB_MPOOL *p, struct file_row *row, uint32_t id, int *fdp)
 	ret = os_open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0, &fd);
 	if (ret == 0) {
 		ret = os_fstat(fd, &st);
-		if (ret == 0 && (!S_ISREG(st.mode) || st.ident.dev != row->dev ||
-			st.ident.ino != row->ino || st.ident.btime_nsec != row->btime_nsec)) {
-			env_err(p->dbenv, "%s is another file than the one that the pool holds "
-			    "pages of: not written", path);
+		if (ret == 0 &&
+		    (!S_ISREG(st.mode) || st.ident.dev != row->dev || st.ident.ino != row->ino ||
+			st.ident.btime_nsec != row->btime_nsec)) {
+			env_err(p->dbenv,
+			    "%s is another file than the one that the pool holds "
+			    "pages of: not written",
+			    path);
 			ret = ESTALE;
 		}
 		if (ret != 0)
@@ -218,8 +225,8 @@ may_convert(DB_MPOOL *p, const struct file_row *row, struct file_fd *ffd)
 	ffd->lsn_offset = load_relaxed(&row->lsn_offset);
 	if (ffd->lsn_offset < -1 ||
 	    ffd->lsn_offset + (int64_t)sizeof(DB_LSN) > (int64_t)1 << file_pageshift(p, row))
-		return region_panic(p->region, "file %u has LSN offset %d", row->id,
-		    ffd->lsn_offset);
+		return region_panic(
+		    p->region, "file %u has LSN offset %d", row->id, ffd->lsn_offset);
 	ffd->converts = false;
 	if (ffd->ftype != 0) {
 		if (!registered(p, ffd->ftype, &ffd->conversion))

@@ -2,12 +2,12 @@
 /*
  * pool/page_table.c - from (file, page) to a frame: buckets of one cache line, two for each key.
  *
- * Readers take no lock: an entry is one word, and what it says is only believed after the frame was
- * pinned and its key compared.  The holder of a key's first bucket is the only one who may publish
- * an entry for that key (P8, rule S1); cells are taken by compare-and-swap from 0, since a bucket is
- * the second choice of keys that other buckets guard.  An entry is withdrawn by whoever owns its
- * frame, without a lock.  A key whose buckets are both full goes to a small overflow area, which the
- * first bucket's header flags for good.
+ * Readers take no lock: an entry is one word, and what it says is only believed after the frame
+ * was pinned and its key compared.  The holder of a key's first bucket is the only one who may
+ * publish an entry for that key (P8, rule S1); cells are taken by compare-and-swap from 0, since
+ * a bucket is the second choice of keys that other buckets guard.  An entry is withdrawn by
+ * whoever owns its frame, without a lock.  A key whose buckets are both full goes to a small
+ * overflow area, which the first bucket's header flags for good.
  */
 #include "pool.h"
 
@@ -104,8 +104,9 @@ cells_used(const struct bucket *b)
 }
 
 /*
- * The first bucket, where a look-up begins, as long as it has a cell to spare; then the emptier one.
- * Filled to a half, one entry in ten lies in its second bucket and one in a thousand in neither.
+ * The first bucket, where a look-up begins, as long as it has a cell to spare; then the emptier
+ * one.  Filled to a half, one entry in ten lies in its second bucket and one in a thousand in
+ * neither.
  */
 int
 table_insert(DB_MPOOL *p, const struct table_place *at, uint32_t f)

@@ -25,9 +25,9 @@
 
 #define DEFAULT_CACHE_BYTES ((size_t)128 << 10)
 #define MIN_CACHE_BYTES ((size_t)20 << 10)
-#define WAIT_USEC 100000u	/* the longest sleep before looking again (P18) */
-#define STEAL_USEC 1000000u	/* a load older than this is taken from its loader (P11) */
-#define HINTS 128		/* frames that a thread believes to be free, per page size */
+#define WAIT_USEC 100000u	   /* the longest sleep before looking again (P18) */
+#define STEAL_USEC 1000000u	   /* a load older than this is taken from its loader (P11) */
+#define HINTS 128		   /* frames that a thread believes to be free, per page size */
 #define IO_BYTES ((size_t)1 << 20) /* a thread's buffer for copies to be written */
 
 /* A pin as its process knows it. */
@@ -63,7 +63,7 @@ struct thread {
 	struct pin_block **pins;
 	struct pin_block *first; /* pins[0] */
 	struct block *home;	 /* first->b: notes and counters */
-	unsigned notes;	    /* highest note in use, about */
+	unsigned notes;		 /* highest note in use, about */
 	struct hint_list free[PAGE_SHIFTS];
 	uint32_t evicted[PAGE_SHIFTS]; /* since another size's extent was looked at */
 	uint8_t *io;		       /* IO_BYTES, allocated when first needed */
@@ -137,13 +137,15 @@ struct __db_mpoolfile {
 	bool odd;
 	bool temporary;
 	bool soft;
-	bool type_known; /* ftype is 0, or was found registered */
+	bool type_known;     /* ftype is 0, or was found registered */
 	uint32_t error_seen; /* row->error_seq at the last report */
 	uint32_t users;	     /* write-backs that use fd; under files_mutex */
 	DBT cookie;
 };
 
-/* --- frame.c: descriptors and their words -------------------------------------------------------- */
+/*
+ * --- frame.c: descriptors and their words --------------------------------------------------------
+ */
 
 static inline struct frame *
 frame_at(const DB_MPOOL *p, uint32_t f)
@@ -151,7 +153,10 @@ frame_at(const DB_MPOOL *p, uint32_t f)
 	return &p->frames[f];
 }
 
-/* Is f the number of a frame of that page size?  What comes from shared memory is asked this first. */
+/*
+ * Is f the number of a frame of that page size?  What comes from shared memory is asked this
+ * first.
+ */
 static inline bool
 frame_fits(const DB_MPOOL *p, uint32_t f, unsigned pageshift)
 {
@@ -191,23 +196,32 @@ frame_of_address(const DB_MPOOL *p, const void *addr, unsigned pageshift)
 unsigned frame_pageshift(const DB_MPOOL *p, uint32_t f);
 
 /*
- * Leave a transition that this client owns: state becomes `to` without owner, the bits in clear go and
- * those in set come, and sleepers are woken.  False (nothing done) if the frame is not in state from
- * with this owner any more: another took it over.
+ * Leave a transition that this client owns: state becomes `to` without owner, the bits in clear
+ * go and those in set come, and sleepers are woken.  False (nothing done) if the frame is not in
+ * state from with this owner any more: another took it over.
  */
 bool frame_leave(DB_MPOOL *p, uint32_t f, enum frame_state from, enum frame_state to, uint64_t set,
     uint64_t clear);
 
-/* Enter a transition: CAS from exactly w to (state, self), version raised.  *markp is the new word. */
+/*
+ * Enter a transition: CAS from exactly w to (state, self), version raised.  *markp is the new
+ * word.
+ */
 bool frame_mark(DB_MPOOL *p, uint32_t f, uint64_t w, enum frame_state state, uint64_t *markp);
 
-/* Sleep until the frame's word is no longer w's state and owner, or WAIT_USEC; heal a dead owner. */
+/*
+ * Sleep until the frame's word is no longer w's state and owner, or WAIT_USEC; heal a dead owner.
+ */
 void frame_wait(struct thread *t, uint32_t f, uint64_t w);
 
-/* From a state that we own to FREE: hint set, note cleared, sleepers woken.  False: not ours so. */
+/*
+ * From a state that we own to FREE: hint set, note cleared, sleepers woken.  False: not ours so.
+ */
 bool frame_free(struct thread *t, uint32_t f, enum frame_state from);
 
-/* --- thread.c: blocks, slots, notes, counters ----------------------------------------------------- */
+/*
+ * --- thread.c: blocks, slots, notes, counters -----------------------------------------------------
+ */
 
 extern __thread struct thread *thread_last __attribute__((tls_model("initial-exec")));
 
@@ -261,7 +275,9 @@ struct pin_scan {
 /* Fill pinned[].  except: a client number whose slots do not count, or NO_CLIENT. */
 void pins_scan(const DB_MPOOL *p, struct pin_scan *s, uint32_t except);
 
-/* --- page_table.c ----------------------------------------------------------------------------------- */
+/*
+ * --- page_table.c -----------------------------------------------------------------------------------
+ */
 
 struct table_place {
 	uint32_t first, second; /* buckets */
@@ -291,7 +307,10 @@ void table_unlock(struct thread *t, uint32_t bucket);
  * NO_FRAME if none. */
 uint32_t table_look(const DB_MPOOL *p, const struct table_place *at, uint64_t key);
 
-/* Publish; the caller holds at->first.  ENOSPC: no cell in either bucket nor in the overflow area. */
+/*
+ * Publish; the caller holds at->first.  ENOSPC: no cell in either bucket nor in the overflow
+ * area.
+ */
 int table_insert(DB_MPOOL *p, const struct table_place *at, uint32_t f);
 
 /* Take the entry of (key, f) away; nothing if there is none. */
@@ -300,12 +319,19 @@ void table_withdraw(DB_MPOOL *p, uint64_t key, uint32_t f);
 /* Frames with entries in the two buckets, for making room. */
 unsigned table_neighbours(const DB_MPOOL *p, const struct table_place *at, uint32_t frames[]);
 
-/* P5: drop a page that was made dirty once, if nobody pins it and nobody marked it since version. */
+/*
+ * P5: drop a page that was made dirty once, if nobody pins it and nobody marked it since version.
+ */
 void evict_undone(struct thread *t, uint32_t f, uint64_t key, uint64_t version);
-/* Evict a clean page that nobody but dead client `except` has pinned; waits for a write in progress. */
+/*
+ * Evict a clean page that nobody but dead client `except` has pinned; waits for a write in
+ * progress.
+ */
 void evict_except(struct thread *t, uint32_t f, uint32_t except);
 
-/* --- extent.c: page sizes and free frames -------------------------------------------------------------- */
+/*
+ * --- extent.c: page sizes and free frames --------------------------------------------------------------
+ */
 
 /* A page shift from shared memory: one that this pool can have, or 0. */
 static inline unsigned
@@ -337,27 +363,36 @@ int extent_take_over(struct thread *t, unsigned pageshift);
 /* Now and then: take over an extent of another size whose pages nobody uses any more. */
 void extent_balance(struct thread *t, unsigned pageshift);
 
-/* --- evict.c ----------------------------------------------------------------------------------------- */
+/*
+ * --- evict.c -----------------------------------------------------------------------------------------
+ */
 
-/* A frame for a new page: CLAIMED by us, noted, with no entry.  Evicts, writes, takes over extents.
- * ENOMEM with a sentence. */
+/*
+ * A frame for a new page: CLAIMED by us, noted, with no entry.  Evicts, writes, takes over
+ * extents.  ENOMEM with a sentence.
+ */
 int frame_take(struct thread *t, unsigned pageshift, uint32_t *fp);
-/* The same without waiting for anybody and without a sentence, for a caller that has others (P9). */
+/*
+ * The same without waiting for anybody and without a sentence, for a caller that has others (P9).
+ */
 int frame_take_now(struct thread *t, unsigned pageshift, uint32_t *fp);
 
 enum evict_flags {
-	EVICT_DIRTY = 1,   /* dirty pages go too, unwritten (truncation, removal) */
-	EVICT_RW = 2,	   /* they were written for this: count rw_evict */
+	EVICT_DIRTY = 1, /* dirty pages go too, unwritten (truncation, removal) */
+	EVICT_RW = 2,	 /* they were written for this: count rw_evict */
 };
 
 /*
- * Evict those of n (<= BATCH) frames that are VALID, hold the expected key (keys[i]; keys NULL: any),
- * and nobody pins.  Returns how many went; pinned[i] is set for those that stayed because of a pin.
+ * Evict those of n (<= BATCH) frames that are VALID, hold the expected key (keys[i]; keys NULL:
+ * any), and nobody pins.  Returns how many went; pinned[i] is set for those that stayed because
+ * of a pin.
  */
 unsigned evict_frames(struct thread *t, const uint32_t frames[], const uint64_t keys[], unsigned n,
     enum evict_flags flags, bool pinned[]);
 
-/* --- dirty.c: the dirty index --------------------------------------------------------------------------- */
+/*
+ * --- dirty.c: the dirty index ---------------------------------------------------------------------------
+ */
 
 /* Mark dirty a frame that this process has pinned (P4).  True if it was clean before. */
 bool dirty_mark(struct thread *t, struct file_row *row, uint32_t f);
@@ -365,8 +400,10 @@ bool dirty_mark(struct thread *t, struct file_row *row, uint32_t f);
 /* The frame was written (or is dropped, and CLAIMED by us): no longer indexed. */
 void dirty_unindex(DB_MPOOL *p, uint32_t f);
 
-/* Frames that may be dirty or on their way, of file id in groups; up to n from frame *fromp on, which
- * moves; 0 at the end. */
+/*
+ * Frames that may be dirty or on their way, of file id in groups; up to n from frame *fromp on,
+ * which moves; 0 at the end.
+ */
 unsigned dirty_list(struct thread *t, struct file_row *row, uint32_t file, uint32_t *fromp,
     uint32_t frames[], unsigned n);
 
@@ -375,7 +412,9 @@ void dirty_tidy(struct thread *t, struct file_row *row, uint32_t file);
 
 uint64_t dirty_groups(const struct file_row *row);
 
-/* --- page_io.c --------------------------------------------------------------------------------------------- */
+/*
+ * --- page_io.c ---------------------------------------------------------------------------------------------
+ */
 
 /* Read page pgno into a frame that we own (LOADING).  Zeros behind the end.  pgin. */
 int page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno);
@@ -383,7 +422,9 @@ int page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno);
 int page_in(struct thread *t, DB_MPOOLFILE *mpf, void *page, db_pgno_t pgno);
 bool registered(DB_MPOOL *p, int ftype, struct registration *copy);
 
-/* --- writeback.c ------------------------------------------------------------------------------------------- */
+/*
+ * --- writeback.c -------------------------------------------------------------------------------------------
+ */
 
 enum write_flags {
 	WRITE_PINNED = 1,  /* pinned pages too, from a copy; they stay dirty (P14) */
@@ -399,7 +440,9 @@ struct write_result {
 	DB_LSN largest;	  /* LSN written */
 };
 
-/* Write those of n (<= BATCH) frames that are dirty, sorted and joined.  The result is added to. */
+/*
+ * Write those of n (<= BATCH) frames that are dirty, sorted and joined.  The result is added to.
+ */
 void write_frames(struct thread *t, uint32_t frames[], unsigned n, enum write_flags flags,
     struct write_result *res);
 
@@ -411,7 +454,9 @@ void write_file(struct thread *t, struct file_row *row, uint32_t file, enum writ
 void pool_write_all(struct thread *t, enum write_flags flags, const DB_LSN *upto, bool sync,
     struct write_result *res);
 
-/* --- file.c: the file table ---------------------------------------------------------------------------------- */
+/*
+ * --- file.c: the file table ----------------------------------------------------------------------------------
+ */
 
 struct file_spec {
 	const struct os_ident *ident; /* NULL: temporary */
@@ -442,7 +487,9 @@ void file_leave_locked(DB_MPOOL *p, struct open_record *rec);
 /* Free a row nobody has open and of which no page is left. */
 void file_forget(struct thread *t, struct file_row *row, uint32_t id);
 
-/* The row of a file id (which may come from a frame), NULL if the file is not known (any more). */
+/*
+ * The row of a file id (which may come from a frame), NULL if the file is not known (any more).
+ */
 struct file_row *file_row(const DB_MPOOL *p, uint32_t id);
 struct file_row *file_find(DB_MPOOL *p, const struct os_ident *id, uint32_t *idp);
 /* A copy of the row's path (malloc), NULL if it has none. */
@@ -457,7 +504,10 @@ void file_repair_locked(DB_MPOOL *p);
 unsigned file_pageshift(DB_MPOOL *p, const struct file_row *row);
 /* Pages that were pinned behind the end when the file was cut: gone or zero, before it grows. */
 void file_clear_behind(struct thread *t, struct file_row *row, uint32_t id);
-/* Make the disk file, open as fd, as long as the row says, if it is shorter; loads and writes wait. */
+/*
+ * Make the disk file, open as fd, as long as the row says, if it is shorter; loads and writes
+ * wait.
+ */
 int file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd);
 /* Remember a failed write for the file's handles. */
 void file_set_error(struct file_row *row, int error);
@@ -486,22 +536,26 @@ int file_fd_get(struct thread *t, struct file_row *row, uint32_t id, struct file
 void file_fd_put(DB_MPOOL *p, uint32_t id, struct file_fd *ffd);
 void file_fd_forget(DB_MPOOL *p, uint32_t id); /* 0: all */
 
-/* --- drop.c: pages of a file that leave unwritten; truncation ----------------------------------------------- */
+/*
+ * --- drop.c: pages of a file that leave unwritten; truncation -----------------------------------------------
+ */
 
 /* Drop the pages from first on.  Number left because of pins, or dirt without dirty_too. */
 unsigned file_drop_pages(struct thread *t, uint32_t id, db_pgno_t first, bool dirty_too);
 
-/* --- fopen.c --- */
+/* --- fopen.c -------------------------------------------------------------------------------- */
 
 /* See mpool_file_revalidate. */
 int file_revalidate(struct thread *t, DB_MPOOLFILE *mpf);
 
-/* --- stat.c --- */
+/* --- stat.c --------------------------------------------------------------------------------- */
 
 /* Pages in the pool now, and the dirty ones of these. */
 void pool_pages(const DB_MPOOL *p, uint64_t *residentp, uint64_t *dirtyp);
 
-/* --- reap.c ---------------------------------------------------------------------------------------------------- */
+/*
+ * --- reap.c ----------------------------------------------------------------------------------------------------
+ */
 
 /* Take over a dead client's leavings if number is dead.  True if it was, and is done. */
 bool reap_client(struct thread *t, uint32_t number);
@@ -510,7 +564,9 @@ bool owner_is_impossible(const DB_MPOOL *p, uint32_t number);
 /* Look at all clients. */
 unsigned reap_all(struct thread *t);
 
-/* --- get.c ------------------------------------------------------------------------------------------------------ */
+/*
+ * --- get.c ------------------------------------------------------------------------------------------------------
+ */
 
 /* The entry check of every call: usable region, not in a callback, the thread. */
 int enter(DB_MPOOL *p, struct thread **tp);

@@ -78,8 +78,8 @@ find_pin(struct thread *t, const DB_MPOOLFILE *mpf, const void *addr, struct fou
 }
 
 /*
- * Empty the slot.  Where threads share the pool, two may want the same slot for two pins of one page:
- * the compare-and-swap decides.  False: another put was first; look for the other pin.
+ * Empty the slot.  Where threads share the pool, two may want the same slot for two pins of one
+ * page: the compare-and-swap decides.  False: another put was first; look for the other pin.
  */
 static bool
 release(const DB_MPOOL *p, struct found *at)
@@ -135,8 +135,10 @@ check_flags(const DB_MPOOLFILE *mpf, unsigned long flags)
 {
 	if ((flags & ~(unsigned long)(DB_MPOOL_CLEAN | DB_MPOOL_DIRTY | DB_MPOOL_DISCARD)) != 0 ||
 	    (flags & (DB_MPOOL_CLEAN | DB_MPOOL_DIRTY)) == (DB_MPOOL_CLEAN | DB_MPOOL_DIRTY)) {
-		env_err(mpf->pool->dbenv, "flags %#lx: DB_MPOOL_DISCARD and at most one of "
-		    "DB_MPOOL_CLEAN and DB_MPOOL_DIRTY", flags);
+		env_err(mpf->pool->dbenv,
+		    "flags %#lx: DB_MPOOL_DISCARD and at most one of "
+		    "DB_MPOOL_CLEAN and DB_MPOOL_DIRTY",
+		    flags);
 		return EINVAL;
 	}
 	if ((flags & DB_MPOOL_DIRTY) && mpf->rdonly) {
@@ -166,8 +168,8 @@ put_done(struct thread *t)
 }
 
 /*
- * The door of put and set: as enter(), but a pool that was removed or panicked does not keep pins.
- * After success put_done() is due.
+ * The door of put and set: as enter(), but a pool that was removed or panicked does not keep
+ * pins.  After success put_done() is due.
  */
 static int
 enter_put(DB_MPOOLFILE *mpf, const void *addr, struct thread **tp, struct found *at)
@@ -184,8 +186,10 @@ enter_put(DB_MPOOLFILE *mpf, const void *addr, struct thread **tp, struct found 
 	if (find_pin(*tp, mpf, addr, at))
 		return 0;
 	put_done(*tp);
-	env_err(mpf->pool->dbenv, "address %p is not a page of this file that this process has "
-	    "pinned", addr);
+	env_err(mpf->pool->dbenv,
+	    "address %p is not a page of this file that this process has "
+	    "pinned",
+	    addr);
 	return usable != 0 ? usable : EINVAL;
 }
 
@@ -220,7 +224,8 @@ put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 }
 
 /*
- * The put of a page that this thread has pinned last or nearly so and says nothing more about.  False: nothing has been done.
+ * The put of a page that this thread has pinned last or nearly so and says nothing more about.
+ * False: nothing has been done.
  */
 static inline bool
 put_at_once(DB_MPOOLFILE *mpf, const void *pgaddr)

@@ -4,8 +4,8 @@
  *
  * The kernel says who is dead (region/client.c).  The reaper claims the number, walks the dead
  * client's blocks - the notes say which frames it may have been changing - until a pass finds
- * nothing, releases its pins, its open handles, and frees the number last.  If the reaper dies too, the
- * next one starts over: every step can be repeated.
+ * nothing, releases its pins, its open handles, and frees the number last.  If the reaper dies
+ * too, the next one starts over: every step can be repeated.
  */
 #include "pool.h"
 
@@ -28,7 +28,9 @@ undo_load(struct thread *t, uint32_t f, uint64_t w)
 	(void)frame_free(t, f, FRAME_CLAIMED);
 }
 
-/* WRITING by the dead: whether the bytes arrived is unknown unless it had left the index (P13). */
+/*
+ * WRITING by the dead: whether the bytes arrived is unknown unless it had left the index (P13).
+ */
 static void
 undo_write(struct thread *t, uint32_t f, uint64_t w)
 {
@@ -151,8 +153,8 @@ undo_block(struct thread *t, struct block *b, uint32_t dead)
 }
 
 /*
- * P17.  A clean page that only the dead had pinned may be half changed: it goes, to be read again.
- * A dirty one is kept, and counted.
+ * P17.  A clean page that only the dead had pinned may be half changed: it goes, to be read
+ * again.  A dirty one is kept, and counted.
  */
 static void
 release_slot(struct thread *t, uint32_t *slot, uint32_t dead)
@@ -204,8 +206,7 @@ release_opens(struct thread *t, uint32_t dead)
 		if ((row = file_row(p, id)) != NULL)
 			flags = load_relaxed(&row->flags);
 		file_leave(p, rec, &last);
-		if (last && (flags & (ROW_TEMP | ROW_GONE)) &&
-		    file_drop_pages(t, id, 0, true) == 0)
+		if (last && (flags & (ROW_TEMP | ROW_GONE)) && file_drop_pages(t, id, 0, true) == 0)
 			file_forget(t, row, id);
 	}
 }
@@ -225,14 +226,19 @@ reap_claimed(struct thread *t, uint32_t dead)
 			if (load_seq(&p->blocks[i].owner) == dead + 1)
 				any |= undo_block(t, &p->blocks[i], dead);
 	}
-	/* rows after all frames: finishing a truncation waits for frames, and nobody else frees these */
+	/*
+	 * rows after all frames: finishing a truncation waits for frames, and nobody else frees
+	 * these
+	 */
 	for (uint32_t i = 0; i < used; i++)
 		if (load_seq(&p->blocks[i].owner) == dead + 1)
 			(void)undo_row(t, &p->blocks[i], dead);
 	for (uint32_t i = 0; i < used; i++)
 		if (load_seq(&p->blocks[i].owner) == dead + 1)
 			release_block(t, &p->blocks[i], dead);
-	/* whoever gets the lock next is told that its owner died, and repairs: we see to it now */
+	/*
+	 * whoever gets the lock next is told that its owner died, and repairs: we see to it now
+	 */
 	if (load_seq(&p->region->layout->lock.owner) == dead + 1) {
 		region_lock(p);
 		region_unlock(p);

@@ -2,9 +2,10 @@
 /*
  * pool/stat.c - memp_stat: sums over the thread blocks and the open records.
  *
- * Nobody is blocked and nothing is locked but the region lock while paths are copied.  Totals that
- * must fit together are derived from one another, so that they do at any instant (rule S9): fgets
- * from hits, misses and new pages; clean pages from what came in, what left, and what is dirty.
+ * Nobody is blocked and nothing is locked but the region lock while paths are copied.  Totals
+ * that must fit together are derived from one another, so that they do at any instant (rule S9):
+ * fgets from hits, misses and new pages; clean pages from what came in, what left, and what is
+ * dirty.
  */
 #include <stdlib.h>
 
@@ -16,7 +17,10 @@ minus(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-/* From counters that were read one after the other: nothing goes below 0, dirty is part of resident. */
+/*
+ * From counters that were read one after the other: nothing goes below 0, dirty is part of
+ * resident.
+ */
 static void
 pages_from(const uint64_t c[], uint64_t *residentp, uint64_t *dirtyp)
 {

@@ -2,9 +2,10 @@
 /*
  * pool/sync.c - writing on request: memp_fsync, memp_sync, memp_trickle, and the mount's fsync.
  *
- * A file's dirty pages are listed through its dirty index, sorted, and written in rounds: a page that
- * somebody else is writing or looking at when we come is waited for and listed again, since "clean"
- * can mean "on its way" (P14).  Then, where asked for, fsync(2) of the file by a descriptor of our own.
+ * A file's dirty pages are listed through its dirty index, sorted, and written in rounds: a page
+ * that somebody else is writing or looking at when we come is waited for and listed again, since
+ * "clean" can mean "on its way" (P14).  Then, where asked for, fsync(2) of the file by a
+ * descriptor of our own.
  */
 #include <stdlib.h>
 
@@ -44,8 +45,8 @@ pages_add(struct dirty_pages *l, DB_MPOOL *p, const uint32_t *frames, unsigned n
 		l->room = room;
 	}
 	for (unsigned i = 0; i < n; i++)
-		l->e[l->n++] = (struct entry){ load_acquire(&frame_at(p, frames[i])->key),
-			frames[i] };
+		l->e[l->n++] =
+		    (struct entry){ load_acquire(&frame_at(p, frames[i])->key), frames[i] };
 	return 0;
 }
 
@@ -137,7 +138,9 @@ write_file(struct thread *t, struct file_row *row, uint32_t id, enum write_flags
 	dirty_tidy(t, row, id);
 }
 
-/* --- fsync(2) ------------------------------------------------------------------------------------ */
+/*
+ * --- fsync(2) ------------------------------------------------------------------------------------
+ */
 
 static int
 fsync_row(struct thread *t, struct file_row *row, uint32_t id, int fd)
@@ -209,7 +212,9 @@ mpool_file_sync(DB_MPOOLFILE *mpf, bool write_only)
 	return res.missed > 0 ? EIO : 0;
 }
 
-/* --- the whole pool ---------------------------------------------------------------------------------- */
+/*
+ * --- the whole pool ----------------------------------------------------------------------------------
+ */
 
 static void
 sync_row(struct thread *t, struct file_row *row, uint32_t id, struct write_result *res)
@@ -224,8 +229,9 @@ sync_row(struct thread *t, struct file_row *row, uint32_t id, struct write_resul
 	if ((ret = file_fd_get(t, row, id, &ffd)) == 0) {
 		ret = fsync_row(t, row, id, ffd.fd);
 		file_fd_put(t->pool, id, &ffd);
-	} else if ((ret == ENOENT || ret == ESTALE) && load_seq(&row->groups) == 0) {
-		ret = 0; /* its name is gone, and the pool has nothing that the file has not */
+	} else if (load_seq(&row->groups) == 0 &&
+	    load_seq(&row->length) == load_relaxed(&row->disk_size)) {
+		ret = 0; /* its name is gone, but the file has all that the pool has */
 	} else
 		ret = EIO;
 	if (ret != 0 && res->error == 0)
@@ -351,7 +357,8 @@ mpool_write_old(DB_MPOOL *p, uint64_t usec, uint64_t *nwrotep)
 		since = load_relaxed(&row->dirty_usec);
 		if (since == 0 && load_seq(&row->groups) != 0)
 			store_relaxed(&row->dirty_usec, since = now);
-		if (id == 0 || since == 0 || (now > since ? now - since : 0) < usec || (row->flags & ROW_TEMP))
+		if (id == 0 || since == 0 || (now > since ? now - since : 0) < usec ||
+		    (row->flags & ROW_TEMP))
 			continue;
 		write_file(t, row, id, 0, NULL, &one);
 		if (load_relaxed(&row->dirty_usec) == since)

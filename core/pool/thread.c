@@ -2,10 +2,10 @@
 /*
  * pool/thread.c - what a thread owns in the region: a block of slots, notes and counters.
  *
- * A pin is a frame number in one of the thread's own slots.  More than 64 pins take further blocks;
- * notes and counters are in the first.  A thread finds its struct thread through a thread-local
- * cache, then through its own list; when it exits, its empty blocks go back, and one that still
- * holds pins stays with the pool until another thread has put them.
+ * A pin is a frame number in one of the thread's own slots.  More than 64 pins take further
+ * blocks; notes and counters are in the first.  A thread finds its struct thread through a
+ * thread-local cache, then through its own list; when it exits, its empty blocks go back, and one
+ * that still holds pins stays with the pool until another thread has put them.
  *
  * list_mutex guards every thread's next_of_self list against the pools' closing.
  */

@@ -2,13 +2,14 @@
 /*
  * pool/writeback.c - dirty pages on their way to the file.
  *
- * Pages are sorted by file and number and handled a batch at a time (P12): mark COPYING; one scan of
- * all slots; what nobody pins is copied, and one compare-and-swap from the marked word clears DIRTY
- * and sets WRITING.  Only then do lg_flush, pgout and write(2) run, on the copy: a hit never waits
- * for a device.  Neighbours are joined into one write.  A page that fails is DIRTY again, still
- * indexed, and its file remembers the error (rule S4).
+ * Pages are sorted by file and number and handled a batch at a time (P12): mark COPYING; one scan
+ * of all slots; what nobody pins is copied, and one compare-and-swap from the marked word clears
+ * DIRTY and sets WRITING.  Only then do lg_flush, pgout and write(2) run, on the copy: a hit
+ * never waits for a device.  Neighbours are joined into one write.  A page that fails is DIRTY
+ * again, still indexed, and its file remembers the error (rule S4).
  *
- * With WRITE_PINNED a page that somebody has pinned is copied under WRITING and stays DIRTY (P14).
+ * With WRITE_PINNED a page that somebody has pinned is copied under WRITING and stays DIRTY
+ * (P14).
  */
 #include <stdlib.h>
 
@@ -106,8 +107,8 @@ copy_unpinned(struct batch *b, struct job *j)
 	struct frame *fr = frame_at(b->t->pool, j->f);
 	uint64_t w = j->mark;
 
-	copy_page(j->copy, frame_address(b->t->pool, j->f, b->pageshift),
-	    (size_t)1 << b->pageshift);
+	copy_page(
+	    j->copy, frame_address(b->t->pool, j->f, b->pageshift), (size_t)1 << b->pageshift);
 	if (cas_seq(&fr->word, &w,
 		fw_with(j->mark, FRAME_WRITING, b->t->pool->self) & ~(FW_DIRTY | FW_REDIRTY))) {
 		j->marked = false;
@@ -222,7 +223,7 @@ clip_jobs(struct batch *b)
 			continue;
 		}
 		length = load_seq(&b->row->length);
-		j->bytes = off >= length ? 0 :
+		j->bytes = off >= length		? 0 :
 		    length - off < 1ull << b->pageshift ? (uint32_t)(length - off) :
 							  1u << b->pageshift;
 	}
@@ -271,8 +272,8 @@ convert(struct batch *b, struct job *j)
 	if (!b->ffd.converts)
 		return 0;
 	b->t->in_callback = true;
-	ret = b->ffd.conversion.pgout(key_pgno(j->key), j->copy,
-	    b->ffd.cookie.size > 0 ? &b->ffd.cookie : NULL);
+	ret = b->ffd.conversion.pgout(
+	    key_pgno(j->key), j->copy, b->ffd.cookie.size > 0 ? &b->ffd.cookie : NULL);
 	b->t->in_callback = false;
 	return ret;
 }
@@ -290,7 +291,9 @@ file_failed(struct batch *b, int error)
 	free(path);
 }
 
-/* Jobs i.. that follow one another in the file and in the buffer: one write.  Returns the next i. */
+/*
+ * Jobs i.. that follow one another in the file and in the buffer: one write.  Returns the next i.
+ */
 static unsigned
 write_run(struct batch *b, unsigned i)
 {
@@ -299,13 +302,12 @@ write_run(struct batch *b, unsigned i)
 	unsigned n = 1;
 	int ret = 0;
 
-	while (i + n < b->n && b->jobs[i + n].writing &&
-	    b->jobs[i + n].key == first->key + n && b->jobs[i + n].bytes > 0 &&
-	    bytes == (size_t)n << b->pageshift)
+	while (i + n < b->n && b->jobs[i + n].writing && b->jobs[i + n].key == first->key + n &&
+	    b->jobs[i + n].bytes > 0 && bytes == (size_t)n << b->pageshift)
 		bytes += b->jobs[i + n++].bytes;
 	if (bytes > 0)
-		ret = os_pwrite(b->ffd.fd, first->copy, bytes,
-		    (uint64_t)key_pgno(first->key) << b->pageshift);
+		ret = os_pwrite(
+		    b->ffd.fd, first->copy, bytes, (uint64_t)key_pgno(first->key) << b->pageshift);
 	if (ret != 0)
 		file_failed(b, ret);
 	else {
@@ -389,9 +391,12 @@ say_refused(struct thread *t, struct file_row *row, uint32_t id, int error)
 {
 	char *path = file_path(t->pool, row, id);
 
-	env_err(t->pool->dbenv, "%s: its dirty pages cannot be written by this process (%s); they stay in "
-	    "the pool", path ? path : "(temporary)",
-	    error != EPERM ? db_strerror(error) : "it has not registered the file's type, or has no log");
+	env_err(t->pool->dbenv,
+	    "%s: its dirty pages cannot be written by this process (%s); they stay in "
+	    "the pool",
+	    path ? path : "(temporary)",
+	    error != EPERM ? db_strerror(error) :
+			     "it has not registered the file's type, or has no log");
 	free(path);
 }
 

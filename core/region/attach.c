@@ -2,19 +2,19 @@
 /*
  * region/attach.c - create a region or join one.
  *
- * One attempt opens the file (or makes it, empty), waits for REGION_BYTE and looks whether the path
- * still leads to that file (R2).  With the byte held there are three cases: the file is empty, and
- * the region is made in it; it is a valid region, and is joined; or it is a leftover, or of an
- * earlier boot, and is unlinked.  After that, and whenever the path led elsewhere, the next attempt
- * follows: each one fails only because another process got further.  A file with anything in it is
- * never reused, because somebody may have it mapped.
+ * One attempt opens the file (or makes it, empty), waits for REGION_BYTE and looks whether the
+ * path still leads to that file (R2).  With the byte held there are three cases: the file is
+ * empty, and the region is made in it; it is a valid region, and is joined; or it is a leftover,
+ * or of an earlier boot, and is unlinked.  After that, and whenever the path led elsewhere, the
+ * next attempt follows: each one fails only because another process got further.  A file with
+ * anything in it is never reused, because somebody may have it mapped.
  *
  * A region of an earlier boot is made anew even if it was closed cleanly: nobody synced it, so
  * after a power cut any of its pages may be older than the others.  Clean means only that nothing
  * is lost.
  *
- * What a failed creation made is removed again.  All sentences about a failure are said here and in
- * layout.c.
+ * What a failed creation made is removed again.  All sentences about a failure are said here and
+ * in layout.c.
  */
 #include "region_impl.h"
 

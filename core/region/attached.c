@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * region/attached.c - the regions that this process is attached to, and what fork(2) does to them.
+ * region/attached.c - the regions that this process is attached to, and what fork(2) does to
+ * them.
  *
  * A forked child inherits the parent's descriptors and with them the parent's open file
- * descriptions.  Left open, they would keep the parent's locks alive after its death, and the dead
- * parent would count as a live client for ever.  So a handler closes them in the child, before
- * fork(2) returns there.  For that every region is in one list from before its file is opened until
- * after it is closed.
+ * descriptions.  Left open, they would keep the parent's locks alive after its death, and the
+ * dead parent would count as a live client for ever.  So a handler closes them in the child,
+ * before fork(2) returns there.  For that every region is in one list from before its file is
+ * opened until after it is closed.
  *
  * attached_mutex guards the list and the moments in which a descriptor is open but not yet, or no
- * longer, in r->fd; fork(2) holds it.  Under it one open(2) or close(2) is made and nothing waited
- * for.
+ * longer, in r->fd; fork(2) holds it.  Under it one open(2) or close(2) is made and nothing
+ * waited for.
  */
 #include "region_impl.h"
 

@@ -2,10 +2,10 @@
 /*
  * region/client.c - the table of clients: taking a number, who is alive, taking over the dead.
  *
- * The kernel decides who is alive (R4): a client's byte is locked by its open file description, and
- * the lock goes when the process does.  The table says only what is to be done about a number:
- * FREE, LIVE, or REAPING by somebody.  state and reaper change together, as one 64-bit word, by
- * compare-and-swap; the other fields are for people, written by whoever has the number.
+ * The kernel decides who is alive (R4): a client's byte is locked by its open file description,
+ * and the lock goes when the process does.  The table says only what is to be done about a
+ * number: FREE, LIVE, or REAPING by somebody.  state and reaper change together, as one 64-bit
+ * word, by compare-and-swap; the other fields are for people, written by whoever has the number.
  *
  * A number leaves FREE only under REGION_BYTE and with its byte locked.  It comes back to FREE by
  * its owner at detach, or by its reaper when nothing names it any more.
@@ -141,8 +141,10 @@ drop_claims(struct region *r, uint32_t number)
 	}
 }
 
-/* *tookp: the number is ours now.  A byte can be locked though the number is FREE: by a child that
- * was forked without the library's knowledge, or by an owner that is just leaving. */
+/*
+ * *tookp: the number is ours now.  A byte can be locked though the number is FREE: by a child
+ * that was forked without the library's knowledge, or by an owner that is just leaving.
+ */
 static int
 take_number(struct region *r, uint32_t number, bool *tookp)
 {
@@ -245,9 +247,9 @@ client_claim_dead(struct region *r, uint32_t number)
 	if (!state_cas(c, from, mine.part.state, mine.part.reaper))
 		return false;
 	/*
-	 * Between the question and the swap another reaper may have finished and a new process have
-	 * taken the number.  Now that the state is not FREE nobody can take it any more, so this
-	 * second answer stands.
+	 * Between the question and the swap another reaper may have finished and a new process
+	 * have taken the number.  Now that the state is not FREE nobody can take it any more, so
+	 * this second answer stands.
 	 */
 	if (byte_is_locked(r, number)) {
 		(void)state_cas(c, mine, CLIENT_LIVE, 0);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * region/dir.c - where an environment's regions are, and what can be said about them from outside.
+ * region/dir.c - where an environment's regions are, and what can be said about them from
+ * outside.
  *
- * The rules for directories are memp_open's.  Variables of the process's environment are read with
- * secure_getenv: a set-user-ID program is not sent to another's directory.
+ * The rules for directories are memp_open's.  Variables of the process's environment are read
+ * with secure_getenv: a set-user-ID program is not sent to another's directory.
  */
 #include "region_impl.h"
 

@@ -3,7 +3,8 @@
  * region/layout.c - RLAYOUT: how a creator fills it in, how everybody else judges it.
  *
  * The judge runs with REGION_BYTE held, so nobody is creating or removing: what is not valid now
- * will not become so.  He reads the file's first bytes once, into a copy, and decides on the copy.
+ * will not become so.  He reads the file's first bytes once, into a copy, and decides on the
+ * copy.
  *
  *   nothing, or all zeros                          leftover
  *   valid 0, stamp ours or not yet written         leftover: creation or removal was cut short
@@ -13,8 +14,8 @@
  *   valid right, sizes and offsets not ours        DB_RUNRECOVERY
  *   anything else                                  DB_RUNRECOVERY: damaged, or somebody's file
  *
- * A leftover is thrown away by the caller, so that verdict wants proof; when in doubt it is damage,
- * which only force removes.
+ * A leftover is thrown away by the caller, so that verdict wants proof; when in doubt it is
+ * damage, which only force removes.
  */
 #include "region_impl.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * region/memory.c - where a region's bytes are: a file that all clients map, or this process's own
- * memory.
+ * region/memory.c - where a region's bytes are: a file that all clients map, or this process's
+ * own memory.
  *
  * A file's blocks are allocated when the region is created, so that a full disk is an error there
  * and never a SIGBUS at some later store.  Where the file system cannot allocate, zeros are

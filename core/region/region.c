@@ -5,9 +5,9 @@
  *
  * Detach and removal hold REGION_BYTE, so that nobody joins a region while it is decided whether
  * anybody is left in it.  Removal clears valid, then unlinks; if it dies in between, the next one
- * to come finds a leftover.  Removal by force, which may have to do without the lock, clears valid
- * once more after the unlink: a creator that it overtook either finds its path gone, or has set
- * valid before that.
+ * to come finds a leftover.  Removal by force, which may have to do without the lock, clears
+ * valid once more after the unlink: a creator that it overtook either finds its path gone, or has
+ * set valid before that.
  *
  * A detach always happens, whatever else fails.
  */

@@ -3,15 +3,17 @@
  * region/region.h - a shared region: attach, detach, unlink, and who is attached.
  *
  * After db_region.c and the walkthrough: the creator is decided by the file system, joiners never
- * see a half-made region, removers never pull it away under a joiner.  Here the order is kept by one
- * OFD lock on byte REGION_BYTE of the region's file, held while a process creates, joins, detaches
- * or removes.  The kernel drops it when its holder dies, so whoever comes next finds either a valid
- * region or leftovers, and makes the region anew from leftovers at once.
+ * see a half-made region, removers never pull it away under a joiner.  Here the order is kept by
+ * one OFD lock on byte REGION_BYTE of the region's file, held while a process creates, joins,
+ * detaches or removes.  The kernel drops it when its holder dies, so whoever comes next finds
+ * either a valid region or leftovers, and makes the region anew from leftovers at once.
  *
- * R1. Only the holder of REGION_BYTE changes rl->valid, truncates, initialises or unlinks the file.
- * R2. After getting REGION_BYTE, compare the descriptor's file with the path's: if another file, or
+ * R1. Only the holder of REGION_BYTE changes rl->valid, truncates, initialises or unlinks the
+ * file.  R2. After getting REGION_BYTE, compare the descriptor's file with the path's: if another
+ * file, or
  *     none, is there now, the region was removed meanwhile; start again.
- * R3. A client number is taken (FREE -> LIVE) only by a process that holds the number's byte lock,
+ * R3. A client number is taken (FREE -> LIVE) only by a process that holds the number's byte
+ * lock,
  *     and freed (REAPING -> FREE) only after the subsystem's reap says that no word of it is left.
  * R4. A client is alive as long as its byte is locked by another open file description than ours,
  *     or it is ourselves.  Pids are for people.
@@ -24,28 +26,32 @@
 #include "../base/error.h"
 #include "rlayout.h"
 
-#define REGION_BYTE ((uint64_t)1 << 40)	      /* the OFD lock that orders creators and removers */
+#define REGION_BYTE ((uint64_t)1 << 40)	       /* the OFD lock that orders creators and removers */
 #define CLIENT_BYTE (((uint64_t)1 << 40) + 64) /* + number: held for life by that client */
-#define REGION_JOIN_MSEC 5000		      /* how long a joiner waits for a live creator */
+#define REGION_JOIN_MSEC 5000		       /* how long a joiner waits for a live creator */
 #define NO_CLIENT UINT32_MAX
 
 struct region;
 
 /* What a subsystem asks of region_attach. */
 struct region_spec {
-	DB_ENV *dbenv;		  /* for messages; may be NULL */
-	const char *dir;	  /* absolute directory; NULL with is_private */
-	const char *file;	  /* name in it, "__db_mpool.share" */
-	int mode;		  /* 0: 0600; less the umask */
-	bool create;		  /* make it if it is not there */
-	bool is_private;	  /* process memory, joined by nobody */
-	uint64_t size;		  /* bytes for a created region, all included; rounded up to OS pages */
-	size_t body_align;	  /* alignment of the mapping's address, 0 for the OS page */
-	uint32_t nclients;	  /* size of the client table when creating */
+	DB_ENV *dbenv;	   /* for messages; may be NULL */
+	const char *dir;   /* absolute directory; NULL with is_private */
+	const char *file;  /* name in it, "__db_mpool.share" */
+	int mode;	   /* 0: 0600; less the umask */
+	bool create;	   /* make it if it is not there */
+	bool is_private;   /* process memory, joined by nobody */
+	uint64_t size;	   /* bytes for a created region, all included; rounded up to OS pages */
+	size_t body_align; /* alignment of the mapping's address, 0 for the OS page */
+	uint32_t nclients; /* size of the client table when creating */
 	uint32_t subsystem_stamp; /* joiners must have the same: EPROTO */
-	/* Format the body of a new region (zeroed).  Nobody else sees it before this returns 0. */
+	/*
+	 * Format the body of a new region (zeroed).  Nobody else sees it before this returns 0.
+	 */
 	int (*init)(struct region *r, void *arg);
-	/* How many dirty pages a region of an earlier boot holds, for the message; may be NULL. */
+	/*
+	 * How many dirty pages a region of an earlier boot holds, for the message; may be NULL.
+	 */
 	uint64_t (*count_lost)(struct region *r, void *arg);
 	void *arg;
 };
@@ -53,10 +59,10 @@ struct region_spec {
 /* A process's own view of a region.  Read-only for everybody but region.c. */
 struct region {
 	DB_ENV *dbenv;
-	char *path;	   /* absolute, of the file; NULL if private */
-	uint8_t *addr;	   /* where the region starts in this process */
-	size_t size;	   /* bytes mapped */
-	RLAYOUT *layout;   /* == addr */
+	char *path;	 /* absolute, of the file; NULL if private */
+	uint8_t *addr;	 /* where the region starts in this process */
+	size_t size;	 /* bytes mapped */
+	RLAYOUT *layout; /* == addr */
 	struct client *clients;
 	uint32_t nclients; /* checked copy */
 	uint32_t self;	   /* this process's client number */
@@ -71,46 +77,49 @@ struct region {
  * region_attach - create or join.  On success the caller is a client.  *rp is freed by
  * region_detach.  May wait REGION_JOIN_MSEC for a live creator.
  *
- * A file that is there but not a valid region (0 bytes, valid not set, shorter than its layout says)
- * is a dead creator's leftover and is made anew with spec->create, ENOENT without.  A stamp that
- * differs: EPROTO.  A panicked region: DB_RUNRECOVERY.  A region of another boot that was not
- * cleanly detached: remade, with a message that counts what was lost.
- * A region file that is a symbolic link, or that others than the caller (or root) own in a sticky
- * directory: EPERM.  Other errors: ENOENT, EAGAIN, ENOSPC, EINVAL (larger than the machine), ENOMEM.
+ * A file that is there but not a valid region (0 bytes, valid not set, shorter than its layout
+ * says) is a dead creator's leftover and is made anew with spec->create, ENOENT without.  A stamp
+ * that differs: EPROTO.  A panicked region: DB_RUNRECOVERY.  A region of another boot that was
+ * not cleanly detached: remade, with a message that counts what was lost.  A region file that is
+ * a symbolic link, or that others than the caller (or root) own in a sticky directory: EPERM.
+ * Other errors: ENOENT, EAGAIN, ENOSPC, EINVAL (larger than the machine), ENOMEM.
  */
 int region_attach(const struct region_spec *spec, struct region **rp);
 
 /*
- * region_detach - give up the client number (which the caller has emptied of everything), unmap and
- * free.  With remove, and no other live client, the file goes too; EBUSY if there are others (the
- * detach has happened all the same).  In a forked child: frees only what is the child's own.
- * last, if not NULL, is asked under REGION_BYTE when no other live client is left: what it returns
- * is stored in layout->clean; with remove, false means that nothing is removed, and EAGAIN.
+ * region_detach - give up the client number (which the caller has emptied of everything), unmap
+ * and free.  With remove, and no other live client, the file goes too; EBUSY if there are others
+ * (the detach has happened all the same).  In a forked child: frees only what is the child's own.
+ * last, if not NULL, is asked under REGION_BYTE when no other live client is left: what it
+ * returns is stored in layout->clean; with remove, false means that nothing is removed, and
+ * EAGAIN.
  */
-int region_detach(struct region *r, bool remove, bool (*last)(struct region *r, void *arg), void *arg);
+int region_detach(
+    struct region *r, bool remove, bool (*last)(struct region *r, void *arg), void *arg);
 
 /*
- * region_unlink_forced - remove the file whatever is in it.  Clears valid in a region that has the
- * right magic, so that those attached get ESTALE.  Absent: 0.
+ * region_unlink_forced - remove the file whatever is in it.  Clears valid in a region that has
+ * the right magic, so that those attached get ESTALE.  Absent: 0.
  */
 int region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file);
 
 /*
- * region_hold_home - hold the home directory until detach: exclusively for a private region, together
- * with others for one that is joined by its file's name.  So one home has one pool.  EBUSY with a
- * sentence if the other kind holds it.  Where directories cannot be locked, nothing is held.
+ * region_hold_home - hold the home directory until detach: exclusively for a private region,
+ * together with others for one that is joined by its file's name.  So one home has one pool.
+ * EBUSY with a sentence if the other kind holds it.  Where directories cannot be locked, nothing
+ * is held.
  */
 int region_hold_home(struct region *r, const char *home);
 
 /*
- * region_usable - the check at the door of every call: EINVAL in a forked child, DB_RUNRECOVERY if
- * panicked, ESTALE if removed by force, else 0.  Three loads.
+ * region_usable - the check at the door of every call: EINVAL in a forked child, DB_RUNRECOVERY
+ * if panicked, ESTALE if removed by force, else 0.  Three loads.
  */
 int region_usable(const struct region *r);
 
 /*
- * region_panic - mark the region as damaged, say why (printf-like), once; later calls add nothing.
- * Returns DB_RUNRECOVERY.
+ * region_panic - mark the region as damaged, say why (printf-like), once; later calls add
+ * nothing.  Returns DB_RUNRECOVERY.
  */
 int region_panic(struct region *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -123,8 +132,8 @@ void *region_ptr(const struct region *r, roff_t offset, size_t bytes);
 bool client_is_alive(const struct region *r, uint32_t number);
 
 /*
- * Take a dead client for reaping: LIVE, or REAPING by a dead reaper, becomes REAPING by us.  False
- * if it is alive, free, or being reaped by a live process.
+ * Take a dead client for reaping: LIVE, or REAPING by a dead reaper, becomes REAPING by us.
+ * False if it is alive, free, or being reaped by a live process.
  */
 bool client_claim_dead(struct region *r, uint32_t number);
 
@@ -134,7 +143,9 @@ void client_free(struct region *r, uint32_t number);
 /* Number of live clients, by asking the kernel; stored in layout->refcnt as well. */
 uint32_t client_count(struct region *r);
 
-/* --- looking without attaching --------------------------------------------------------------- */
+/*
+ * --- looking without attaching ---------------------------------------------------------------
+ */
 
 /* The regions in a directory: calls fn with each file name that matches __db_*.share; stops at a
  * value that is not 0 and returns it. */
@@ -144,8 +155,9 @@ int region_each(const char *dir, int (*fn)(const char *file, void *arg), void *a
 int region_peek(const char *path, RLAYOUT *copy);
 
 /*
- * environment_dir - the absolute directory that a dir argument means (memp_open's rules for dir and
- * dbenv; private pools have none).  *dirp is the caller's, from malloc.  ENOENT if there is none.
+ * environment_dir - the absolute directory that a dir argument means (memp_open's rules for dir
+ * and dbenv; private pools have none).  *dirp is the caller's, from malloc.  ENOENT if there is
+ * none.
  */
 int environment_dir(const DB_ENV *dbenv, const char *dir, char **dirp, bool *temporaryp);
 

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * region/region_impl.h - what the files of this directory tell each other; nobody else includes it.
+ * region/region_impl.h - what the files of this directory tell each other; nobody else includes
+ * it.
  *
  *   attach.c  create or join            layout.c  RLAYOUT: filled in, judged
  *   region.c  detach, unlink, panic     memory.c  the bytes and where they come from
  *   client.c  the table of clients      attached.c  what is attached, for fork(2)
  *
- * A region in a file has two open file descriptions: r->fd carries the locks and nothing else; the
- * mapping is made through another one that is closed at once.  A mapping keeps its description
- * alive, in forked children too, and with it every lock that the description has; so the locks must
- * not be on that one, or a child would keep its dead parent's client number.
+ * A region in a file has two open file descriptions: r->fd carries the locks and nothing else;
+ * the mapping is made through another one that is closed at once.  A mapping keeps its
+ * description alive, in forked children too, and with it every lock that the description has; so
+ * the locks must not be on that one, or a child would keep its dead parent's client number.
  */
 #ifndef REGION_REGION_IMPL_H
 #define REGION_REGION_IMPL_H
@@ -49,8 +50,8 @@ roff_t layout_body_offset(uint32_t nclients);
 void layout_init(RLAYOUT *rl, const struct region_spec *spec, uint64_t size);
 
 /*
- * What lies in the file behind fd, of file_bytes bytes?  Sets *verdict and *copy (the fields, read
- * once).  Else EPROTO, DB_RUNRECOVERY or a read error, and the sentence has been said.
+ * What lies in the file behind fd, of file_bytes bytes?  Sets *verdict and *copy (the fields,
+ * read once).  Else EPROTO, DB_RUNRECOVERY or a read error, and the sentence has been said.
  */
 int layout_judge(const struct region_spec *spec, const char *path, int fd, uint64_t file_bytes,
     RLAYOUT *copy, enum layout_verdict *verdict);
@@ -74,7 +75,9 @@ void memory_unmap(struct region *r);
 
 /* --- client.c ------------------------------------------------------------------------------ */
 
-/* R3: take a number for this process and set r->self.  REGION_BYTE is held.  EAGAIN: none free. */
+/*
+ * R3: take a number for this process and set r->self.  REGION_BYTE is held.  EAGAIN: none free.
+ */
 int client_take(struct region *r);
 /* Give r->self back.  The byte's lock goes with r->fd. */
 void client_leave(struct region *r);

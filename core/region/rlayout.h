@@ -20,7 +20,7 @@ typedef uint64_t roff_t; /* bytes from the region's start */
 
 #define DB_REGIONMAGIC 0x120897u
 #define INVALID_SEGID (-1)
-#define REGION_FORMAT 1u	 /* raised when any shared structure changes */
+#define REGION_FORMAT 1u /* raised when any shared structure changes */
 #define REGION_BYTE_ORDER 0x01020304u
 #define REGION_WHY_BYTES 128
 
@@ -38,8 +38,8 @@ typedef struct rlayout {
 	int32_t majver;	    /* version of the library that created the region */
 	int32_t minver;
 	int32_t patch;
-	int32_t panic;	    /* not 0: the bytes can no longer be trusted */
-	int32_t segid;	    /* System V segment, or INVALID_SEGID */
+	int32_t panic; /* not 0: the bytes can no longer be trusted */
+	int32_t segid; /* System V segment, or INVALID_SEGID */
 	uint32_t flags;
 	/* ours: the stamp */
 	uint32_t format;     /* REGION_FORMAT */
@@ -54,9 +54,9 @@ typedef struct rlayout {
 	uint8_t boot_id[16];
 	uint32_t clean; /* not 0: last detach was clean and nothing was dirty */
 	uint32_t nclients;
-	uint64_t max;	     /* bytes the region may grow to */
-	roff_t clients;	     /* struct client[nclients] */
-	roff_t body;	     /* the subsystem's first byte, cache-line aligned */
+	uint64_t max;	/* bytes the region may grow to */
+	roff_t clients; /* struct client[nclients] */
+	roff_t body;	/* the subsystem's first byte, cache-line aligned */
 	/* ours: the panic report, valid if panic is not 0 */
 	int32_t panic_pid;
 	uint32_t pad;

@@ -2,16 +2,16 @@
 /*
  * region/shalloc.c - first fit with coalescing, in an area that several processes share.
  *
- *	+------+-------+------------+-------+------ - - --+-------+------+
- *	| head | chunk | bytes ...  | chunk | links  free | chunk | ...  |
- *	+------+-------+------------+-------+------ - - --+-------+------+
- *	       |<---- chunk.size -->|<- the next one's prev_size
+ * +------+-------+------------+-------+------ - - --+-------+------+
+ * | head | chunk | bytes ...  | chunk | links  free | chunk | ...  |
+ * +------+-------+------------+-------+------ - - --+-------+------+
+ *        |<---- chunk.size -->|<- the next one's prev_size
  *
- * A chunk's size and whether it is used are one word, so that one store splits, joins, hands out or
- * takes back.  Everything else is written before that store (the header of a chunk that is split
- * off) or can be found again from the sizes (prev_size, the free list): whoever dies in between
- * leaves a walk that meets every byte once.  What he leaves at worst is a used chunk that nobody
- * knows of.
+ * A chunk's size and whether it is used are one word, so that one store splits, joins, hands out
+ * or takes back.  Everything else is written before that store (the header of a chunk that is
+ * split off) or can be found again from the sizes (prev_size, the free list): whoever dies in
+ * between leaves a walk that meets every byte once.  What he leaves at worst is a used chunk that
+ * nobody knows of.
  *
  * Memory is taken from the end of the first free chunk on the list that has room, as in the
  * original, so that the chunk stays on the list; what alignment leaves over behind it becomes a

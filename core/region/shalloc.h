@@ -4,11 +4,11 @@
  * __db_shalloc, for small structures inside a shared area.
  *
  * Every chunk has a header with its own and its predecessor's length and whether it is used, so
- * that a walk from the first chunk meets each chunk once, whoever died in the middle of a call; the
- * free list is only an index over that walk and can be rebuilt (shalloc_repair).  A call changes
- * headers in an order that keeps the walk whole at every step.  All offsets are from the area's
- * start.  The caller holds the lock that guards the area.  Every length and link is checked before
- * it is used: damage is EFAULT.
+ * that a walk from the first chunk meets each chunk once, whoever died in the middle of a call;
+ * the free list is only an index over that walk and can be rebuilt (shalloc_repair).  A call
+ * changes headers in an order that keeps the walk whole at every step.  All offsets are from the
+ * area's start.  The caller holds the lock that guards the area.  Every length and link is
+ * checked before it is used: damage is EFAULT.
  */
 #ifndef REGION_SHALLOC_H
 #define REGION_SHALLOC_H
@@ -17,10 +17,10 @@
 #include <stdint.h>
 
 struct shalloc_stat {
-	uint64_t area_bytes;	/* all of it */
-	uint64_t used_bytes;	/* in chunks handed out, headers included */
+	uint64_t area_bytes; /* all of it */
+	uint64_t used_bytes; /* in chunks handed out, headers included */
 	uint64_t free_bytes;
-	uint64_t largest_free;	/* bytes that one call could get */
+	uint64_t largest_free; /* bytes that one call could get */
 	uint64_t used_chunks;
 	uint64_t free_chunks;
 };

@@ -9,8 +9,8 @@
  * word, and because the word is raised a wake between the look and the sleep is not missed.
  *
  * A waiter may be killed and so may the owner before it wakes anybody: every sleep ends after
- * SLEEP_USEC, and before each one the owner is looked at (R4).  The words may be damaged: an owner
- * that is no client is dead, and any value of waiters means at most a sleep too long.
+ * SLEEP_USEC, and before each one the owner is looked at (R4).  The words may be damaged: an
+ * owner that is no client is dead, and any value of waiters means at most a sleep too long.
  */
 #include "shlock.h"
 

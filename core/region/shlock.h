@@ -2,10 +2,10 @@
 /*
  * region/shlock.h - a short mutual exclusion between processes that survives its holder's death.
  *
- * The word holds the owner's client number + 1.  Waiters spin, then sleep on it for at most 100 ms
- * at a time and look whether the owner lives; a dead owner's lock is taken over.  What it guards
- * must be rebuildable: EOWNERDEAD tells the new holder to do so.  Threads of one process exclude
- * each other as well.  No system call that can block is made while one is held.
+ * The word holds the owner's client number + 1.  Waiters spin, then sleep on it for at most 100
+ * ms at a time and look whether the owner lives; a dead owner's lock is taken over.  What it
+ * guards must be rebuildable: EOWNERDEAD tells the new holder to do so.  Threads of one process
+ * exclude each other as well.  No system call that can block is made while one is held.
  */
 #ifndef REGION_SHLOCK_H
 #define REGION_SHLOCK_H

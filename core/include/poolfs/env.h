@@ -3,14 +3,14 @@
  * poolfs/env.h - the environment: what every subsystem is opened with.
  *
  * DB_ENV follows the manual pages db_mpool(3), lock_open and db_appinit of early Berkeley DB: the
- * caller declares it, zeroes it, sets the fields it cares about, and keeps it (and the memory that
- * it points to) valid until the last handle that was opened with it has been closed.  A field that
- * is 0 means the default.  Fields marked "ours" are not in those pages.
+ * caller declares it, zeroes it, sets the fields it cares about, and keeps it (and the memory
+ * that it points to) valid until the last handle that was opened with it has been closed.  A
+ * field that is 0 means the default.  Fields marked "ours" are not in those pages.
  *
  * Conventions of all calls: they return 0, a positive errno value, or one of the negative codes
- * below.  Out-parameters are written only when 0 is returned.  A call that fails explains itself in
- * one sentence through db_errcall or db_errfile; the library prints nothing by itself.  Handles do
- * not survive fork(2): in the child every call on them returns EINVAL.
+ * below.  Out-parameters are written only when 0 is returned.  A call that fails explains itself
+ * in one sentence through db_errcall or db_errfile; the library prints nothing by itself.
+ * Handles do not survive fork(2): in the child every call on them returns EINVAL.
  */
 #ifndef POOLFS_ENV_H
 #define POOLFS_ENV_H
@@ -70,7 +70,7 @@ typedef struct __db_env DB_ENV;
 struct __db_env {
 	/* db_appinit(3): how failures are reported; see env_strerror for codes */
 	void *(*db_errcall)(char *db_errpfx, char *buffer); /* called with each sentence */
-	FILE *db_errfile;				     /* or: sentences are written here */
+	FILE *db_errfile;				    /* or: sentences are written here */
 	const char *db_errpfx; /* put before each sentence ("prefix: sentence") */
 	int db_verbose;	       /* 1: warnings too; 2: one line per region event as well */
 	int (*db_yield)(void); /* accepted, unused */

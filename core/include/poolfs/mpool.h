@@ -2,8 +2,8 @@
 /*
  * poolfs/mpool.h - the shared memory pool of file pages: memp_*, after db_mpool(3).
  *
- * A pool (DB_MPOOL) is a cache of file pages in a shared region, used by any number of processes at
- * once.  A file (DB_MPOOLFILE) is opened in a pool with a page size; memp_fget pins one of its
+ * A pool (DB_MPOOL) is a cache of file pages in a shared region, used by any number of processes
+ * at once.  A file (DB_MPOOLFILE) is opened in a pool with a page size; memp_fget pins one of its
  * pages and gives its address, the same bytes in every process; memp_fput says whether it was
  * changed and unpins it.  A page put DIRTY is written to its file before it leaves the pool, by
  * whichever process needs the room.  Any process may be killed at any instruction: its pins and
@@ -38,69 +38,69 @@ typedef struct __db_mpoolfile DB_MPOOLFILE;
 
 /* Global statistics [db_mpool]; the fields behind st_hash_examined are ours. */
 typedef struct __db_mpool_stat {
-	size_t st_cachesize;		/* bytes of pages the pool holds at most */
-	u_int64_t st_cache_hit;		/* requested pages found in the cache */
-	u_int64_t st_cache_miss;	/* requested pages not found in the cache */
-	u_int64_t st_map;		/* requested pages mapped into the process */
-	u_int64_t st_page_create;	/* pages created in the cache (CREATE and NEW) */
-	u_int64_t st_page_in;		/* pages read into the cache */
-	u_int64_t st_page_out;		/* pages written from the cache */
-	u_int64_t st_ro_evict;		/* clean pages forced from the cache or dropped */
-	u_int64_t st_rw_evict;		/* pages that had to be written to be forced out */
-	u_int64_t st_hash_buckets;	/* buckets of the page table */
-	u_int64_t st_hash_searches;	/* page table look-ups */
-	u_int64_t st_hash_longest;	/* most buckets looked at in one look-up */
-	u_int64_t st_hash_examined;	/* buckets looked at in all look-ups */
-	u_int64_t st_page_clean;	/* clean pages in the cache now */
-	u_int64_t st_page_dirty;	/* dirty pages in the cache now */
-	u_int64_t st_page_trickle;	/* pages written by memp_trickle */
-	u_int64_t st_suspect;		/* dirty pages that a killed process had pinned */
-	u_int64_t st_stranded;		/* dirty pages that could not be written back lately */
-	u_int64_t st_page_new;		/* of st_page_create: by DB_MPOOL_NEW */
-	u_int64_t st_fget;		/* successful memp_fget calls: hit + miss + map + new */
-	u_int64_t st_prefetch;		/* of st_page_in: read by memp_fprefetch */
-	u_int64_t st_read_bytes;	/* bytes read from files */
-	u_int64_t st_write_bytes;	/* bytes written to files */
-	u_int64_t st_pins;		/* pages pinned now, by pin */
-	u_int64_t st_clients;		/* live processes attached */
-	u_int64_t st_reaped;		/* dead processes whose leavings were taken over */
-	u_int64_t st_files;		/* files known to the pool */
+	size_t st_cachesize;	    /* bytes of pages the pool holds at most */
+	u_int64_t st_cache_hit;	    /* requested pages found in the cache */
+	u_int64_t st_cache_miss;    /* requested pages not found in the cache */
+	u_int64_t st_map;	    /* requested pages mapped into the process */
+	u_int64_t st_page_create;   /* pages created in the cache (CREATE and NEW) */
+	u_int64_t st_page_in;	    /* pages read into the cache */
+	u_int64_t st_page_out;	    /* pages written from the cache */
+	u_int64_t st_ro_evict;	    /* clean pages forced from the cache or dropped */
+	u_int64_t st_rw_evict;	    /* pages that had to be written to be forced out */
+	u_int64_t st_hash_buckets;  /* buckets of the page table */
+	u_int64_t st_hash_searches; /* page table look-ups */
+	u_int64_t st_hash_longest;  /* most buckets looked at in one look-up */
+	u_int64_t st_hash_examined; /* buckets looked at in all look-ups */
+	u_int64_t st_page_clean;    /* clean pages in the cache now */
+	u_int64_t st_page_dirty;    /* dirty pages in the cache now */
+	u_int64_t st_page_trickle;  /* pages written by memp_trickle */
+	u_int64_t st_suspect;	    /* dirty pages that a killed process had pinned */
+	u_int64_t st_stranded;	    /* dirty pages that could not be written back lately */
+	u_int64_t st_page_new;	    /* of st_page_create: by DB_MPOOL_NEW */
+	u_int64_t st_fget;	    /* successful memp_fget calls: hit + miss + map + new */
+	u_int64_t st_prefetch;	    /* of st_page_in: read by memp_fprefetch */
+	u_int64_t st_read_bytes;    /* bytes read from files */
+	u_int64_t st_write_bytes;   /* bytes written to files */
+	u_int64_t st_pins;	    /* pages pinned now, by pin */
+	u_int64_t st_clients;	    /* live processes attached */
+	u_int64_t st_reaped;	    /* dead processes whose leavings were taken over */
+	u_int64_t st_files;	    /* files known to the pool */
 } DB_MPOOL_STAT;
 
 /* Statistics of one file [db_mpool]; the fields behind st_page_out are ours. */
 typedef struct __db_mpool_fstat {
-	char *file_name;		/* absolute path, or "(temporary)" */
-	size_t st_pagesize;		/* bytes */
+	char *file_name;    /* absolute path, or "(temporary)" */
+	size_t st_pagesize; /* bytes */
 	u_int64_t st_cache_hit;
 	u_int64_t st_cache_miss;
 	u_int64_t st_map;
 	u_int64_t st_page_create;
 	u_int64_t st_page_in;
 	u_int64_t st_page_out;
-	u_int64_t st_length;		/* bytes */
-	u_int64_t st_page_resident;	/* pages in the cache now */
-	u_int64_t st_page_dirty;	/* of these: dirty */
-	u_int64_t st_opens;		/* handles that live processes have open */
-	int st_ftype;			/* as given to memp_fopen */
-	int st_error;			/* errno of the last failed write not yet made good, or 0 */
-	int st_stranded;		/* 1: its dirty pages could not be written by anyone lately */
+	u_int64_t st_length;	    /* bytes */
+	u_int64_t st_page_resident; /* pages in the cache now */
+	u_int64_t st_page_dirty;    /* of these: dirty */
+	u_int64_t st_opens;	    /* handles that live processes have open */
+	int st_ftype;		    /* as given to memp_fopen */
+	int st_error;		    /* errno of the last failed write not yet made good, or 0 */
+	int st_stranded;	    /* 1: its dirty pages could not be written by anyone lately */
 } DB_MPOOL_FSTAT;
 
 /*
  * memp_open - attach to the pool in directory dir, creating it if need be.
  *
- * dir: with dbenv->db_home set, relative to it (NULL: db_home itself).  Else relative to the working
- * directory; NULL with DB_MPOOL_PRIVATE or with dbenv NULL: a private pool; NULL otherwise: TMPDIR,
- * TEMP, TMP, then the first existing of /var/tmp, /usr/tmp, /temp, /tmp.
+ * dir: with dbenv->db_home set, relative to it (NULL: db_home itself).  Else relative to the
+ * working directory; NULL with DB_MPOOL_PRIVATE or with dbenv NULL: a private pool; NULL
+ * otherwise: TMPDIR, TEMP, TMP, then the first existing of /var/tmp, /usr/tmp, /temp, /tmp.
  * flags: DB_CREATE, DB_MPOOL_PRIVATE, DB_NOMMAP, DB_THREAD.  mode: of the region file, less the
- * umask; 0 means 0600.  dbenv may be NULL; mp_size is the size asked for.
- * May wait for a process that is creating the pool right now: 5 s at most, then EAGAIN.
- * On success *mpp is the caller's, to be given to memp_close.
+ * umask; 0 means 0600.  dbenv may be NULL; mp_size is the size asked for.  May wait for a process
+ * that is creating the pool right now: 5 s at most, then EAGAIN. On success *mpp is the caller's,
+ * to be given to memp_close.
  *
- * Errors: EINVAL flags, mp_size of 1..20479 bytes or more than the machine's memory; ENOENT no pool
- * and no DB_CREATE, or no such directory; ENOSPC the region does not fit on the disk; EBUSY another
- * pool is in use over the same home; EPROTO a region of another format; DB_RUNRECOVERY a damaged
- * one; EAGAIN see above; ENOMEM; what open(2) and mmap(2) return.
+ * Errors: EINVAL flags, mp_size of 1..20479 bytes or more than the machine's memory; ENOENT no
+ * pool and no DB_CREATE, or no such directory; ENOSPC the region does not fit on the disk; EBUSY
+ * another pool is in use over the same home; EPROTO a region of another format; DB_RUNRECOVERY a
+ * damaged one; EAGAIN see above; ENOMEM; what open(2) and mmap(2) return.
  */
 POOLFS_API int memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp);
 
@@ -108,29 +108,30 @@ POOLFS_API int memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB
  * memp_close - detach.  Writes nothing [db_mpool]; dirty pages stay in the region for whoever
  * attaches next, unless the pool is private: then they are gone.  Files still open are closed and
  * pins still held released, with a message for each kind.  mp is freed whatever is returned.  One
- * thread only.  A pool in a temporary directory (dir NULL and no db_home) is removed, as memp_unlink would.
+ * thread only.  A pool in a temporary directory (dir NULL and no db_home) is removed, as
+ * memp_unlink would.
  */
 POOLFS_API int memp_close(DB_MPOOL *mp);
 
 /*
  * memp_unlink - remove the pool in dir (found as memp_open finds it).
  *
- * Without force: ENOENT if there is none, EBUSY while live processes are attached (dead ones never
- * count); what is dirty is written first, and if any page cannot be written the call is EIO, names
- * the files, and removes nothing.  With force: absent is 0, and the pool goes whatever its state;
- * the number of dirty pages lost is reported.  Processes attached to a pool removed by force get
- * ESTALE from their next call.
+ * Without force: ENOENT if there is none, EBUSY while live processes are attached (dead ones
+ * never count); what is dirty is written first, and if any page cannot be written the call is
+ * EIO, names the files, and removes nothing.  With force: absent is 0, and the pool goes whatever
+ * its state; the number of dirty pages lost is reported.  Processes attached to a pool removed by
+ * force get ESTALE from their next call.
  */
 POOLFS_API int memp_unlink(const char *dir, int force, DB_ENV *dbenv);
 
 /*
  * memp_register - name the functions that convert pages of files of type ftype (positive).
  *
- * pgin is called after a page is read, or created by DB_MPOOL_CREATE; pgout before it is written, on
- * the writer's own copy.  Either may be NULL.  pgcookie is a copy of memp_fopen's.  They return 0 or
- * an errno value, which the memp_* call then returns.  They may not call memp_*: EDEADLK.  One pair
- * per ftype and process; the newest wins.  A process that has not registered a file's ftype neither
- * reads nor writes pages of that file.  Errors: EINVAL ftype < 1; ENOMEM.
+ * pgin is called after a page is read, or created by DB_MPOOL_CREATE; pgout before it is written,
+ * on the writer's own copy.  Either may be NULL.  pgcookie is a copy of memp_fopen's.  They
+ * return 0 or an errno value, which the memp_* call then returns.  They may not call memp_*:
+ * EDEADLK.  One pair per ftype and process; the newest wins.  A process that has not registered a
+ * file's ftype neither reads nor writes pages of that file.  Errors: EINVAL ftype < 1; ENOMEM.
  */
 POOLFS_API int memp_register(DB_MPOOL *mp, int ftype,
     int (*pgin)(db_pgno_t pgno, void *pgaddr, DBT *pgcookie),
@@ -139,14 +140,14 @@ POOLFS_API int memp_register(DB_MPOOL *mp, int ftype,
 /*
  * memp_fopen - open a file in the pool.
  *
- * file: relative to db_home if that is set, else to the working directory.  NULL: a temporary file,
- * private to this handle, whose disk file (in the temporary directory) exists only once a dirty
- * page must leave the pool, and is unlinked at once.
- * ftype: 0, or one given to memp_register.  flags: DB_CREATE, DB_NOMMAP, DB_RDONLY, DB_ODDFILESIZE.
- * mode: of a file that is created, less the umask.  pagesize: a power of two, 512 .. 65536 bytes.
- * lsn_offset: byte offset of the DB_LSN in each page, or -1.  pgcookie: copied; may be NULL.
- * uid: DB_FILE_ID_LEN bytes that identify the file, or NULL: device, inode and birth time do.
- * On success *mpfp is the caller's, to be given to memp_fclose.
+ * file: relative to db_home if that is set, else to the working directory.  NULL: a temporary
+ * file, private to this handle, whose disk file (in the temporary directory) exists only once a
+ * dirty page must leave the pool, and is unlinked at once.  ftype: 0, or one given to
+ * memp_register.  flags: DB_CREATE, DB_NOMMAP, DB_RDONLY, DB_ODDFILESIZE. mode: of a file that is
+ * created, less the umask.  pagesize: a power of two, 512 .. 65536 bytes.  lsn_offset: byte
+ * offset of the DB_LSN in each page, or -1.  pgcookie: copied; may be NULL. uid: DB_FILE_ID_LEN
+ * bytes that identify the file, or NULL: device, inode and birth time do.  On success *mpfp is
+ * the caller's, to be given to memp_fclose.
  *
  * Errors: EINVAL flags, pagesize, lsn_offset, DB_RDONLY with file NULL, a length that is not a
  * multiple of pagesize without DB_ODDFILESIZE, or other values than those the file is open with;
@@ -165,22 +166,22 @@ POOLFS_API int memp_fclose(DB_MPOOLFILE *mpf);
 /*
  * memp_fget - pin a page and return its address in *pagep, aligned to the page size up to 4096.
  *
- * The page stays where it is, for this process, until memp_fput.  May wait for another process that
- * is reading the same page, and reads the file if nobody has.  Page bytes are shared: processes
- * that change the same page at once need a lock of their own.
+ * The page stays where it is, for this process, until memp_fput.  May wait for another process
+ * that is reading the same page, and reads the file if nobody has.  Page bytes are shared:
+ * processes that change the same page at once need a lock of their own.
  *
  * Errors: EINVAL flags, or no such page (DB_MPOOL_CREATE absent; LAST of an empty file; CREATE or
- * NEW on a read-only file); ENOMEM every page that could be evicted is pinned or cannot be written;
- * EAGAIN this process has no room for more pins; EFBIG a page number behind 2^32 - 1; ESTALE the
- * pool was removed by force; DB_RUNRECOVERY; what pread(2) and pgin return.
+ * NEW on a read-only file); ENOMEM every page that could be evicted is pinned or cannot be
+ * written; EAGAIN this process has no room for more pins; EFBIG a page number behind 2^32 - 1;
+ * ESTALE the pool was removed by force; DB_RUNRECOVERY; what pread(2) and pgin return.
  */
 POOLFS_API int memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pagep);
 
 /*
- * memp_fput - give a page back.  Any thread of the process may.  flags: 0, or DB_MPOOL_DISCARD and
- * at most one of DB_MPOOL_CLEAN, DB_MPOOL_DIRTY.  The pin is released even if EINVAL (flags) or EACCES (DIRTY
- * on a read-only file) is returned; then nothing becomes dirty.  EINVAL too for an address that this
- * process has not pinned through this file: then nothing happens.
+ * memp_fput - give a page back.  Any thread of the process may.  flags: 0, or DB_MPOOL_DISCARD
+ * and at most one of DB_MPOOL_CLEAN, DB_MPOOL_DIRTY.  The pin is released even if EINVAL (flags)
+ * or EACCES (DIRTY on a read-only file) is returned; then nothing becomes dirty.  EINVAL too for
+ * an address that this process has not pinned through this file: then nothing happens.
  */
 POOLFS_API int memp_fput(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags);
 
@@ -189,28 +190,30 @@ POOLFS_API int memp_fset(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags);
 
 /*
  * memp_fsync - write all dirty pages of the file, in page order, and fsync(2) it.  Blocks for as
- * long as the device does.  Pages that are pinned are skipped: then, after the others are on disk,
- * DB_INCOMPLETE.  A write error of this file since this handle's last report is returned, once.
- * Read-only and temporary files: 0.
+ * long as the device does.  Pages that are pinned are skipped: then, after the others are on
+ * disk, DB_INCOMPLETE.  A write error of this file since this handle's last report is returned,
+ * once.  Read-only and temporary files: 0.
  */
 POOLFS_API int memp_fsync(DB_MPOOLFILE *mpf);
 
 /*
- * memp_sync - write all dirty pages whose LSN is at most *lsn (lsn NULL: all dirty pages), and fsync
- * their files.  Files without lsn_offset are always written.  DB_INCOMPLETE if some were pinned.
- * On success *lsn is the largest LSN written.  EINVAL: lsn given and no dbenv->lg_flush.
+ * memp_sync - write all dirty pages whose LSN is at most *lsn (lsn NULL: all dirty pages), and
+ * fsync their files.  Files without lsn_offset are always written.  DB_INCOMPLETE if some were
+ * pinned.  On success *lsn is the largest LSN written.  EINVAL: lsn given and no dbenv->lg_flush.
  */
 POOLFS_API int memp_sync(DB_MPOOL *mp, DB_LSN *lsn);
 
 /*
- * memp_stat - statistics, in memory from db_malloc (NULL: malloc(3)) that the caller frees: *gsp one
- * block; *fsp one block, a NULL-terminated array of pointers (NULL if the pool has no files).
+ * memp_stat - statistics, in memory from db_malloc (NULL: malloc(3)) that the caller frees: *gsp
+ * one block; *fsp one block, a NULL-terminated array of pointers (NULL if the pool has no files).
  * Either of gsp and fsp may be NULL.  Blocks nobody.
  */
-POOLFS_API int memp_stat(DB_MPOOL *mp, DB_MPOOL_STAT **gsp, DB_MPOOL_FSTAT ***fsp,
-    void *(*db_malloc)(size_t));
+POOLFS_API int memp_stat(
+    DB_MPOOL *mp, DB_MPOOL_STAT **gsp, DB_MPOOL_FSTAT ***fsp, void *(*db_malloc)(size_t));
 
-/* --- Additions [ours] ------------------------------------------------------------------------ */
+/*
+ * --- Additions [ours] ------------------------------------------------------------------------
+ */
 
 /* memp_trickle - write dirty pages until pct (1..100) per cent of the pool are clean. */
 POOLFS_API int memp_trickle(DB_MPOOL *mp, int pct, int *nwrotep);
@@ -219,15 +222,15 @@ POOLFS_API int memp_trickle(DB_MPOOL *mp, int pct, int *nwrotep);
 POOLFS_API int memp_fsize(DB_MPOOLFILE *mpf, off_t *bytesp);
 
 /*
- * memp_ftruncate - set the file's length.  Longer: a hole of zeros.  Shorter: pages behind the end
- * leave the pool, changed or not (one that is pinned is zeroed instead), and the rest of the last
- * page is zeroed.  The disk file has the new length on return.  EACCES: read-only handle.
+ * memp_ftruncate - set the file's length.  Longer: a hole of zeros.  Shorter: pages behind the
+ * end leave the pool, changed or not (one that is pinned is zeroed instead), and the rest of the
+ * last page is zeroed.  The disk file has the new length on return.  EACCES: read-only handle.
  */
 POOLFS_API int memp_ftruncate(DB_MPOOLFILE *mpf, off_t bytes);
 
 /*
- * memp_fprefetch - read those of the n pages from first that are missing, in large requests, pinning
- * nothing.  Best effort: 0 even if less, or nothing, was read.
+ * memp_fprefetch - read those of the n pages from first that are missing, in large requests,
+ * pinning nothing.  Best effort: 0 even if less, or nothing, was read.
  */
 POOLFS_API int memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n);
 

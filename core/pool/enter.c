@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/enter.c - who has which file open: open records, and the way into the file table.
+ *
+ * Every handle has a record with its client's number, so that a dead client's handles can be
+ * closed by the reaper.  A file that is known with other parameters than those asked for is
+ * expelled first if nobody has it open.  Sentences are said after the region lock was released.
+ */
+#include "file.h"
+
+/*
+ * --- open records ------------------------------------------------------------------------------------
+ */
+
+static struct open_record *
+record_take(DB_MPOOL *p, struct file_row *row, uint32_t flags)
+{
+	for (uint32_t i = p->mp->free_open; i < p->g.nopens; i++) {
+		struct open_record *rec = &p->opens[i];
+
+		if (rec->owner != 0)
+			continue;
+		file_entry_taken(i, &p->mp->free_open, &p->mp->opens_used);
+		rec->row = (uint32_t)(row - p->rows);
+		rec->file = row->id;
+		rec->flags = flags;
+		rec->hit = rec->miss = 0;
+		store_release(&rec->owner, p->self + 1);
+		row->opens++;
+		return rec;
+	}
+	return NULL;
+}
+
+void
+file_leave_locked(DB_MPOOL *p, struct open_record *rec)
+{
+	uint32_t r = rec->row;
+
+	if (p->mp->free_open > (uint32_t)(rec - p->opens))
+		p->mp->free_open = (uint32_t)(rec - p->opens);
+	if (r < p->g.nrows && p->rows[r].id == rec->file) {
+		struct file_row *row = &p->rows[r];
+
+		(void)add_relaxed(&row->hit, load_relaxed(&rec->hit));
+		(void)add_relaxed(&row->miss, load_relaxed(&rec->miss));
+		if (row->opens > 0)
+			row->opens--;
+	}
+	store_release(&rec->owner, 0);
+}
+
+void
+file_leave(DB_MPOOL *p, struct open_record *rec, bool *lastp)
+{
+	struct file_row *row;
+
+	region_lock(p);
+	row = file_row(p, rec->file);
+	file_leave_locked(p, rec);
+	*lastp = row != NULL && row->opens == 0;
+	region_unlock(p);
+}
+
+/*
+ * --- entering -------------------------------------------------------------------------------------------
+ */
+
+static bool
+same_cookie(DB_MPOOL *p, const struct file_row *row, const DBT *cookie)
+{
+	uint32_t bytes = cookie != NULL ? cookie->size : 0;
+	const void *have;
+
+	if (row->cookie_bytes != bytes)
+		return false;
+	have = file_heap_at(p, row->cookie, bytes);
+	return bytes == 0 || (have != NULL && memcmp(have, cookie->data, bytes) == 0);
+}
+
+/* Is the file known with what the caller says of it?  A soft open takes it as it is. */
+static bool
+row_agrees(DB_MPOOL *p, const struct file_row *row, const struct file_spec *spec)
+{
+	if (spec->open_flags & OPEN_SOFT)
+		return true;
+	return row->pageshift == spec->pageshift && row->ftype == spec->ftype &&
+	    row->lsn_offset == spec->lsn_offset && same_cookie(p, row, spec->cookie);
+}
+
+/*
+ * What is to be said once the region lock is released: a callback may call us, a pipe may block.
+ */
+#define WHY_BYTES 300
+
+static int
+disagree(DB_MPOOL *p, const struct file_row *row, const struct file_spec *spec, char *why)
+{
+	(void)snprintf(why, WHY_BYTES,
+	    "is open with page size %u, type %d, LSN offset %d; asked for with %u, %d, %d%s",
+	    1u << (row->pageshift & 31), row->ftype, row->lsn_offset, 1u << spec->pageshift,
+	    spec->ftype, spec->lsn_offset,
+	    same_cookie(p, row, spec->cookie) ? "" : " and another cookie");
+	return EINVAL;
+}
+
+/* The row by ident or uid; EINVAL if the two name different files. */
+static int
+find_row(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp, char *why)
+{
+	struct file_row *row = NULL, *by_uid = NULL;
+
+	if (spec->ident != NULL)
+		row = file_find_ident(p, spec->ident);
+	if (spec->uid != NULL)
+		by_uid = file_find_uid(p, spec->uid);
+	if ((by_uid != NULL && by_uid != row &&
+		(row != NULL || !file_has_ident(by_uid, spec->ident))) ||
+	    (row != NULL && spec->uid != NULL && (row->flags & ROW_UID) && by_uid != row)) {
+		(void)snprintf(why, WHY_BYTES, "is in the pool under another file identifier");
+		return EINVAL;
+	}
+	*rowp = row != NULL ? row : by_uid;
+	return 0;
+}
+
+enum entered { ENTERED, EXPEL_FIRST, NO_ROW };
+
+static int
+enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
+    struct open_record **recordp, enum entered *howp, char *why)
+{
+	struct file_row *row;
+	int ret;
+
+	if ((ret = find_row(p, spec, &row, why)) != 0)
+		return ret;
+	*rowp = row;
+	*howp = ENTERED;
+	if (row != NULL && !row_agrees(p, row, spec)) {
+		*howp = EXPEL_FIRST;
+		return row->opens == 0 ? 0 : disagree(p, row, spec, why);
+	}
+	if (row == NULL) {
+		if ((*rowp = row = file_row_take(p)) == NULL) {
+			*howp = NO_ROW;
+			return 0;
+		}
+		if ((ret = file_row_fill(p, row, spec)) != 0) {
+			p->mp->free_row = 0;
+			return ret;
+		}
+	} else {
+		/* A hard link's other name may be the only one by now. */
+		file_rename_locked(p, row, spec->path);
+		if (spec->uid != NULL && !(row->flags & ROW_UID)) {
+			memcpy(row->uid, spec->uid, DB_FILE_ID_LEN);
+			row->flags |= ROW_UID;
+		}
+	}
+	if ((*recordp = record_take(p, row, spec->open_flags)) == NULL) {
+		(void)snprintf(
+		    why, WHY_BYTES, "the pool's table of %u open files is full", p->g.nopens);
+		return ENFILE;
+	}
+	return 0;
+}
+
+int
+file_enter(struct thread *t, const struct file_spec *spec, struct file_row **rowp, uint32_t *idp,
+    struct open_record **recordp)
+{
+	DB_MPOOL *p = t->pool;
+	enum entered how = ENTERED;
+	struct file_row *row;
+	const char *name = spec->path != NULL ? spec->path : "(temporary)";
+	char why[WHY_BYTES] = "cannot be entered in the pool's file table";
+	uint32_t id = 0;
+	int ret;
+
+	for (int tries = 0; tries < 100; tries++) {
+		region_lock(p);
+		ret = enter_locked(p, spec, &row, recordp, &how, why);
+		if (ret == 0 && row != NULL)
+			id = row->id;
+		region_unlock(p);
+		if (ret != 0) {
+			env_err(p->dbenv, "%s: %s", name, why);
+			return ret;
+		}
+		if (how == ENTERED) {
+			*rowp = row;
+			*idp = id;
+			return 0;
+		}
+		ret = how == NO_ROW ? file_rows_collect(t) : file_expel(t, row, id);
+		if (ret != 0 && ret != EBUSY)
+			break;
+	}
+	env_err(p->dbenv,
+	    how == NO_ROW ?
+		"%s: the pool's table of %u files is full of files in use" :
+		"%s: its pages cannot leave the pool to be read with another page size (row of %u)",
+	    name, p->g.nrows);
+	return how == NO_ROW ? ENFILE : ret;
+}
