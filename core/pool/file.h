@@ -31,4 +31,7 @@ int file_row_fill(DB_MPOOL *p, struct file_row *row, const struct file_spec *spe
 int file_expel(struct thread *t, struct file_row *row, uint32_t id);
 int file_rows_collect(struct thread *t);
 
+/* The row's path is now this, if it is another. */
+void file_rename_locked(DB_MPOOL *p, struct file_row *row, const char *path);
+
 #endif

@@ -543,12 +543,12 @@ void file_fd_forget(DB_MPOOL *p, uint32_t id); /* 0: all */
 /* Drop the pages from first on.  Number left because of pins, or dirt without dirty_too. */
 unsigned file_drop_pages(struct thread *t, uint32_t id, db_pgno_t first, bool dirty_too);
 
-/* --- fopen.c -------------------------------------------------------------------------------- */
+/* --- fopen.c ------------------------------------------------------------------------------- */
 
 /* See mpool_file_revalidate. */
 int file_revalidate(struct thread *t, DB_MPOOLFILE *mpf);
 
-/* --- stat.c --------------------------------------------------------------------------------- */
+/* --- stat.c -------------------------------------------------------------------------------- */
 
 /* Pages in the pool now, and the dirty ones of these. */
 void pool_pages(const DB_MPOOL *p, uint64_t *residentp, uint64_t *dirtyp);
