@@ -193,9 +193,7 @@ file_drop_pages(struct thread *t, uint32_t id, db_pgno_t first, bool dirty_too)
 	return drop_range(&d, row, load_seq(&row->length));
 }
 
-/*
- * --- truncation ----------------------------------------------------------------------------------
- */
+/* --- truncation ---------------------------------------------------------------------------- */
 
 /*
  * Loads and writes behind the new end that began before the trunc word was set: let them end.  A
@@ -381,9 +379,7 @@ file_clean_tail(struct thread *t, DB_MPOOLFILE *mpf, uint8_t *page, db_pgno_t pg
 	trunc_end(t, mpf->row);
 }
 
-/*
- * --- growing ---------------------------------------------------------------------------------------
- */
+/* --- growing ------------------------------------------------------------------------------- */
 
 /* Writes of the file that began before the trunc word was taken. */
 static void

@@ -8,9 +8,7 @@
  */
 #include "file.h"
 
-/*
- * --- open records ------------------------------------------------------------------------------------
- */
+/* --- open records -------------------------------------------------------------------------- */
 
 static struct open_record *
 record_take(DB_MPOOL *p, struct file_row *row, uint32_t flags)
@@ -62,9 +60,7 @@ file_leave(DB_MPOOL *p, struct open_record *rec, bool *lastp)
 	region_unlock(p);
 }
 
-/*
- * --- entering -------------------------------------------------------------------------------------------
- */
+/* --- entering ------------------------------------------------------------------------------ */
 
 static bool
 same_cookie(DB_MPOOL *p, const struct file_row *row, const DBT *cookie)

@@ -16,9 +16,7 @@
 
 #include "file.h"
 
-/*
- * --- the lock ----------------------------------------------------------------------------------
- */
+/* --- the lock ------------------------------------------------------------------------------ */
 
 void
 region_lock(DB_MPOOL *p)
@@ -112,9 +110,7 @@ file_repair_locked(DB_MPOOL *p)
 			p->rows[p->opens[i].row].opens++;
 }
 
-/*
- * --- looking up ----------------------------------------------------------------------------------
- */
+/* --- looking up ---------------------------------------------------------------------------- */
 
 struct file_row *
 file_row(const DB_MPOOL *p, uint32_t id)
@@ -222,9 +218,7 @@ file_cookie(DB_MPOOL *p, const struct file_row *row, uint32_t id, DBT *copy)
 	return ret;
 }
 
-/*
- * --- rows ------------------------------------------------------------------------------------------
- */
+/* --- rows ---------------------------------------------------------------------------------- */
 
 /* Copy bytes into the heap; *bytesp is set last. */
 static int
@@ -397,9 +391,7 @@ file_rows_collect(struct thread *t)
 	return freed > 0 ? 0 : ENFILE;
 }
 
-/*
- * --- what a row says, checked -------------------------------------------------------------------
- */
+/* --- what a row says, checked -------------------------------------------------------------- */
 
 unsigned
 file_pageshift(DB_MPOOL *p, const struct file_row *row)
@@ -420,9 +412,7 @@ file_set_error(struct file_row *row, int error)
 	(void)add_seq(&row->error_seq, 1);
 }
 
-/*
- * --- length ------------------------------------------------------------------------------------------------
- */
+/* --- length -------------------------------------------------------------------------------- */
 
 void
 file_extend(struct file_row *row, uint64_t bytes)

@@ -289,9 +289,7 @@ mpool_open_fd(
 	return open_descriptor(t, fd, flags, true, &spec, mpfp);
 }
 
-/*
- * --- changes behind our back ------------------------------------------------------------------------
- */
+/* --- changes behind our back --------------------------------------------------------------- */
 
 /* What the row says of the disk file, and of the length, at one time. */
 struct known {
@@ -378,9 +376,7 @@ file_revalidate(struct thread *t, DB_MPOOLFILE *mpf)
 	return 0;
 }
 
-/*
- * --- close ----------------------------------------------------------------------------------------------
- */
+/* --- close --------------------------------------------------------------------------------- */
 
 /* Release the handle's pins, wherever they are.  Their number. */
 static unsigned

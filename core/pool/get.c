@@ -268,9 +268,7 @@ get_page(struct getting *g, bool *hitp)
 	return 0;
 }
 
-/*
- * --- the call --------------------------------------------------------------------------------------
- */
+/* --- the call ------------------------------------------------------------------------------ */
 
 static void
 account(struct getting *g, bool hit, bool is_new)

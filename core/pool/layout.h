@@ -110,9 +110,7 @@ key_pgno(uint64_t key)
 	return (db_pgno_t)key;
 }
 
-/*
- * --- the page table ----------------------------------------------------------------------------
- */
+/* --- the page table ------------------------------------------------------------------------ */
 
 #define BUCKET_CELLS 7
 #define BUCKET_OWNER 0xffffull /* in the header: who holds the bucket; client number + 1 */
@@ -125,17 +123,13 @@ struct bucket {
 };
 static_assert(sizeof(struct bucket) == 64, "one cache line");
 
-/*
- * --- extents ------------------------------------------------------------------------------------
- */
+/* --- extents ------------------------------------------------------------------------------- */
 
 #define EXTENT_SHIFT 0xffull	    /* page shift; 0: not in use yet */
 #define EXTENT_CHANGING (1ull << 8) /* the owner empties it for another page size */
 #define EXTENT_OWNER_SHIFT 16
 
-/*
- * --- thread blocks ------------------------------------------------------------------------------
- */
+/* --- thread blocks ------------------------------------------------------------------------- */
 
 enum counter {
 	C_HIT,
@@ -183,9 +177,7 @@ struct block {
 };
 static_assert(sizeof(struct block) % 64 == 0, "blocks do not share cache lines");
 
-/*
- * --- files --------------------------------------------------------------------------------------
- */
+/* --- files --------------------------------------------------------------------------------- */
 
 #define ROW_TEMP 0x1u	/* memp_fopen with file NULL */
 #define ROW_GONE 0x2u	/* no link left: drop the pages with the last handle */
@@ -274,9 +266,7 @@ struct open_record {
 };
 static_assert(sizeof(struct open_record) == 64, "handles do not share cache lines");
 
-/*
- * --- the superblock ------------------------------------------------------------------------------
- */
+/* --- the superblock ------------------------------------------------------------------------ */
 
 /* Sizes and places; written once at creation, checked and copied by each joiner. */
 struct geometry {

@@ -226,9 +226,7 @@ memp_register(DB_MPOOL *p, int ftype, int (*pgin)(db_pgno_t, void *, DBT *),
 	return 0;
 }
 
-/*
- * --- removal ------------------------------------------------------------------------------------
- */
+/* --- removal ------------------------------------------------------------------------------- */
 
 static int
 unlink_forced(DB_ENV *dbenv, const char *dir)

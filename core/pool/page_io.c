@@ -78,9 +78,7 @@ page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno)
 	return 0;
 }
 
-/*
- * --- descriptors to write with -----------------------------------------------------------------
- */
+/* --- descriptors to write with ------------------------------------------------------------- */
 
 static int
 temporary_create(DB_MPOOLFILE *mpf)

@@ -143,9 +143,7 @@ struct __db_mpoolfile {
 	DBT cookie;
 };
 
-/*
- * --- frame.c: descriptors and their words --------------------------------------------------------
- */
+/* --- frame.c: descriptors and their words -------------------------------------------------- */
 
 static inline struct frame *
 frame_at(const DB_MPOOL *p, uint32_t f)
@@ -219,9 +217,7 @@ void frame_wait(struct thread *t, uint32_t f, uint64_t w);
  */
 bool frame_free(struct thread *t, uint32_t f, enum frame_state from);
 
-/*
- * --- thread.c: blocks, slots, notes, counters -----------------------------------------------------
- */
+/* --- thread.c: blocks, slots, notes, counters ---------------------------------------------- */
 
 extern __thread struct thread *thread_last __attribute__((tls_model("initial-exec")));
 
@@ -275,9 +271,7 @@ struct pin_scan {
 /* Fill pinned[].  except: a client number whose slots do not count, or NO_CLIENT. */
 void pins_scan(const DB_MPOOL *p, struct pin_scan *s, uint32_t except);
 
-/*
- * --- page_table.c -----------------------------------------------------------------------------------
- */
+/* --- page_table.c -------------------------------------------------------------------------- */
 
 struct table_place {
 	uint32_t first, second; /* buckets */
@@ -329,9 +323,7 @@ void evict_undone(struct thread *t, uint32_t f, uint64_t key, uint64_t version);
  */
 void evict_except(struct thread *t, uint32_t f, uint32_t except);
 
-/*
- * --- extent.c: page sizes and free frames --------------------------------------------------------------
- */
+/* --- extent.c: page sizes and free frames -------------------------------------------------- */
 
 /* A page shift from shared memory: one that this pool can have, or 0. */
 static inline unsigned
@@ -363,9 +355,7 @@ int extent_take_over(struct thread *t, unsigned pageshift);
 /* Now and then: take over an extent of another size whose pages nobody uses any more. */
 void extent_balance(struct thread *t, unsigned pageshift);
 
-/*
- * --- evict.c -----------------------------------------------------------------------------------------
- */
+/* --- evict.c ------------------------------------------------------------------------------- */
 
 /*
  * A frame for a new page: CLAIMED by us, noted, with no entry.  Evicts, writes, takes over
@@ -390,9 +380,7 @@ enum evict_flags {
 unsigned evict_frames(struct thread *t, const uint32_t frames[], const uint64_t keys[], unsigned n,
     enum evict_flags flags, bool pinned[]);
 
-/*
- * --- dirty.c: the dirty index ---------------------------------------------------------------------------
- */
+/* --- dirty.c: the dirty index -------------------------------------------------------------- */
 
 /* Mark dirty a frame that this process has pinned (P4).  True if it was clean before. */
 bool dirty_mark(struct thread *t, struct file_row *row, uint32_t f);
@@ -412,9 +400,7 @@ void dirty_tidy(struct thread *t, struct file_row *row, uint32_t file);
 
 uint64_t dirty_groups(const struct file_row *row);
 
-/*
- * --- page_io.c ---------------------------------------------------------------------------------------------
- */
+/* --- page_io.c ----------------------------------------------------------------------------- */
 
 /* Read page pgno into a frame that we own (LOADING).  Zeros behind the end.  pgin. */
 int page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno);
@@ -422,9 +408,7 @@ int page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno);
 int page_in(struct thread *t, DB_MPOOLFILE *mpf, void *page, db_pgno_t pgno);
 bool registered(DB_MPOOL *p, int ftype, struct registration *copy);
 
-/*
- * --- writeback.c -------------------------------------------------------------------------------------------
- */
+/* --- writeback.c --------------------------------------------------------------------------- */
 
 enum write_flags {
 	WRITE_PINNED = 1,  /* pinned pages too, from a copy; they stay dirty (P14) */
@@ -454,9 +438,7 @@ void write_file(struct thread *t, struct file_row *row, uint32_t file, enum writ
 void pool_write_all(struct thread *t, enum write_flags flags, const DB_LSN *upto, bool sync,
     struct write_result *res);
 
-/*
- * --- file.c: the file table ----------------------------------------------------------------------------------
- */
+/* --- file.c: the file table ---------------------------------------------------------------- */
 
 struct file_spec {
 	const struct os_ident *ident; /* NULL: temporary */
@@ -536,9 +518,7 @@ int file_fd_get(struct thread *t, struct file_row *row, uint32_t id, struct file
 void file_fd_put(DB_MPOOL *p, uint32_t id, struct file_fd *ffd);
 void file_fd_forget(DB_MPOOL *p, uint32_t id); /* 0: all */
 
-/*
- * --- drop.c: pages of a file that leave unwritten; truncation -----------------------------------------------
- */
+/* --- drop.c: pages of a file that leave unwritten; truncation ------------------------------ */
 
 /* Drop the pages from first on.  Number left because of pins, or dirt without dirty_too. */
 unsigned file_drop_pages(struct thread *t, uint32_t id, db_pgno_t first, bool dirty_too);
@@ -553,9 +533,7 @@ int file_revalidate(struct thread *t, DB_MPOOLFILE *mpf);
 /* Pages in the pool now, and the dirty ones of these. */
 void pool_pages(const DB_MPOOL *p, uint64_t *residentp, uint64_t *dirtyp);
 
-/*
- * --- reap.c ----------------------------------------------------------------------------------------------------
- */
+/* --- reap.c -------------------------------------------------------------------------------- */
 
 /* Take over a dead client's leavings if number is dead.  True if it was, and is done. */
 bool reap_client(struct thread *t, uint32_t number);
@@ -564,9 +542,7 @@ bool owner_is_impossible(const DB_MPOOL *p, uint32_t number);
 /* Look at all clients. */
 unsigned reap_all(struct thread *t);
 
-/*
- * --- get.c ------------------------------------------------------------------------------------------------------
- */
+/* --- get.c --------------------------------------------------------------------------------- */
 
 /* The entry check of every call: usable region, not in a callback, the thread. */
 int enter(DB_MPOOL *p, struct thread **tp);

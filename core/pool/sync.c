@@ -138,9 +138,7 @@ write_file(struct thread *t, struct file_row *row, uint32_t id, enum write_flags
 	dirty_tidy(t, row, id);
 }
 
-/*
- * --- fsync(2) ------------------------------------------------------------------------------------
- */
+/* --- fsync(2) ------------------------------------------------------------------------------ */
 
 static int
 fsync_row(struct thread *t, struct file_row *row, uint32_t id, int fd)
@@ -212,9 +210,7 @@ mpool_file_sync(DB_MPOOLFILE *mpf, bool write_only)
 	return res.missed > 0 ? EIO : 0;
 }
 
-/*
- * --- the whole pool ----------------------------------------------------------------------------------
- */
+/* --- the whole pool ------------------------------------------------------------------------ */
 
 static void
 sync_row(struct thread *t, struct file_row *row, uint32_t id, struct write_result *res)

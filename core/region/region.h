@@ -143,9 +143,7 @@ void client_free(struct region *r, uint32_t number);
 /* Number of live clients, by asking the kernel; stored in layout->refcnt as well. */
 uint32_t client_count(struct region *r);
 
-/*
- * --- looking without attaching ---------------------------------------------------------------
- */
+/* --- looking without attaching ------------------------------------------------------------- */
 
 /* The regions in a directory: calls fn with each file name that matches __db_*.share; stops at a
  * value that is not 0 and returns it. */
