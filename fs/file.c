@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/file.c - regular files as the pool has them open.
+ *
+ * A node gets a struct file when its data are first wanted.  All open(2)s of a file share one
+ * DB_MPOOLFILE, which is opened for writing if the daemon may, and otherwise anew when a writer
+ * comes.  When nobody has the file open any more the handle stays, in a list of some: the next
+ * open(2) finds it.  The pool may close under open handles (when its region is removed); the next
+ * request opens both again.
+ *
+ * Locking: state.h.  The rule that keeps it simple: whoever uses file.mpf holds file.state
+ * shared, whoever sets it holds it exclusively; and every change that the mount itself makes to a
+ * file on disk is followed by a restamp under file.io, so that the pool's check for changes
+ * behind its back, made under the same lock at each open(2), sees only those of others.
+ */
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "file_idle.h"
+#include "space.h"
+#include "state.h"
+
+/* --- making -------------------------------------------------------------------------------- */
+
+static struct file *
+file_create(struct node *node)
+{
+	struct file *f;
+
+	if ((f = calloc(1, sizeof(*f))) == NULL)
+		return NULL;
+	f->node = node;
+	link_init(&f->pooled);
+	link_init(&f->idle);
+	(void)pthread_rwlock_init(&f->state, NULL);
+	(void)pthread_rwlock_init(&f->io, NULL);
+	(void)pthread_mutex_init(&f->error_lock, NULL);
+	return f;
+}
+
+void
+file_destroy(struct file *f)
+{
+	if (f == NULL)
+		return;
+	(void)pthread_rwlock_destroy(&f->state);
+	(void)pthread_rwlock_destroy(&f->io);
+	(void)pthread_mutex_destroy(&f->error_lock);
+	free(f);
+}
+
+static struct file *
+file_of(struct fs *fs, struct node *node)
+{
+	struct file *fresh, *f;
+
+	if ((f = __atomic_load_n(&node->file, __ATOMIC_ACQUIRE)) != NULL)
+		return f;
+	if ((fresh = file_create(node)) == NULL)
+		return NULL;
+	(void)pthread_mutex_lock(&fs->nodes.lock);
+	if ((f = node->file) == NULL) {
+		f = fresh;
+		link_append(&fs->nodes.pooled, &f->pooled);
+		__atomic_store_n(&node->file, f, __ATOMIC_RELEASE);
+		fresh = NULL;
+	}
+	(void)pthread_mutex_unlock(&fs->nodes.lock);
+	file_destroy(fresh);
+	return f;
+}
+
+/* --- opening in the pool ------------------------------------------------------------------- */
+
+static int
+open_on_disk(struct fs *fs, struct node *node, int *fdp, bool *writablep)
+{
+	int err = EROFS;
+
+	if (!fs->opt->read_only)
+		err = node_open(fs, node, O_RDWR, fdp);
+	*writablep = err == 0;
+	if (err == EACCES || err == EPERM || err == EROFS || err == ETXTBSY)
+		err = node_open(fs, node, O_RDONLY, fdp);
+	return err;
+}
+
+/*
+ * The name is for people, and for reopening: where the node was last seen.  That is not the path of a
+ * descriptor, which may have been opened by a name that is gone while others stayed.
+ */
+static int
+path_of(struct fs *fs, struct file *f, char *path)
+{
+	struct node *parent;
+	char dir[PATH_MAX];
+	int fd, n, err;
+
+	(void)pthread_mutex_lock(&fs->nodes.lock);
+	if ((parent = f->node->parent) != NULL)
+		parent->refs++;
+	(void)pthread_mutex_unlock(&fs->nodes.lock);
+	if (parent == NULL)
+		return ESTALE;
+	if ((err = node_fd_get(fs, parent, &fd)) == 0) {
+		err = node_path(fs, fd, dir);
+		node_fd_put(fs, parent);
+	}
+	node_put(fs, parent);
+	if (err != 0)
+		return err;
+	(void)pthread_mutex_lock(&fs->nodes.lock);
+	n = snprintf(path, PATH_MAX, "%s/%s", dir, f->node->name);
+	(void)pthread_mutex_unlock(&fs->nodes.lock);
+	return n < PATH_MAX ? 0 : ENAMETOOLONG;
+}
+
+/* One that is longer than paths may be serves only people. */
+static void
+name_in_pool(struct fs *fs, struct file *f, char *path)
+{
+	if (path_of(fs, f, path) == 0)
+		return;
+	(void)pthread_mutex_lock(&fs->nodes.lock);
+	(void)snprintf(path, PATH_MAX, "%s/.../%s", fs->opt->home,
+	    f->node->name != NULL ? f->node->name : "?");
+	(void)pthread_mutex_unlock(&fs->nodes.lock);
+}
+
+/*
+ * mpool_open_fd, which takes fd over.  The pool's table of files has an end: files that are open
+ * only in case somebody wants them again make room.
+ */
+static int
+open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPOOLFILE **mpfp)
+{
+	int spare = fcntl(fd, F_DUPFD_CLOEXEC, 0), err;
+	int flags = DB_ODDFILESIZE | (writable ? 0 : DB_RDONLY);
+	char path[PATH_MAX];
+
+	name_in_pool(fs, f, path);
+	err = mpool_open_fd(fs->pool, fd, path, flags, fs->opt->page_bytes, mpfp);
+	if ((err == ENFILE || err == ENOMEM) && spare != -1 && file_close_idle(fs) > 0) {
+		err = mpool_open_fd(fs->pool, spare, path, flags, fs->opt->page_bytes, mpfp);
+		spare = -1;
+	}
+	os_close(spare);
+	return err;
+}
+
+static int
+open_in_pool_locked(struct fs *fs, struct file *f, bool writable)
+{
+	DB_MPOOLFILE *mpf;
+	bool may_write;
+	int fd, err;
+
+	if (f->mpf != NULL && (!writable || f->writable))
+		return 0;
+	if ((err = open_on_disk(fs, f->node, &fd, &may_write)) != 0)
+		return err;
+	if (writable && !may_write) {
+		(void)close(fd);
+		return EACCES;
+	}
+	if ((err = open_fd_locked(fs, f, fd, may_write, &mpf)) != 0)
+		return err;
+	file_close_in_pool_locked(f);
+	f->mpf = mpf;
+	f->writable = may_write;
+	return 0;
+}
+
+static int
+file_hold(struct fs *fs, struct file *f, bool writable)
+{
+	int err;
+
+	for (;;) {
+		(void)pthread_rwlock_rdlock(&f->state);
+		if (f->mpf != NULL && (!writable || f->writable))
+			return 0;
+		(void)pthread_rwlock_unlock(&f->state);
+		(void)pthread_rwlock_wrlock(&f->state);
+		err = open_in_pool_locked(fs, f, writable);
+		(void)pthread_rwlock_unlock(&f->state);
+		if (err != 0)
+			return err;
+	}
+}
+
+int
+file_adopt(struct fs *fs, struct node *node, int fd)
+{
+	struct file *f;
+	int err = 0;
+
+	if ((f = file_of(fs, node)) == NULL) {
+		(void)close(fd);
+		return ENOMEM;
+	}
+	(void)pthread_rwlock_wrlock(&f->state);
+	if (f->mpf != NULL)
+		(void)close(fd);
+	else if ((err = open_fd_locked(fs, f, fd, true, &f->mpf)) == 0)
+		f->writable = true;
+	(void)pthread_rwlock_unlock(&f->state);
+	return err;
+}
+
+int
+file_get(struct fs *fs, struct node *node, bool writable, struct file **fp)
+{
+	struct file *f;
+	int err;
+
+	if ((f = file_of(fs, node)) == NULL)
+		return ENOMEM;
+	if ((err = file_hold(fs, f, writable)) != 0)
+		return err;
+	*fp = f;
+	return 0;
+}
+
+bool
+file_get_known(struct fs *fs, struct node *node, struct file **fp)
+{
+	int64_t mtime;
+	off_t bytes;
+
+	/* A file that may not even be read can be known only by another process's handle. */
+	return S_ISREG(node->type) && file_attr(fs, node, &bytes, &mtime) &&
+	    file_get(fs, node, false, fp) == 0;
+}
+
+void
+file_put(struct fs *fs, struct file *f)
+{
+	(void)pthread_rwlock_unlock(&f->state);
+	if (__atomic_load_n(&f->opens, __ATOMIC_ACQUIRE) == 0)
+		file_rest(fs, f);
+}
+
+/* --- open(2) and close(2) ------------------------------------------------------------------ */
+
+static void
+count_open(struct fs *fs, struct file *f)
+{
+	bool was_idle;
+
+	(void)pthread_mutex_lock(&fs->nodes.lock);
+	f->opens++;
+	f->node->refs++;
+	was_idle = file_wake_locked(fs, f);
+	(void)pthread_mutex_unlock(&fs->nodes.lock);
+	if (was_idle)
+		node_put(fs, f->node);
+}
+
+static int
+file_check_disk(struct file *f)
+{
+	int err;
+
+	(void)pthread_rwlock_wrlock(&f->io);
+	err = mpool_file_revalidate(f->mpf);
+	f->reserved_from = f->reserved_to = 0;
+	(void)pthread_rwlock_unlock(&f->io);
+	return err;
+}
+
+int
+file_open(struct fs *fs, struct node *node, int flags, struct handle **hp)
+{
+	struct handle *h;
+	struct file *f;
+	int fd, err;
+
+	if ((h = calloc(1, sizeof(*h))) == NULL)
+		return ENOMEM;
+	/* Held for the handle's life: a file without a name can be reopened through it alone. */
+	if ((err = node_fd_get(fs, node, &fd)) != 0)
+		goto fail;
+	if ((err = file_get(fs, node, (flags & O_ACCMODE) != O_RDONLY, &f)) != 0)
+		goto fail_fd;
+	if ((err = file_check_disk(f)) != 0) {
+		file_put(fs, f);
+		goto fail_fd;
+	}
+	count_open(fs, f);
+	h->node = node;
+	h->flags = flags;
+	(void)pthread_mutex_lock(&f->error_lock);
+	h->error_seen = f->error_number;
+	(void)pthread_mutex_unlock(&f->error_lock);
+	file_put(fs, f);
+	*hp = h;
+	return 0;
+fail_fd:
+	node_fd_put(fs, node);
+fail:
+	free(h);
+	return err;
+}
+
+/* The last handle went. */
+static void
+file_settle(struct fs *fs, struct file *f)
+{
+	bool gone;
+
+	(void)pthread_rwlock_rdlock(&f->state);
+	if (f->mpf != NULL && f->writable)
+		space_trim(f);
+	(void)pthread_rwlock_unlock(&f->state);
+	(void)pthread_mutex_lock(&fs->nodes.lock);
+	gone = f->gone;
+	(void)pthread_mutex_unlock(&fs->nodes.lock);
+	if (gone)
+		file_close_if_idle(f);
+	else
+		file_rest(fs, f);
+}
+
+void
+file_close(struct fs *fs, struct handle *h, bool pool_usable)
+{
+	struct node *node = h->node;
+	struct file *f = node->file;
+	unsigned left;
+
+	(void)pthread_mutex_lock(&fs->nodes.lock);
+	left = --f->opens;
+	(void)pthread_mutex_unlock(&fs->nodes.lock);
+	if (left == 0 && pool_usable)
+		file_settle(fs, f);
+	node_fd_put(fs, node);
+	node_put(fs, node);
+	free(h);
+}
+
+void
+file_gone(struct fs *fs, struct node *node, const struct os_ident *id)
+{
+	struct file *f = node == NULL ? NULL : __atomic_load_n(&node->file, __ATOMIC_ACQUIRE);
+	bool was_idle, unused;
+
+	if (f != NULL) {
+		(void)pthread_mutex_lock(&fs->nodes.lock);
+		f->gone = true;
+		unused = f->opens == 0;
+		was_idle = file_wake_locked(fs, f);
+		(void)pthread_mutex_unlock(&fs->nodes.lock);
+		if (unused)
+			file_close_if_idle(f);
+		if (was_idle)
+			node_put(fs, node);
+	}
+	mpool_ident_gone(fs->pool, id);
+}
+
+/* --- errors and durability ----------------------------------------------------------------- */
+
+/* failed is what a sync has just returned; others than its caller have to hear of it too. */
+static int
+tell_error(struct file *f, struct handle *h, int failed)
+{
+	int err = f->mpf == NULL ? 0 : mpool_file_error(f->mpf);
+
+	file_note_error(f, err != 0 ? err : failed);
+	err = 0;
+	(void)pthread_mutex_lock(&f->error_lock);
+	if (h->error_seen != f->error_number) {
+		h->error_seen = f->error_number;
+		err = f->error;
+	}
+	(void)pthread_mutex_unlock(&f->error_lock);
+	return err;
+}
+
+int
+file_sync(struct fs *fs, struct handle *h)
+{
+	struct file *f;
+	int err, told;
+
+	if ((err = file_get(fs, h->node, false, &f)) != 0)
+		return err;
+	err = mpool_file_sync(f->mpf, false);
+	told = tell_error(f, h, err);
+	file_put(fs, f);
+	return err != 0 ? err : told;
+}
+
+int
+file_tell_error(struct handle *h)
+{
+	struct file *f = h->node->file;
+	int err;
+
+	(void)pthread_rwlock_rdlock(&f->state);
+	err = tell_error(f, h, 0);
+	(void)pthread_rwlock_unlock(&f->state);
+	return err;
+}
+
+/* --- metadata ------------------------------------------------------------------------------ */
+
+bool
+file_attr(struct fs *fs, struct node *node, off_t *bytesp, int64_t *mtimep)
+{
+	struct file *f = __atomic_load_n(&node->file, __ATOMIC_ACQUIRE);
+	bool known = false;
+
+	if (f != NULL) {
+		(void)pthread_rwlock_rdlock(&f->state);
+		if (f->mpf != NULL && memp_fsize(f->mpf, bytesp) == 0) {
+			*mtimep = mpool_file_mtime(f->mpf);
+			known = true;
+		}
+		(void)pthread_rwlock_unlock(&f->state);
+	}
+	return known || mpool_ident_attr(fs->pool, &node->ident, bytesp, mtimep) == 0;
+}
+
+int
+file_change_begin(struct fs *fs, struct node *node, struct file **fp)
+{
+	struct file *f = NULL;
+	int err;
+
+	if (file_get_known(fs, node, &f)) {
+		(void)pthread_rwlock_wrlock(&f->io);
+		if ((err = mpool_file_revalidate(f->mpf)) != 0) {
+			(void)pthread_rwlock_unlock(&f->io);
+			file_put(fs, f);
+			return err;
+		}
+	}
+	*fp = f;
+	return 0;
+}
+
+void
+file_change_end(struct fs *fs, struct file *f)
+{
+	if (f == NULL)
+		return;
+	mpool_file_restamp(f->mpf);
+	(void)pthread_rwlock_unlock(&f->io);
+	file_put(fs, f);
+}
+
+/* --- all of them --------------------------------------------------------------------------- */
+
+/* The next file with a node that lives on, behind after (whose reference is given back). */
+static struct file *
+next_file(struct fs *fs, struct file *after)
+{
+	struct node_table *t = &fs->nodes;
+	struct file *f = NULL;
+	struct link *l;
+
+	(void)pthread_mutex_lock(&t->lock);
+	l = after == NULL ? t->pooled.next : after->pooled.next;
+	if (l != &t->pooled) {
+		f = link_entry(l, struct file, pooled);
+		f->node->refs++;
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	if (after != NULL)
+		node_put(fs, after->node);
+	return f;
+}
+
+static void
+complain_unwritten(struct fs *fs, struct file *f, int err)
+{
+	char path[PATH_MAX];
+
+	name_in_pool(fs, f, path);
+	fs_log(LOG_ERR, "cannot write %s: %s", path, db_strerror(err));
+}
+
+int
+file_sync_all(struct fs *fs)
+{
+	struct file *f;
+	int err, first = 0;
+
+	for (f = next_file(fs, NULL); f != NULL; f = next_file(fs, f)) {
+		(void)pthread_rwlock_rdlock(&f->state);
+		err = f->mpf == NULL ? 0 : mpool_file_sync(f->mpf, false);
+		(void)pthread_rwlock_unlock(&f->state);
+		if (err != 0)
+			complain_unwritten(fs, f, err);
+		if (first == 0)
+			first = err;
+	}
+	return first;
+}
+
+void
+file_close_all(struct fs *fs)
+{
+	struct file *f;
+
+	for (f = next_file(fs, NULL); f != NULL; f = next_file(fs, f)) {
+		bool was_idle;
+
+		(void)pthread_rwlock_wrlock(&f->state);
+		if (f->mpf != NULL && f->writable)
+			space_trim(f);
+		file_close_in_pool_locked(f);
+		(void)pthread_rwlock_unlock(&f->state);
+		(void)pthread_mutex_lock(&fs->nodes.lock);
+		was_idle = file_wake_locked(fs, f);
+		(void)pthread_mutex_unlock(&fs->nodes.lock);
+		if (was_idle)
+			node_put(fs, f->node);
+	}
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/file.h - the data of a regular file: its handle in the pool, shared by all who have it open.
+ */
+#ifndef FS_FILE_H
+#define FS_FILE_H
+
+#include <pthread.h>
+#include <stdbool.h>
+
+#include <poolfs/mpool.h>
+
+#include "node.h"
+
+struct file {
+	struct node *node;
+	struct link pooled; /* [t] in nodes.pooled */
+	struct link idle;   /* [t] in nodes.idle_files, holding a reference to node */
+	unsigned opens;	    /* [t] open handles */
+
+	pthread_rwlock_t state;
+	DB_MPOOLFILE *mpf; /* [state] NULL: not open in the pool */
+	bool writable;	   /* [state] mpf may be written through */
+	bool gone;	   /* [t] its last name was removed: close at last release */
+
+	pthread_rwlock_t io;
+	uint64_t reserved_from; /* [io, exclusive] bytes that are known to have blocks on disk */
+	uint64_t reserved_to;
+	bool surplus; /* [io, exclusive] blocks were reserved behind the end */
+
+	pthread_mutex_t error_lock;
+	int error;	       /* [error_lock] the last write error */
+	unsigned error_number; /* [error_lock] how many there were */
+};
+
+/* An open(2) of a file. */
+struct handle {
+	struct node *node;
+	int flags;	     /* of open(2) */
+	unsigned error_seen; /* file.error_number when this descriptor was last told */
+};
+
+/*
+ * The file of a node, open in the pool, for writing if wanted; file->state is held shared until
+ * file_put.  The caller holds the pool.
+ */
+int file_get(struct fs *fs, struct node *node, bool writable, struct file **fp);
+void file_put(struct fs *fs, struct file *f);
+
+/* A file that was just created, and that perhaps cannot be opened for writing again: fd (taken over) is
+ * open for reading and writing. */
+int file_adopt(struct fs *fs, struct node *node, int fd);
+
+/* As file_get, but only if the pool knows the file (open here, or pages in it), and it can be opened. */
+bool file_get_known(struct fs *fs, struct node *node, struct file **fp);
+
+/* An open(2): the file is in the pool and checked against the disk.  *hp goes to file_close. */
+int file_open(struct fs *fs, struct node *node, int flags, struct handle **hp);
+/* A close.  pool_usable: the caller holds the pool and it is open. */
+void file_close(struct fs *fs, struct handle *h, bool pool_usable);
+
+/* Make the file durable; report an error that this handle was not told of yet, too. */
+int file_sync(struct fs *fs, struct handle *h);
+/* The write error that this handle was not told of yet, or 0.  Opens nothing. */
+int file_tell_error(struct handle *h);
+
+/* The last name went: forget what the pool has of it. */
+void file_gone(struct fs *fs, struct node *node, const struct os_ident *id);
+
+/*
+ * Around a change that the mount itself makes to a file's metadata on disk, so that the pool does
+ * not take it for somebody else's: no other request runs on the file between the two.
+ */
+int file_change_begin(struct fs *fs, struct node *node, struct file **fp);
+void file_change_end(struct fs *fs, struct file *f); /* NULL is ignored */
+
+/* Length and modification time as people shall see them; false: as on disk. */
+bool file_attr(struct fs *fs, struct node *node, off_t *bytesp, int64_t *mtimep);
+
+/* Make durable every file that is open in the pool here. */
+int file_sync_all(struct fs *fs);
+/* Close all files in the pool, which the caller holds exclusively.  Open handles stay good. */
+void file_close_all(struct fs *fs);
+
+void file_destroy(struct file *f); /* NULL is ignored; closed already */
+
+#endif

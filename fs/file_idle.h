@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/file_idle.h - closing files in the pool, now or later; shared by file.c and file_idle.c.
+ */
+#ifndef FS_FILE_IDLE_H
+#define FS_FILE_IDLE_H
+
+#include "file.h"
+
+/* Remember a write error for the open handles; 0 and core's own codes are none. */
+void file_note_error(struct file *f, int error);
+
+/* Write out and close the pool's handle, file.state held exclusively. */
+void file_close_in_pool_locked(struct file *f);
+
+/* Nobody has f open: keep it for a while, and close the one that has been kept longest. */
+void file_rest(struct fs *fs, struct file *f);
+
+/*
+ * Off the list, nodes.lock held; true if it was there: its reference to the node is now the
+ * caller's.
+ */
+bool file_wake_locked(struct fs *fs, struct file *f);
+
+/* Close in the pool unless somebody uses it or has it open; then it comes to rest later. */
+void file_close_if_idle(struct file *f);
+
+/* Close all that rest; how many. */
+unsigned file_close_idle(struct fs *fs);
+
+#endif

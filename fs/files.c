@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/files.c - objects of the files/ tree: finding them, and their attributes.
+ *
+ * HOME is the authority on everything but the bytes, length and modification time of regular
+ * files: those are the pool's while it knows the file.  Every object is reached through
+ * descriptors beneath HOME (path_fd.c), never by an absolute path, and no symbolic link is
+ * followed.
+ *
+ * Who may look is decided by the kernel (default_permissions, with ACLs), who may change
+ * something by HOME's filesystem, because the change is made with the caller's identity.
+ */
+#include "files.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "path_fd.h"
+#include "state.h"
+
+bool
+files_hidden(const struct fs *fs, const struct node *dir, const char *name)
+{
+	return dir == fs->nodes.home &&
+	    (fnmatch("__db_*.share", name, 0) == 0 || fnmatch("__db_*.lock", name, 0) == 0);
+}
+
+/* --- attributes ---------------------------------------------------------------------------- */
+
+static struct timespec
+to_timespec(const struct statx_timestamp *t)
+{
+	return (struct timespec){ .tv_sec = t->tv_sec, .tv_nsec = t->tv_nsec };
+}
+
+static struct timespec
+nsec_to_timespec(int64_t nsec)
+{
+	struct timespec t = { .tv_sec = nsec / 1000000000, .tv_nsec = nsec % 1000000000 };
+
+	if (t.tv_nsec < 0) {
+		t.tv_nsec += 1000000000;
+		t.tv_sec--;
+	}
+	return t;
+}
+
+static bool
+timespec_before(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+static void
+fill_from_disk(const struct node *node, const struct statx *sx, struct stat *st)
+{
+	memset(st, 0, sizeof(*st));
+	st->st_ino = node->ino;
+	st->st_mode = sx->stx_mode;
+	st->st_nlink = sx->stx_nlink;
+	st->st_uid = sx->stx_uid;
+	st->st_gid = sx->stx_gid;
+	st->st_rdev = makedev(sx->stx_rdev_major, sx->stx_rdev_minor);
+	st->st_size = (off_t)sx->stx_size;
+	st->st_blksize = (blksize_t)sx->stx_blksize;
+	st->st_blocks = (blkcnt_t)sx->stx_blocks;
+	st->st_atim = to_timespec(&sx->stx_atime);
+	st->st_mtim = to_timespec(&sx->stx_mtime);
+	st->st_ctim = to_timespec(&sx->stx_ctime);
+}
+
+/* The time of a write counts, not that of its write-back. */
+static void
+fill_from_pool(struct fs *fs, struct node *node, struct stat *st)
+{
+	int64_t mtime;
+	off_t bytes;
+
+	if (!file_attr(fs, node, &bytes, &mtime))
+		return;
+	st->st_size = bytes;
+	if (mtime == 0)
+		return;
+	st->st_mtim = nsec_to_timespec(mtime);
+	if (timespec_before(&st->st_ctim, &st->st_mtim))
+		st->st_ctim = st->st_mtim;
+}
+
+static void
+fill(struct fs *fs, struct node *node, const struct statx *sx, struct stat *st)
+{
+	fill_from_disk(node, sx, st);
+	if (S_ISREG(node->type))
+		fill_from_pool(fs, node, st);
+}
+
+int
+files_getattr(struct fs *fs, struct node *node, struct stat *st)
+{
+	struct statx sx;
+	int fd, err;
+
+	if ((err = node_fd_get(fs, node, &fd)) != 0)
+		return err;
+	err = node_statx(fd, &sx);
+	node_fd_put(fs, node);
+	if (err == 0)
+		fill(fs, node, &sx, st);
+	return err;
+}
+
+/* --- finding ------------------------------------------------------------------------------- */
+
+int
+files_root(struct fs *fs, struct node **np)
+{
+	struct statx sx;
+	int fd, err;
+
+	if ((fd = openat(fs->home_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC)) == -1)
+		return errno;
+	if ((err = node_statx(fd, &sx)) != 0) {
+		(void)close(fd);
+		return err;
+	}
+	fs->home_dev = makedev(sx.stx_dev_major, sx.stx_dev_minor);
+	return node_of(fs, NULL, NULL, fd, &sx, np);
+}
+
+static int
+lookup_at(
+    struct fs *fs, struct node *dir, int dirfd, const char *name, struct node **np, struct stat *st)
+{
+	struct statx sx;
+	int fd, err;
+
+	if ((err = path_fd_open(dirfd, name, O_PATH, &fd)) != 0)
+		return err;
+	if ((err = node_statx(fd, &sx)) != 0) {
+		(void)close(fd);
+		return err;
+	}
+	if ((err = node_of(fs, dir, name, fd, &sx, np)) != 0)
+		return err;
+	fill(fs, *np, &sx, st);
+	return 0;
+}
+
+int
+files_lookup(struct fs *fs, struct node *dir, const char *name, struct node **np, struct stat *st)
+{
+	int dirfd, err;
+
+	if (files_hidden(fs, dir, name))
+		return ENOENT;
+	if ((err = node_fd_get(fs, dir, &dirfd)) != 0)
+		return err;
+	err = lookup_at(fs, dir, dirfd, name, np, st);
+	node_fd_put(fs, dir);
+	return err;
+}
+
+int
+files_readlink(struct fs *fs, struct node *node, char *buf, size_t bytes)
+{
+	ssize_t n;
+	int fd, err;
+
+	if ((err = node_fd_get(fs, node, &fd)) != 0)
+		return err;
+	n = readlinkat(fd, "", buf, bytes - 1);
+	err = n == -1 ? errno : 0;
+	node_fd_put(fs, node);
+	if (err == 0)
+		buf[n] = '\0';
+	return err;
+}
+
+int
+files_statfs(struct fs *fs, struct node *node, struct statvfs *sv)
+{
+	int fd, err;
+
+	if ((err = node_fd_get(fs, node, &fd)) != 0)
+		return err;
+	err = fstatvfs(fd, sv) == -1 ? errno : 0;
+	node_fd_put(fs, node);
+	return err;
+}
+
+/* --- changing ------------------------------------------------------------------------------ */
+
+static int
+change_mode(struct fs *fs, int fd, const struct files_change *change)
+{
+	if (!change->mode)
+		return 0;
+	return fchmodat(fs->proc_fd, fd_name(fd).text, change->st.st_mode & 07777, 0) == -1 ?
+	    errno :
+	    0;
+}
+
+static int
+change_owner(int fd, const struct files_change *change)
+{
+	uid_t uid = change->uid ? change->st.st_uid : (uid_t)-1;
+	gid_t gid = change->gid ? change->st.st_gid : (gid_t)-1;
+
+	if (!change->uid && !change->gid)
+		return 0;
+	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == -1 ? errno : 0;
+}
+
+static bool
+changes_times(const struct files_change *change)
+{
+	return change->times[0].tv_nsec != UTIME_OMIT || change->times[1].tv_nsec != UTIME_OMIT;
+}
+
+static int
+change_times(int fd, const struct files_change *change)
+{
+	if (!changes_times(change))
+		return 0;
+	return utimensat(fd, "", change->times, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) == -1 ? errno :
+											     0;
+}
+
+static int
+change_on_disk(struct fs *fs, int fd, const struct caller *c, const struct files_change *change)
+{
+	int err;
+
+	identity_enter(c);
+	if ((err = change_mode(fs, fd, change)) == 0 && (err = change_owner(fd, change)) == 0)
+		err = change_times(fd, change);
+	identity_leave();
+	return err;
+}
+
+/* What the disk has now is what people shall see, whatever is written back later. */
+static void
+keep_mtime(struct file *f)
+{
+	struct os_stat st;
+
+	if (os_fstat(mpool_file_fd(f->mpf), &st) == 0)
+		mpool_file_set_mtime(f->mpf, st.mtime_nsec);
+}
+
+static int
+change_watched(struct fs *fs, struct node *node, int fd, const struct caller *c,
+    const struct files_change *change)
+{
+	bool sets_mtime = change->times[1].tv_nsec != UTIME_OMIT;
+	struct file *f;
+	int err;
+
+	if ((err = file_change_begin(fs, node, &f)) != 0)
+		return err;
+	/* A time that is set must not be moved by the write-back of what was written before it. */
+	if (f != NULL && sets_mtime && f->writable)
+		err = mpool_file_sync(f->mpf, true);
+	if (err == 0)
+		err = change_on_disk(fs, fd, c, change);
+	if (err == 0 && f != NULL && sets_mtime)
+		keep_mtime(f);
+	file_change_end(fs, f);
+	return err;
+}
+
+static int
+may_write(int fd, const struct caller *c)
+{
+	int err;
+
+	identity_enter(c);
+	err = faccessat(fd, "", W_OK, AT_EMPTY_PATH | AT_EACCESS) == -1 ? errno : 0;
+	identity_leave();
+	return err;
+}
+
+static int
+change_size(struct fs *fs, struct node *node, int fd, const struct caller *c,
+    const struct files_change *change)
+{
+	int err;
+
+	if (!change->size)
+		return 0;
+	if (S_ISDIR(node->type))
+		return EISDIR;
+	if (!S_ISREG(node->type))
+		return EINVAL;
+	if (!change->has_handle && (err = may_write(fd, c)) != 0)
+		return err;
+	return io_truncate(fs, node, c, (uint64_t)change->st.st_size);
+}
+
+static int
+change_all(struct fs *fs, struct node *node, int fd, const struct caller *c,
+    const struct files_change *change)
+{
+	int err;
+
+	if ((err = change_size(fs, node, fd, c, change)) != 0)
+		return err;
+	if (!change->mode && !change->uid && !change->gid && !changes_times(change))
+		return 0;
+	return change_watched(fs, node, fd, c, change);
+}
+
+int
+files_setattr(struct fs *fs, struct node *node, const struct caller *c,
+    const struct files_change *change, struct stat *st)
+{
+	int fd, err;
+
+	if ((err = node_fd_get(fs, node, &fd)) != 0)
+		return err;
+	err = change_all(fs, node, fd, c, change);
+	node_fd_put(fs, node);
+	return err != 0 ? err : files_getattr(fs, node, st);
+}

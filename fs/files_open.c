@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/files_open.c - open files and directories of the files/ tree.
+ *
+ * A file is opened twice: once as the caller, only to see whether he may, and (file.c) once for
+ * the pool, as the daemon, shared by all.  A directory is opened as the caller and read straight
+ * from HOME; the offsets that the kernel gets are those of HOME's filesystem, so entries may come
+ * and go meanwhile.
+ */
+#include "files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "state.h"
+
+/* --- files --------------------------------------------------------------------------------- */
+
+static int
+open_as(struct fs *fs, struct node *node, const struct caller *c, int flags, int *fdp)
+{
+	int err;
+
+	identity_enter(c);
+	err = node_open(fs, node, flags, fdp);
+	identity_leave();
+	return err;
+}
+
+static int
+may_open(struct fs *fs, struct node *node, const struct caller *c, int flags)
+{
+	int fd, err;
+
+	/* O_NONBLOCK: a lease that another process has on the file is no reason to wait. */
+	flags = (flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK;
+	if ((err = open_as(fs, node, c, flags, &fd)) != 0)
+		return err;
+	(void)close(fd);
+	return 0;
+}
+
+static int
+open_checked(
+    struct fs *fs, struct node *node, const struct caller *c, int flags, struct handle **hp)
+{
+	struct handle *h;
+	int err;
+
+	if ((err = file_open(fs, node, flags, &h)) != 0)
+		return err;
+	if ((flags & O_TRUNC) != 0 && (err = io_truncate(fs, node, c, 0)) != 0) {
+		file_close(fs, h, true);
+		return err;
+	}
+	*hp = h;
+	return 0;
+}
+
+int
+files_open(struct fs *fs, struct node *node, const struct caller *c, int flags, struct handle **hp)
+{
+	int err;
+
+	if (!S_ISREG(node->type))
+		return S_ISDIR(node->type) ? EISDIR : ENXIO;
+	/* O_TRUNC writes, whatever the access mode says. */
+	if ((flags & O_TRUNC) != 0 && (flags & O_ACCMODE) == O_RDONLY)
+		flags = (flags & ~O_ACCMODE) | O_RDWR;
+	if ((err = may_open(fs, node, c, flags)) != 0)
+		return err;
+	return open_checked(fs, node, c, flags, hp);
+}
+
+static int
+create_at(struct fs *fs, struct node *dir, const char *name, const struct caller *c, mode_t mode,
+    int *fdp)
+{
+	int dirfd, err;
+
+	if ((err = node_fd_get(fs, dir, &dirfd)) != 0)
+		return err;
+	identity_enter(c);
+	*fdp =
+	    openat(dirfd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, mode & 07777);
+	err = *fdp == -1 ? errno : 0;
+	identity_leave();
+	node_fd_put(fs, dir);
+	return err;
+}
+
+static int
+open_created(struct fs *fs, struct node *dir, const char *name, int fd, int flags, struct node **np,
+    struct stat *st, struct handle **hp)
+{
+	struct node *node;
+	int err;
+
+	if ((err = files_lookup(fs, dir, name, &node, st)) != 0) {
+		(void)close(fd);
+		return err;
+	}
+	if (!S_ISREG(node->type)) {
+		(void)close(fd);
+		err = ESTALE; /* replaced already by somebody else */
+	} else if ((err = file_adopt(fs, node, fd)) == 0) {
+		err = file_open(fs, node, flags, hp);
+	}
+	if (err == 0)
+		*np = node;
+	else
+		node_put(fs, node);
+	return err;
+}
+
+static int
+open_existing(struct fs *fs, struct node *dir, const char *name, const struct caller *c, int flags,
+    struct node **np, struct stat *st, struct handle **hp)
+{
+	struct node *node;
+	int err;
+
+	if ((err = files_lookup(fs, dir, name, &node, st)) != 0)
+		return err;
+	if ((err = files_open(fs, node, c, flags, hp)) != 0 ||
+	    (err = files_getattr(fs, node, st)) != 0) {
+		node_put(fs, node);
+		return err;
+	}
+	*np = node;
+	return 0;
+}
+
+int
+files_create(struct fs *fs, struct node *dir, const char *name, const struct caller *c, mode_t mode,
+    int flags, struct node **np, struct stat *st, struct handle **hp)
+{
+	int fd, err;
+
+	if (files_hidden(fs, dir, name))
+		return EPERM;
+	err = create_at(fs, dir, name, c, mode, &fd);
+	if (err == EEXIST && (flags & O_EXCL) == 0)
+		return open_existing(fs, dir, name, c, flags, np, st, hp);
+	if (err != 0)
+		return err;
+	return open_created(fs, dir, name, fd, flags, np, st, hp);
+}
+
+/* --- directories --------------------------------------------------------------------------- */
+
+struct dir {
+	pthread_mutex_t lock;
+	struct node *node;
+	int fd;
+	off_t next;	/* where the entry after those in buf is */
+	size_t at, end; /* what of buf is not given out yet */
+	_Alignas(struct dirent64) char buf[32768];
+};
+
+int
+files_opendir(struct fs *fs, struct node *node, const struct caller *c, struct dir **dp)
+{
+	struct dir *d;
+	int err;
+
+	if ((d = malloc(sizeof(*d))) == NULL)
+		return ENOMEM;
+	if ((err = open_as(fs, node, c, O_RDONLY | O_DIRECTORY, &d->fd)) != 0) {
+		free(d);
+		return err;
+	}
+	(void)pthread_mutex_init(&d->lock, NULL);
+	node_get(fs, node);
+	d->node = node;
+	d->next = 0;
+	d->at = d->end = 0;
+	*dp = d;
+	return 0;
+}
+
+static int
+dir_seek(struct dir *d, off_t offset)
+{
+	if (offset == d->next && offset != 0)
+		return 0;
+	if (lseek(d->fd, offset, SEEK_SET) == -1)
+		return errno;
+	d->next = offset;
+	d->at = d->end = 0;
+	return 0;
+}
+
+/* The next entry, or NULL at the end (*errp 0) or at an error. */
+static struct dirent64 *
+dir_peek(struct dir *d, int *errp)
+{
+	ssize_t n;
+
+	*errp = 0;
+	if (d->at == d->end) {
+		if ((n = getdents64(d->fd, d->buf, sizeof(d->buf))) <= 0) {
+			*errp = n == -1 ? errno : 0;
+			return NULL;
+		}
+		d->at = 0;
+		d->end = (size_t)n;
+	}
+	return (struct dirent64 *)(void *)(d->buf + d->at);
+}
+
+static int
+dir_read_locked(struct fs *fs, struct dir *d, off_t offset,
+    bool (*add)(void *arg, const char *name, uint64_t ino, unsigned type, off_t next), void *arg)
+{
+	struct dirent64 *e;
+	unsigned added = 0;
+	int err;
+
+	if ((err = dir_seek(d, offset)) != 0)
+		return err;
+	while ((e = dir_peek(d, &err)) != NULL) {
+		if (!files_hidden(fs, d->node, e->d_name) &&
+		    !add(arg, e->d_name, e->d_ino, e->d_type, (off_t)e->d_off))
+			return 0;
+		added++;
+		d->at += e->d_reclen;
+		d->next = (off_t)e->d_off;
+	}
+	return added > 0 ? 0 : err;
+}
+
+int
+files_readdir(struct fs *fs, struct dir *d, off_t offset,
+    bool (*add)(void *arg, const char *name, uint64_t ino, unsigned type, off_t next), void *arg)
+{
+	int err;
+
+	(void)pthread_mutex_lock(&d->lock);
+	err = dir_read_locked(fs, d, offset, add, arg);
+	(void)pthread_mutex_unlock(&d->lock);
+	return err;
+}
+
+int
+files_fsyncdir(struct dir *d)
+{
+	return fsync(d->fd) == -1 ? errno : 0;
+}
+
+void
+files_closedir(struct fs *fs, struct dir *d)
+{
+	(void)close(d->fd);
+	(void)pthread_mutex_destroy(&d->lock);
+	node_put(fs, d->node);
+	free(d);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/fs.h - the public face of the filesystem: what a program needs to mount a pool.
+ *
+ * A struct fs is one pool over one HOME and one FUSE session.  The order of a life is fs_create
+ * (the pool is open), fs_mount, fs_run (serves until the mount goes or a signal comes), fs_finish
+ * (all that was written is in HOME), fs_unmount, fs_destroy.  All of it happens in one process:
+ * handles do not survive fork(2).
+ *
+ * Calls return 0 or a positive errno value, and have explained themselves through fs_log by then.
+ */
+#ifndef FS_FS_H
+#define FS_FS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct fs;
+
+struct fs_options {
+	const char *home;	 /* absolute path of the directory */
+	const char *mountpoint;	 /* absolute path */
+	const char *mount_words; /* further words for -o, comma-separated, or NULL */
+	size_t cache_bytes;	 /* pages that a newly made pool holds */
+	size_t page_bytes;	 /* page size of files that the pool does not know yet */
+	unsigned mode;		 /* of a region file that is created; 0: 0600 */
+	unsigned dirty_expire;	 /* seconds after which dirty pages are written */
+	unsigned threads;	 /* most worker threads; 1: serve on the calling thread */
+	bool read_only;
+	bool allow_other; /* other users may use the mount */
+	bool sync_writes; /* every write reaches the disk before it returns */
+	bool debug;	  /* trace every request */
+};
+
+/* Open (or create) HOME's pool and all that a mount needs.  options and its strings must outlive it. */
+int fs_create(const struct fs_options *options, struct fs **fsp);
+
+/* Mount.  Requests are answered once fs_run runs. */
+int fs_mount(struct fs *fs);
+
+/*
+ * Serve requests until the file system is unmounted or SIGTERM, SIGINT or SIGHUP arrives.
+ * ready(arg, error) is called once, on a thread of its own, when the mount has answered a request
+ * (0) or cannot (an errno value).
+ */
+int fs_run(struct fs *fs, void (*ready)(void *arg, int error), void *arg);
+
+/* Write and fsync everything, close the pool.  EIO if anything could not be written. */
+int fs_finish(struct fs *fs);
+
+void fs_unmount(struct fs *fs);
+void fs_destroy(struct fs *fs);
+
+/* "fuse library 3.14.0, kernel interface 7.31": static storage. */
+const char *fs_library_version(void);
+
+#endif

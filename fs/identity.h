@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/identity.h - doing something in HOME as the one who asked for it.
+ */
+#ifndef FS_IDENTITY_H
+#define FS_IDENTITY_H
+
+#include <sys/types.h>
+
+struct caller {
+	uid_t uid;
+	gid_t gid;
+	pid_t pid; /* 0: of another PID namespace */
+	mode_t umask;
+};
+
+/* Once, before threads are started. */
+void identity_init(void);
+
+/*
+ * The calling thread's filesystem ids, groups and umask become the caller's, where the daemon may
+ * do that (it runs as root), until identity_leave.  Does not nest.
+ */
+void identity_enter(const struct caller *c);
+void identity_leave(void);
+
+#endif

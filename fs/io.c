@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/io.c - read, write, truncate and seek, through memp_*.
+ *
+ * One request is atomic against every other through the mount: file.io, shared to read and
+ * exclusive to change.  A read pins the pages of its range (GATHER_PAGES at most) and replies
+ * from them, so the bytes are copied once.  If that would be too much of the pool, or the pages
+ * are small, it copies into a buffer instead, holding one pin at a time.
+ *
+ * A write makes room on the disk first (space.c), then the file longer, then copies page by page.
+ * What it could not do at its end is not left behind: if nothing was written the length is as
+ * before.  The pool's record of the modification time is set by every change, because write-back
+ * comes later.
+ */
+#include "io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "space.h"
+#include "state.h"
+
+#define GATHER_PAGES 256u
+
+static uint64_t
+min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* --- pages --------------------------------------------------------------------------------- */
+
+/* The part of the page at offset that lies in [offset, end). */
+struct piece {
+	db_pgno_t pgno;
+	size_t from;
+	size_t bytes;
+};
+
+static int
+piece_at(const struct file *f, uint64_t offset, uint64_t end, struct piece *p)
+{
+	size_t page_bytes = mpool_file_pagesize(f->mpf);
+	uint64_t pgno = offset / page_bytes;
+
+	if (pgno > UINT32_MAX)
+		return EFBIG;
+	p->pgno = (db_pgno_t)pgno;
+	p->from = offset % page_bytes;
+	p->bytes = (size_t)min_u64(page_bytes - p->from, end - offset);
+	return 0;
+}
+
+static int
+page_get(struct file *f, const struct piece *p, char **pagep)
+{
+	db_pgno_t pgno = p->pgno;
+	void *page;
+	int err;
+
+	if ((err = memp_fget(f->mpf, &pgno, 0, &page)) != 0)
+		return err;
+	*pagep = page;
+	return 0;
+}
+
+static void
+page_put(struct file *f, char *page, unsigned long flags)
+{
+	(void)memp_fput(f->mpf, page, flags);
+}
+
+/* --- reading ------------------------------------------------------------------------------- */
+
+struct gather {
+	struct iovec iov[GATHER_PAGES];
+	char *pages[GATHER_PAGES];
+	unsigned npages;
+	int niov;
+};
+
+static void
+gather_add(struct gather *g, char *page, const struct piece *p)
+{
+	struct iovec *last = g->niov > 0 ? &g->iov[g->niov - 1] : NULL;
+
+	g->pages[g->npages++] = page;
+	if (last != NULL && (char *)last->iov_base + last->iov_len == page + p->from)
+		last->iov_len += p->bytes;
+	else
+		g->iov[g->niov++] = (struct iovec){ page + p->from, p->bytes };
+}
+
+static void
+gather_put(struct file *f, struct gather *g)
+{
+	for (unsigned i = 0; i < g->npages; i++)
+		page_put(f, g->pages[i], 0);
+}
+
+/* 0 too if there is something before the error. */
+static int
+gather_get(struct file *f, struct gather *g, uint64_t offset, uint64_t end)
+{
+	struct piece p;
+	char *page;
+	int err;
+
+	g->npages = 0;
+	g->niov = 0;
+	for (; offset < end; offset += p.bytes) {
+		err = g->npages == GATHER_PAGES ? EAGAIN : piece_at(f, offset, end, &p);
+		if (err == 0)
+			err = page_get(f, &p, &page);
+		if (err == EAGAIN || err == ENOMEM || (err != 0 && g->npages == 0))
+			return err;
+		if (err != 0)
+			break;
+		gather_add(g, page, &p);
+	}
+	return 0;
+}
+
+static int
+copy_out(struct file *f, char *buf, uint64_t offset, uint64_t end, size_t *donep)
+{
+	size_t done = 0;
+	struct piece p;
+	char *page;
+	int err;
+
+	for (; offset < end; offset += p.bytes) {
+		if ((err = piece_at(f, offset, end, &p)) != 0 ||
+		    (err = page_get(f, &p, &page)) != 0) {
+			if (done == 0)
+				return err;
+			break;
+		}
+		memcpy(buf + done, page + p.from, p.bytes);
+		page_put(f, page, 0);
+		done += p.bytes;
+	}
+	*donep = done;
+	return 0;
+}
+
+static int
+read_copied(struct file *f, uint64_t offset, uint64_t end,
+    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
+{
+	struct iovec iov;
+	int err;
+
+	if ((iov.iov_base = malloc((size_t)(end - offset))) == NULL)
+		return ENOMEM;
+	if ((err = copy_out(f, iov.iov_base, offset, end, &iov.iov_len)) == 0)
+		reply(arg, &iov, 1);
+	free(iov.iov_base);
+	return err;
+}
+
+static int
+read_pinned(struct file *f, uint64_t offset, uint64_t end,
+    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
+{
+	struct gather g;
+	int err;
+
+	if ((err = gather_get(f, &g, offset, end)) == 0)
+		reply(arg, g.iov, g.niov);
+	gather_put(f, &g);
+	return err;
+}
+
+static void
+prefetch(struct file *f, uint64_t offset, uint64_t end)
+{
+	size_t page_bytes = mpool_file_pagesize(f->mpf);
+	uint64_t first = offset / page_bytes, last = (end - 1) / page_bytes;
+
+	if (last > first && last <= UINT32_MAX)
+		(void)memp_fprefetch(f->mpf, (db_pgno_t)first, (db_pgno_t)(last - first + 1));
+}
+
+static int
+read_locked(struct fs *fs, struct file *f, size_t bytes, uint64_t offset,
+    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
+{
+	uint64_t end;
+	off_t length;
+	int err;
+
+	if ((err = memp_fsize(f->mpf, &length)) != 0)
+		return err;
+	if (length <= 0 || offset >= (uint64_t)length) {
+		reply(arg, NULL, 0);
+		return 0;
+	}
+	end = min_u64(offset + bytes, (uint64_t)length);
+	prefetch(f, offset, end);
+	err = EAGAIN;
+	if (end - offset <= fs->gather_bytes)
+		err = read_pinned(f, offset, end, reply, arg);
+	if (err == EAGAIN || err == ENOMEM)
+		err = read_copied(f, offset, end, reply, arg);
+	return err;
+}
+
+int
+io_read(struct fs *fs, struct node *node, size_t bytes, uint64_t offset,
+    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
+{
+	struct file *f;
+	int err;
+
+	if (offset > INT64_MAX - bytes)
+		return EINVAL;
+	if ((err = file_get(fs, node, false, &f)) != 0)
+		return err;
+	(void)pthread_rwlock_rdlock(&f->io);
+	err = read_locked(fs, f, bytes, offset, reply, arg);
+	(void)pthread_rwlock_unlock(&f->io);
+	file_put(fs, f);
+	return err;
+}
+
+/* --- writing ------------------------------------------------------------------------------- */
+
+void
+io_touch(struct file *f, const struct caller *c)
+{
+	int fd = mpool_file_fd(f->mpf);
+	struct stat st;
+	mode_t mode;
+
+	if (fstat(fd, &st) == 0 && c->uid != 0) {
+		mode = st.st_mode & ~(mode_t)S_ISUID;
+		if (mode & S_IXGRP)
+			mode &= ~(mode_t)S_ISGID;
+		if (mode != st.st_mode && fchmod(fd, mode & 07777) == 0)
+			mpool_file_restamp(f->mpf);
+	}
+	mpool_file_set_mtime(f->mpf, os_now_nsec_coarse());
+}
+
+static int
+copy_in(struct file *f, const char *buf, uint64_t offset, uint64_t end, size_t *donep)
+{
+	size_t done = 0;
+	struct piece p;
+	char *page;
+	int err;
+
+	for (; offset < end; offset += p.bytes) {
+		if ((err = piece_at(f, offset, end, &p)) != 0 ||
+		    (err = page_get(f, &p, &page)) != 0) {
+			if (done == 0)
+				return err;
+			break;
+		}
+		memcpy(page + p.from, buf + done, p.bytes);
+		page_put(f, page, DB_MPOOL_DIRTY);
+		done += p.bytes;
+	}
+	*donep = done;
+	return 0;
+}
+
+/* The length is right for what was written: none of it, or less than was asked. */
+static void
+settle_length(struct file *f, uint64_t before, uint64_t written_to, uint64_t asked_to)
+{
+	if (asked_to > before && written_to < asked_to)
+		(void)memp_ftruncate(f->mpf, (off_t)(written_to > before ? written_to : before));
+}
+
+static int
+write_range(
+    struct file *f, const char *buf, uint64_t offset, size_t bytes, uint64_t length, size_t *donep)
+{
+	uint64_t end = offset + bytes;
+	size_t done = 0;
+	int err;
+
+	if (end > length && (err = mpool_file_extend(f->mpf, (off_t)end)) != 0)
+		return err;
+	err = copy_in(f, buf, offset, end, &done);
+	settle_length(f, length, err == 0 ? offset + done : 0, end);
+	if (err == 0)
+		*donep = done;
+	return err;
+}
+
+/* The bytes that must be on the disk, or in the file, before the write is acknowledged. */
+static int
+write_out(struct fs *fs, struct file *f, int flags, bool through)
+{
+	if (fs->opt->sync_writes || (flags & (O_SYNC | O_DSYNC)) != 0)
+		return mpool_file_sync(f->mpf, false);
+	return through ? mpool_file_sync(f->mpf, true) : 0;
+}
+
+static int
+write_locked(struct fs *fs, struct file *f, const struct caller *c, int flags, const char *buf,
+    size_t bytes, uint64_t offset, size_t *donep)
+{
+	bool through = false;
+	size_t done;
+	off_t length;
+	int err;
+
+	if ((err = memp_fsize(f->mpf, &length)) != 0)
+		return err;
+	if (flags & O_APPEND)
+		offset = (uint64_t)length;
+	if (offset > INT64_MAX - bytes ||
+	    offset + bytes > (uint64_t)mpool_file_pagesize(f->mpf) << 32)
+		return EFBIG;
+	if ((err = space_reserve(fs, f, c, offset, bytes, (uint64_t)length, &through)) != 0)
+		return err;
+	if ((err = write_range(f, buf, offset, bytes, (uint64_t)length, &done)) != 0)
+		return err;
+	io_touch(f, c);
+	if ((err = write_out(fs, f, flags, through)) != 0) {
+		settle_length(f, (uint64_t)length, 0, offset + done);
+		return err;
+	}
+	*donep = done;
+	return 0;
+}
+
+int
+io_write(struct fs *fs, struct node *node, const struct caller *c, int flags, const char *buf,
+    size_t bytes, uint64_t offset, size_t *donep)
+{
+	struct file *f;
+	int err;
+
+	if ((err = file_get(fs, node, true, &f)) != 0)
+		return err;
+	(void)pthread_rwlock_wrlock(&f->io);
+	err = write_locked(fs, f, c, flags, buf, bytes, offset, donep);
+	(void)pthread_rwlock_unlock(&f->io);
+	file_put(fs, f);
+	return err;
+}
+
+int
+io_zero(struct file *f, uint64_t offset, uint64_t bytes)
+{
+	uint64_t end = offset + bytes;
+	struct piece p;
+	char *page;
+	int err;
+
+	for (; offset < end; offset += p.bytes) {
+		if ((err = piece_at(f, offset, end, &p)) != 0 ||
+		    (err = page_get(f, &p, &page)) != 0)
+			return err;
+		memset(page + p.from, 0, p.bytes);
+		page_put(f, page, DB_MPOOL_DIRTY);
+	}
+	return 0;
+}
+
+/* --- length -------------------------------------------------------------------------------- */
+
+int
+io_truncate(struct fs *fs, struct node *node, const struct caller *c, uint64_t bytes)
+{
+	struct file *f;
+	int err;
+
+	if (bytes > INT64_MAX)
+		return EFBIG;
+	if ((err = file_get(fs, node, true, &f)) != 0)
+		return err;
+	(void)pthread_rwlock_wrlock(&f->io);
+	if ((err = memp_ftruncate(f->mpf, (off_t)bytes)) == 0) {
+		f->reserved_from = f->reserved_to = 0;
+		f->surplus = false;
+		io_touch(f, c);
+	}
+	(void)pthread_rwlock_unlock(&f->io);
+	file_put(fs, f);
+	return err;
+}
+
+static int
+seek_locked(struct file *f, uint64_t offset, int whence, off_t *resultp)
+{
+	off_t length, found;
+	int err;
+
+	if ((err = memp_fsize(f->mpf, &length)) != 0)
+		return err;
+	if (offset >= (uint64_t)length)
+		return ENXIO;
+	/* The disk knows where the holes are, once it has all that was written. */
+	if (f->writable && (err = mpool_file_sync(f->mpf, true)) != 0)
+		return err;
+	if ((found = lseek(mpool_file_fd(f->mpf), (off_t)offset, whence)) == -1)
+		return errno;
+	if (found >= length && whence == SEEK_DATA)
+		return ENXIO;
+	*resultp = found > length ? length : found;
+	return 0;
+}
+
+int
+io_seek(struct fs *fs, struct node *node, uint64_t offset, int whence, off_t *resultp)
+{
+	struct file *f;
+	int err;
+
+	if (offset > INT64_MAX)
+		return ENXIO;
+	if ((err = file_get(fs, node, false, &f)) != 0)
+		return err;
+	(void)pthread_rwlock_wrlock(&f->io);
+	err = seek_locked(f, offset, whence, resultp);
+	(void)pthread_rwlock_unlock(&f->io);
+	file_put(fs, f);
+	return err;
+}

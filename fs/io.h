@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/io.h - data of regular files through the pool.  The caller holds the pool.
+ */
+#ifndef FS_IO_H
+#define FS_IO_H
+
+#include <sys/uio.h>
+
+#include "file.h"
+#include "identity.h"
+
+/*
+ * Read, and give the bytes to reply(arg, iov, niov), which is called exactly once if 0 is
+ * returned, with the pages pinned.  Less than bytes is the end of the file, or what lies before
+ * an error.
+ */
+int io_read(struct fs *fs, struct node *node, size_t bytes, uint64_t offset,
+    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg);
+
+/* Write.  flags are the open file's now: O_APPEND, O_SYNC, O_DSYNC count. */
+int io_write(struct fs *fs, struct node *node, const struct caller *c, int flags, const char *buf,
+    size_t bytes, uint64_t offset, size_t *donep);
+
+int io_truncate(struct fs *fs, struct node *node, const struct caller *c, uint64_t bytes);
+
+/* Zero the bytes in the pool, file->io held exclusively. */
+int io_zero(struct file *f, uint64_t offset, uint64_t bytes);
+
+/* SEEK_DATA, SEEK_HOLE. */
+int io_seek(struct fs *fs, struct node *node, uint64_t offset, int whence, off_t *resultp);
+
+/* The file changed by a write of c: no set-id bits any more, and the time is now.  file->io held. */
+void io_touch(struct file *f, const struct caller *c);
+
+#endif

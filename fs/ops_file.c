@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/ops_file.c - requests on open files: those of files/ and status files.
+ *
+ * What an open file is (struct handle or struct status_handle) goes with the kind of its node.
+ * Every file is direct_io: each read(2) and write(2) reaches the pool.
+ */
+#include <errno.h>
+
+#include "files.h"
+#include "io.h"
+#include "ops_impl.h"
+#include "pool.h"
+#include "space.h"
+
+static struct handle *
+handle_of(const struct fuse_file_info *fi)
+{
+	return (struct handle *)(uintptr_t)fi->fh;
+}
+
+static struct status_handle *
+status_handle_of(const struct fuse_file_info *fi)
+{
+	return (struct status_handle *)(uintptr_t)fi->fh;
+}
+
+static void
+close_handle(struct fs *fs, struct node *node, struct fuse_file_info *fi)
+{
+	if (in_files(node)) {
+		file_close(fs, handle_of(fi), pool_peek(fs));
+		pool_put(fs);
+	} else {
+		status_close(fs, status_handle_of(fi));
+	}
+}
+
+static int
+open_node(fuse_req_t req, struct node *node, struct fuse_file_info *fi)
+{
+	struct caller c = caller_of(req);
+	struct fs *fs = fs_of(req);
+	struct status_handle *sh;
+	struct handle *h;
+	int err;
+
+	if (!in_files(node)) {
+		if ((err = status_open(fs, node, fi->flags, &sh)) == 0)
+			fi->fh = (uintptr_t)sh;
+		return err;
+	}
+	if ((err = pool_get(fs)) != 0)
+		return err;
+	if ((err = files_open(fs, node, &c, fi->flags, &h)) == 0)
+		fi->fh = (uintptr_t)h;
+	pool_put(fs);
+	return err;
+}
+
+void
+op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct node *node = node_at(req, ino);
+	int err;
+
+	if ((err = open_node(req, node, fi)) != 0) {
+		reply_error(req, err);
+		return;
+	}
+	fi->direct_io = 1;
+	if (fuse_reply_open(req, fi) != 0)
+		close_handle(fs_of(req), node, fi);
+}
+
+void
+op_create(
+    fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	struct node *dir = node_at(req, parent), *node = NULL;
+	struct caller c = caller_of(req);
+	struct fs *fs = fs_of(req);
+	struct fuse_entry_param e;
+	struct handle *h = NULL;
+	struct stat st;
+	int err = EPERM;
+
+	if (in_files(dir) && (err = pool_get(fs)) == 0) {
+		err = files_create(fs, dir, name, &c, mode, fi->flags, &node, &st, &h);
+		pool_put(fs);
+	}
+	if (err != 0) {
+		reply_error(req, err);
+		return;
+	}
+	entry_fill(fs, node, &st, &e);
+	fi->fh = (uintptr_t)h;
+	fi->direct_io = 1;
+	if (fuse_reply_create(req, &e, fi) != 0) {
+		close_handle(fs, node, fi);
+		node_forget(fs, node, 1);
+	}
+}
+
+void
+op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	close_handle(fs_of(req), node_at(req, ino), fi);
+	reply_error(req, 0);
+}
+
+/* A close(2).  It comes from every process that shares the descriptor, so it opens nothing. */
+void
+op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	int err = 0;
+
+	if (in_files(node_at(req, ino))) {
+		(void)pool_peek(fs);
+		err = file_tell_error(handle_of(fi));
+		pool_put(fs);
+	}
+	reply_error(req, err);
+}
+
+void
+op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct fs *fs = fs_of(req);
+	int err = 0;
+
+	(void)datasync;
+	if (in_files(node_at(req, ino)) && (err = pool_get(fs)) == 0) {
+		err = file_sync(fs, handle_of(fi));
+		pool_put(fs);
+	}
+	reply_error(req, err);
+}
+
+/* --- data ---------------------------------------------------------------------------------- */
+
+static void
+reply_bytes(void *arg, const struct iovec *iov, int niov)
+{
+	if (niov == 0)
+		(void)fuse_reply_buf(arg, NULL, 0);
+	else
+		(void)fuse_reply_iov(arg, iov, niov);
+}
+
+void
+op_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct fuse_file_info *fi)
+{
+	struct node *node = node_at(req, ino);
+	struct fs *fs = fs_of(req);
+	int err;
+
+	if (!in_files(node)) {
+		err = status_read(
+		    fs, status_handle_of(fi), bytes, (uint64_t)offset, reply_bytes, req);
+	} else if ((err = pool_get(fs)) == 0) {
+		err = io_read(fs, node, bytes, (uint64_t)offset, reply_bytes, req);
+		pool_put(fs);
+	}
+	if (err != 0)
+		reply_error(req, err);
+}
+
+void
+op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t bytes, off_t offset,
+    struct fuse_file_info *fi)
+{
+	struct node *node = node_at(req, ino);
+	struct caller c = caller_of(req);
+	struct fs *fs = fs_of(req);
+	size_t done = 0;
+	int err = EACCES;
+
+	if (in_files(node) && (err = pool_get(fs)) == 0) {
+		err = io_write(fs, node, &c, fi->flags, buf, bytes, (uint64_t)offset, &done);
+		pool_put(fs);
+	}
+	if (err != 0)
+		reply_error(req, err);
+	else
+		(void)fuse_reply_write(req, done);
+}
+
+void
+op_fallocate(
+    fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t bytes, struct fuse_file_info *fi)
+{
+	struct node *node = node_at(req, ino);
+	struct caller c = caller_of(req);
+	struct fs *fs = fs_of(req);
+	int err = EACCES;
+
+	(void)fi;
+	if (in_files(node) && (err = pool_get(fs)) == 0) {
+		err = space_allocate(fs, node, &c, mode, (uint64_t)offset, (uint64_t)bytes);
+		pool_put(fs);
+	}
+	reply_error(req, err);
+}
+
+void
+op_lseek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
+{
+	struct node *node = node_at(req, ino);
+	struct fs *fs = fs_of(req);
+	off_t result = 0;
+	int err;
+
+	(void)fi;
+	if (!in_files(node)) {
+		err = status_seek(fs, node, (uint64_t)offset, whence, &result);
+	} else if ((err = pool_get(fs)) == 0) {
+		err = io_seek(fs, node, (uint64_t)offset, whence, &result);
+		pool_put(fs);
+	}
+	if (err != 0)
+		reply_error(req, err);
+	else
+		(void)fuse_reply_lseek(req, result);
+}

@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/pool.c - the mount's handle on the pool.
+ *
+ * Every request that may touch the pool holds fs.pool_lock shared while it runs, so that the pool
+ * can be taken away whole: when rm regions/mpool removes its region, or when somebody else
+ * removed it by force (ESTALE).  The next request then opens a fresh pool with the same options.
+ * Open files notice nothing: file.c opens them in the new pool when they are used.
+ *
+ * The background writer does once a second what nobody else is sure to do: take over from
+ * processes that died, and write pages that have been dirty for longer than dirty_expire.
+ */
+#include "pool.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "file.h"
+#include "state.h"
+
+#define WRITER_PERIOD_SEC 1
+#define IDLE_LEAST 4
+#define IDLE_MOST 256
+#define CACHE_PER_IDLE_FILE 65536
+#define REQUESTS_IN_CACHE 64
+
+/* --- opening and holding ------------------------------------------------------------------- */
+
+/*
+ * A small pool knows few files, and has few pages: files that are open only in case somebody
+ * wants them again must not fill its table, nor the pins of one request the pool.
+ */
+static void
+set_limits(struct fs *fs, uint64_t cache_bytes)
+{
+	uint64_t files = cache_bytes / CACHE_PER_IDLE_FILE;
+
+	fs->nodes.idle_limit = IDLE_MOST;
+	if (files < IDLE_MOST)
+		fs->nodes.idle_limit = files < IDLE_LEAST ? IDLE_LEAST : (unsigned)files;
+	fs->gather_bytes = cache_bytes / REQUESTS_IN_CACHE;
+}
+
+static int
+open_locked(struct fs *fs)
+{
+	DB_MPOOL_STAT *st;
+	DB_MPOOL *pool;
+	int err;
+
+	err = memp_open(NULL, DB_CREATE | DB_THREAD, (int)fs->opt->mode, &fs->env, &pool);
+	if (err != 0)
+		return err;
+	/* It may be another process's, with another size than we would have given it. */
+	if ((err = memp_stat(pool, &st, NULL, NULL)) != 0) {
+		(void)memp_close(pool);
+		return err;
+	}
+	set_limits(fs, st->st_cachesize);
+	free(st);
+	fs->pool = pool;
+	return 0;
+}
+
+static bool
+is_removed(const struct fs *fs)
+{
+	return region_usable(mpool_region(fs->pool)) == ESTALE;
+}
+
+static void
+close_locked(struct fs *fs)
+{
+	file_close_all(fs);
+	(void)memp_close(fs->pool);
+	fs->pool = NULL;
+}
+
+static int
+renew(struct fs *fs)
+{
+	int err = 0;
+
+	(void)pthread_rwlock_wrlock(&fs->pool_lock);
+	if (fs->pool != NULL && is_removed(fs)) {
+		fs_log(LOG_ERR, "the pool of %s was removed by force: what was not written is lost",
+		    fs->opt->home);
+		close_locked(fs);
+	}
+	if (fs->pool == NULL)
+		err = open_locked(fs);
+	(void)pthread_rwlock_unlock(&fs->pool_lock);
+	return err;
+}
+
+int
+pool_get(struct fs *fs)
+{
+	int err;
+
+	for (;;) {
+		(void)pthread_rwlock_rdlock(&fs->pool_lock);
+		if (fs->pool != NULL && !is_removed(fs))
+			return 0;
+		(void)pthread_rwlock_unlock(&fs->pool_lock);
+		if ((err = renew(fs)) != 0)
+			return err;
+	}
+}
+
+bool
+pool_peek(struct fs *fs)
+{
+	(void)pthread_rwlock_rdlock(&fs->pool_lock);
+	return fs->pool != NULL;
+}
+
+void
+pool_put(struct fs *fs)
+{
+	(void)pthread_rwlock_unlock(&fs->pool_lock);
+}
+
+/* --- writing everything -------------------------------------------------------------------- */
+
+int
+pool_sync(struct fs *fs)
+{
+	int own, all, disk;
+
+	/* Our own files first: what another process has pinned is written from a copy. */
+	own = file_sync_all(fs);
+	all = memp_sync(fs->pool, NULL);
+	if (all == DB_INCOMPLETE)
+		all = 0; /* pages that others are changing: theirs to write */
+	/* Also what the pool wrote to files that it cannot open any more. */
+	disk = syncfs(fs->home_fd) == -1 ? errno : 0;
+	return own != 0 ? own : all != 0 ? all : disk;
+}
+
+int
+pool_finish(struct fs *fs)
+{
+	int err = 0;
+
+	(void)pthread_rwlock_wrlock(&fs->pool_lock);
+	if (fs->pool != NULL) {
+		err = pool_sync(fs);
+		close_locked(fs);
+	}
+	(void)pthread_rwlock_unlock(&fs->pool_lock);
+	if (err != 0)
+		fs_log(LOG_ERR,
+		    "not everything could be written to %s: %s; the rest stays in its pool",
+		    fs->opt->home, db_strerror(err));
+	return err;
+}
+
+/* --- removing ------------------------------------------------------------------------------ */
+
+static int
+remove_open_locked(struct fs *fs)
+{
+	if (client_count(mpool_region(fs->pool)) > 1)
+		return EBUSY;
+	if (pool_sync(fs) != 0)
+		return EIO;
+	close_locked(fs);
+	return 0;
+}
+
+int
+pool_remove(struct fs *fs)
+{
+	int err = 0;
+
+	(void)pthread_rwlock_wrlock(&fs->pool_lock);
+	if (fs->pool != NULL)
+		err = remove_open_locked(fs);
+	if (err == 0)
+		err = memp_unlink(NULL, 0, &fs->env);
+	(void)pthread_rwlock_unlock(&fs->pool_lock);
+	if (err != 0)
+		fs_log(LOG_WARNING, "the pool of %s was not removed: %s", fs->opt->home,
+		    err == EBUSY ? "other processes are attached" : db_strerror(err));
+	return err;
+}
+
+/* --- the background writer ----------------------------------------------------------------- */
+
+static void
+write_old(struct fs *fs)
+{
+	uint64_t written;
+
+	if (pool_peek(fs)) {
+		(void)memp_reap(fs->pool);
+		(void)mpool_write_old(
+		    fs->pool, (uint64_t)fs->opt->dirty_expire * 1000000, &written);
+	}
+	pool_put(fs);
+}
+
+/* False: time to stop. */
+static bool
+writer_wait(struct fs *fs)
+{
+	struct timespec until;
+	bool stop;
+	int err = 0;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += WRITER_PERIOD_SEC;
+	(void)pthread_mutex_lock(&fs->writer_lock);
+	while (!fs->writer_stop && err == 0)
+		err = pthread_cond_timedwait(&fs->writer_wake, &fs->writer_lock, &until);
+	stop = fs->writer_stop;
+	(void)pthread_mutex_unlock(&fs->writer_lock);
+	return !stop;
+}
+
+static void *
+writer_main(void *arg)
+{
+	struct fs *fs = arg;
+
+	while (writer_wait(fs))
+		write_old(fs);
+	return NULL;
+}
+
+int
+pool_writer_start(struct fs *fs)
+{
+	sigset_t all, old;
+	int err;
+
+	/* Signals are the main thread's. */
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&fs->writer, NULL, writer_main, fs);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	fs->writer_runs = err == 0;
+	return err;
+}
+
+void
+pool_writer_stop(struct fs *fs)
+{
+	if (!fs->writer_runs)
+		return;
+	(void)pthread_mutex_lock(&fs->writer_lock);
+	fs->writer_stop = true;
+	(void)pthread_cond_signal(&fs->writer_wake);
+	(void)pthread_mutex_unlock(&fs->writer_lock);
+	(void)pthread_join(fs->writer, NULL);
+	fs->writer_runs = false;
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/region_dir.c - the regions/ directory: names, the files behind them, and their removal.
+ *
+ * A region is looked at through its file, read with pread(2) and never mapped: a region that
+ * somebody else truncates must not kill the daemon.  Whether a client lives is asked of the
+ * kernel (it holds a lock on one byte of the file), so nothing needs to be attached.
+ */
+#include "region_dir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pool.h"
+#include "state.h"
+
+#define CLIENTS_MOST 65536u /* of a table that is believed */
+
+static const char *const view_suffix[] = {
+	[REGION_RAW] = "",
+	[REGION_LAYOUT] = ".layout",
+	[REGION_CLIENTS] = ".clients",
+};
+
+static const struct {
+	const char *shown, *file;
+} known[] = {
+	{ "mpool", "__db_mpool.share" },
+	{ "lock", "__db_lock.share" },
+};
+
+#define KNOWN (sizeof(known) / sizeof(known[0]))
+
+/* --- names --------------------------------------------------------------------------------- */
+
+void
+region_shown_name(const char *file, char *shown)
+{
+	for (size_t i = 0; i < KNOWN; i++)
+		if (strcmp(file, known[i].file) == 0)
+			file = known[i].shown;
+	(void)snprintf(shown, REGION_NAME_BYTES, "%s", file);
+}
+
+static bool
+has_suffix(const char *name, size_t len, const char *suffix)
+{
+	size_t n = strlen(suffix);
+
+	return n > 0 && len > n && strcmp(name + len - n, suffix) == 0;
+}
+
+static bool
+is_region_file(const char *name)
+{
+	return strncmp(name, "__db_", 5) == 0 && has_suffix(name, strlen(name), ".share");
+}
+
+bool
+region_parse_name(const char *shown, char *file, enum region_view *view)
+{
+	size_t len = strlen(shown);
+
+	if (len >= REGION_NAME_BYTES)
+		return false;
+	*view = REGION_RAW;
+	for (int v = REGION_LAYOUT; v <= REGION_CLIENTS; v++)
+		if (has_suffix(shown, len, view_suffix[v])) {
+			*view = (enum region_view)v;
+			len -= strlen(view_suffix[v]);
+			break;
+		}
+	memcpy(file, shown, len);
+	file[len] = '\0';
+	for (size_t i = 0; i < KNOWN; i++)
+		if (strcmp(file, known[i].shown) == 0) {
+			(void)strcpy(file, known[i].file);
+			return true;
+		}
+	/* Those that have a short name are not to be had by their long one too. */
+	for (size_t i = 0; i < KNOWN; i++)
+		if (strcmp(file, known[i].file) == 0)
+			return false;
+	return is_region_file(file);
+}
+
+/* --- files --------------------------------------------------------------------------------- */
+
+int
+region_stat_file(struct fs *fs, const char *file, struct stat *st)
+{
+	if (fstatat(fs->home_fd, file, st, AT_SYMLINK_NOFOLLOW) == -1)
+		return errno;
+	return S_ISREG(st->st_mode) ? 0 : ENOENT;
+}
+
+int
+region_open_file(struct fs *fs, const char *file, int *fdp)
+{
+	struct stat st;
+	int fd;
+
+	fd = openat(fs->home_fd, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	if (fd == -1)
+		return errno == ELOOP ? ENOENT : errno;
+	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
+		(void)close(fd);
+		return ENOENT;
+	}
+	*fdp = fd;
+	return 0;
+}
+
+/* --- who is attached ----------------------------------------------------------------------- */
+
+int
+region_in_use(struct fs *fs, const char *file, bool *usedp)
+{
+	struct flock fl = {
+		.l_type = F_WRLCK,
+		.l_whence = SEEK_SET,
+		.l_start = (off_t)CLIENT_BYTE,
+		.l_len = CLIENTS_MOST,
+	};
+	int fd, err;
+
+	if ((err = region_open_file(fs, file, &fd)) != 0)
+		return err;
+	err = fcntl(fd, F_OFD_GETLK, &fl) == -1 ? errno : 0;
+	(void)close(fd);
+	if (err == 0)
+		*usedp = fl.l_type != F_UNLCK;
+	return err;
+}
+
+/* --- removal ------------------------------------------------------------------------------- */
+
+/* A region that is not a pool, or too damaged to be one, holds nothing that could be written back. */
+static int
+remove_other(struct fs *fs, const char *file)
+{
+	bool used;
+	int err;
+
+	if ((err = region_in_use(fs, file, &used)) != 0)
+		return err;
+	if (used) {
+		fs_log(LOG_WARNING, "%s/%s is in use by other processes: not removed",
+		    fs->opt->home, file);
+		return EBUSY;
+	}
+	return region_unlink_forced(&fs->env, fs->opt->home, file);
+}
+
+int
+region_remove(struct fs *fs, const char *file)
+{
+	if (strcmp(file, known[0].file) == 0)
+		return pool_remove(fs);
+	return remove_other(fs, file);
+}

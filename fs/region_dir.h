@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/region_dir.h - the regions/ directory: which regions HOME has, and their removal.
+ */
+#ifndef FS_REGION_DIR_H
+#define FS_REGION_DIR_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+#include "node.h"
+
+#define REGION_NAME_BYTES 256
+
+/* "mpool" for "__db_mpool.share", "lock" for "__db_lock.share", others by their file's name. */
+void region_shown_name(const char *file, char *shown);
+
+/* The file and view behind a name in regions/; false: not such a name. */
+bool region_parse_name(const char *shown, char *file, enum region_view *view);
+
+/* Open the region's file for reading, through no link. */
+int region_open_file(struct fs *fs, const char *file, int *fdp);
+/* ENOENT for anything but a regular file. */
+int region_stat_file(struct fs *fs, const char *file, struct stat *st);
+
+/* Is anybody alive attached?  By the locks that clients hold; also for regions that are damaged. */
+int region_in_use(struct fs *fs, const char *file, bool *usedp);
+
+/* rm regions/NAME */
+int region_remove(struct fs *fs, const char *file);
+
+#endif

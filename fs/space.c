@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/space.c - blocks on the disk for what the pool has accepted.
+ *
+ * A full disk is reported by write(2), as everywhere, though the data are written to the disk
+ * later: each write first reserves exactly its range with fallocate(2), without changing the
+ * length.  A file that grows reserves ahead, as much again as it has, 1 MiB at most, so that
+ * small files have no surplus and large ones few calls; what lies behind the end is given back at
+ * the last close.  The range that was reserved last is remembered, as long as writes join it.
+ *
+ * Where fallocate(2) is not supported, or promises nothing because blocks are never written in
+ * place, a write goes through to the file before it returns.
+ *
+ * Holes that fallocate(2) punches are zeroed in the pool, written, and only then punched on the
+ * disk, so that pool and disk agree at every moment.
+ */
+#include "space.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "io.h"
+#include "state.h"
+
+#define AHEAD_BYTES ((uint64_t)1 << 20)
+#define ZFS_MAGIC 0x2fc12fc1u
+#define BCACHEFS_MAGIC 0xca451a4eu
+
+bool
+space_can_reserve(int fd)
+{
+	struct statfs sf;
+
+	if (fstatfs(fd, &sf) == -1)
+		return false;
+	return sf.f_type != (__fsword_t)BTRFS_SUPER_MAGIC && sf.f_type != (__fsword_t)ZFS_MAGIC &&
+	    sf.f_type != (__fsword_t)BCACHEFS_MAGIC;
+}
+
+static int
+allocate(int fd, int mode, uint64_t offset, uint64_t bytes)
+{
+	while (fallocate(fd, mode, (off_t)offset, (off_t)bytes) == -1)
+		if (errno != EINTR)
+			return errno;
+	return 0;
+}
+
+/* Reserved blocks are charged to whoever asks for them: the caller, not the daemon. */
+static int
+allocate_as(const struct caller *c, int fd, int mode, uint64_t offset, uint64_t bytes)
+{
+	int err;
+
+	identity_enter(c);
+	err = allocate(fd, mode, offset, bytes);
+	identity_leave();
+	return err;
+}
+
+static void
+remember_range(struct file *f, uint64_t from, uint64_t to)
+{
+	if (from > f->reserved_to || to < f->reserved_from) {
+		f->reserved_from = from;
+		f->reserved_to = to;
+		return;
+	}
+	if (from < f->reserved_from)
+		f->reserved_from = from;
+	if (to > f->reserved_to)
+		f->reserved_to = to;
+}
+
+static uint64_t
+bytes_ahead(uint64_t end, uint64_t length)
+{
+	uint64_t ahead = length < AHEAD_BYTES ? length : AHEAD_BYTES;
+
+	return end <= length || end > INT64_MAX - AHEAD_BYTES ? 0 : ahead;
+}
+
+static int
+reserve(struct file *f, const struct caller *c, uint64_t offset, uint64_t end, uint64_t length)
+{
+	uint64_t ahead = bytes_ahead(end, length);
+	int fd = mpool_file_fd(f->mpf), err;
+
+	err = allocate_as(c, fd, FALLOC_FL_KEEP_SIZE, offset, end + ahead - offset);
+	if (ahead > 0 && (err == ENOSPC || err == EDQUOT || err == EFBIG)) {
+		ahead = 0;
+		err = allocate_as(c, fd, FALLOC_FL_KEEP_SIZE, offset, end - offset);
+	}
+	if (err != 0)
+		return err;
+	remember_range(f, offset, end + ahead);
+	f->surplus |= ahead > 0;
+	mpool_file_restamp(f->mpf);
+	return 0;
+}
+
+int
+space_reserve(struct fs *fs, struct file *f, const struct caller *c, uint64_t offset,
+    uint64_t bytes, uint64_t length, bool *throughp)
+{
+	uint64_t end = offset + bytes;
+	int err;
+
+	*throughp = fs->writes_through;
+	if (bytes == 0 || fs->writes_through)
+		return 0;
+	if (offset >= f->reserved_from && end <= f->reserved_to)
+		return 0;
+	err = reserve(f, c, offset, end, length);
+	if (err == EOPNOTSUPP || err == ENOSYS) {
+		*throughp = true;
+		return 0;
+	}
+	return err;
+}
+
+/* Truncating to the length that the file has gives back the blocks behind it. */
+static void
+trim_locked(struct file *f)
+{
+	int64_t mtime = mpool_file_mtime(f->mpf);
+	int fd = mpool_file_fd(f->mpf);
+	off_t length;
+
+	if (memp_fsize(f->mpf, &length) != 0)
+		return;
+	(void)os_ftruncate(fd, (uint64_t)length);
+	if (mtime != 0)
+		(void)os_futimens(fd, mtime);
+	mpool_file_restamp(f->mpf);
+	f->surplus = false;
+	f->reserved_from = f->reserved_to = 0;
+}
+
+void
+space_trim(struct file *f)
+{
+	(void)pthread_rwlock_wrlock(&f->io);
+	if (f->surplus)
+		trim_locked(f);
+	(void)pthread_rwlock_unlock(&f->io);
+}
+
+/* --- fallocate(2) -------------------------------------------------------------------------- */
+
+/* Zero what is not a hole on the disk already, which has all of the file's dirty pages. */
+static int
+zero_data(struct file *f, uint64_t offset, uint64_t end)
+{
+	int fd = mpool_file_fd(f->mpf), err;
+	off_t data, hole;
+
+	while (offset < end) {
+		if ((data = lseek(fd, (off_t)offset, SEEK_DATA)) == -1)
+			return errno == ENXIO ? 0 : errno;
+		if ((uint64_t)data >= end)
+			return 0;
+		if ((hole = lseek(fd, data, SEEK_HOLE)) == -1)
+			return errno;
+		if ((uint64_t)hole > end)
+			hole = (off_t)end;
+		if ((err = io_zero(f, (uint64_t)data, (uint64_t)(hole - data))) != 0)
+			return err;
+		offset = (uint64_t)hole;
+	}
+	return 0;
+}
+
+static int
+zero_range(struct file *f, uint64_t offset, uint64_t end, uint64_t length)
+{
+	int err;
+
+	if (end > length)
+		end = length;
+	if (offset >= end)
+		return 0;
+	if ((err = mpool_file_sync(f->mpf, true)) != 0 || (err = zero_data(f, offset, end)) != 0)
+		return err;
+	return mpool_file_sync(f->mpf, true);
+}
+
+static int
+punch(struct file *f, const struct caller *c, uint64_t offset, uint64_t end, uint64_t length)
+{
+	int err;
+
+	if ((err = zero_range(f, offset, end, length)) != 0)
+		return err;
+	err = allocate_as(c, mpool_file_fd(f->mpf), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	    offset, end - offset);
+	f->reserved_from = f->reserved_to = 0;
+	return err;
+}
+
+static int
+preallocate(struct file *f, const struct caller *c, int mode, uint64_t offset, uint64_t end,
+    uint64_t length)
+{
+	int err;
+
+	err = allocate_as(c, mpool_file_fd(f->mpf), FALLOC_FL_KEEP_SIZE, offset, end - offset);
+	if (err == 0 && (mode & FALLOC_FL_ZERO_RANGE) != 0)
+		err = zero_range(f, offset, end, length);
+	if (err == 0 && (mode & FALLOC_FL_KEEP_SIZE) == 0 && end > length)
+		err = mpool_file_extend(f->mpf, (off_t)end);
+	return err;
+}
+
+static int
+allocate_locked(struct file *f, const struct caller *c, int mode, uint64_t offset, uint64_t end)
+{
+	off_t length;
+	int err;
+
+	if ((err = memp_fsize(f->mpf, &length)) != 0)
+		return err;
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		err = punch(f, c, offset, end, (uint64_t)length);
+	else
+		err = preallocate(f, c, mode, offset, end, (uint64_t)length);
+	mpool_file_restamp(f->mpf);
+	if (err == 0)
+		io_touch(f, c);
+	return err;
+}
+
+int
+space_allocate(struct fs *fs, struct node *node, const struct caller *c, int mode, uint64_t offset,
+    uint64_t bytes)
+{
+	struct file *f;
+	int err;
+
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+		return EOPNOTSUPP;
+	if (offset > INT64_MAX || bytes > INT64_MAX - offset)
+		return EFBIG;
+	if ((err = file_get(fs, node, true, &f)) != 0)
+		return err;
+	(void)pthread_rwlock_wrlock(&f->io);
+	err = allocate_locked(f, c, mode, offset, offset + bytes);
+	(void)pthread_rwlock_unlock(&f->io);
+	file_put(fs, f);
+	return err;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/state.h - what all files of the filesystem share: struct fs.
+ *
+ * Locks, in the order in which they are taken; a thread never goes back up:
+ *
+ *   fs.pool_lock     shared by every request that may touch the pool, for as long as it runs;
+ *                    exclusive to open, replace or remove the pool.  Writers go first; never taken
+ *                    twice by a thread.
+ *   file.state       shared while a file's DB_MPOOLFILE is used; exclusive to open or close it.
+ *   file.io          one request is atomic against every other on the file: shared to read,
+ *                    exclusive to write, truncate, or change metadata that the pool keeps watch on.
+ *   nodes.lock       the tables and lists of nodes, files and descriptors; no system call that can
+ *                    block and no call of core is made while it is held.
+ *
+ * No lock is held while a request is answered, except by a read, which replies from pinned pages.
+ */
+#ifndef FS_STATE_H
+#define FS_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "fs.h"
+#include "log.h"
+#include "node.h"
+#include "pool/mount.h"
+#include "status.h"
+
+struct fuse_session;
+
+struct fs {
+	const struct fs_options *opt;
+	int home_fd;	   /* HOME, O_DIRECTORY */
+	int proc_fd;	   /* /proc/self/fd: the way from an O_PATH descriptor to an open file */
+	uint64_t home_dev; /* the device that st_dev stands for */
+	uid_t uid;	   /* who runs the daemon */
+	gid_t gid;
+	int64_t start_nsec;	/* the mount's start: the time of status files */
+	bool writes_through;	/* HOME's filesystem cannot reserve space */
+	atomic_ullong sequence; /* number of the last status snapshot */
+
+	DB_ENV env;
+	pthread_rwlock_t pool_lock;
+	uint64_t gather_bytes; /* [pool_lock] what one read may pin; more is copied page by page */
+	DB_MPOOL *pool; /* [pool_lock] NULL between the removal of a region and its next use */
+
+	struct node_table nodes;
+	struct node *status[STATUS_NUMBERS]; /* the entries that always exist */
+
+	struct fuse_session *session;
+	pthread_t writer; /* the background writer */
+	bool writer_runs;
+	pthread_mutex_t writer_lock;
+	pthread_cond_t writer_wake;
+	bool writer_stop; /* [writer_lock] */
+
+	pthread_t asker; /* finds out whether the mount answers */
+	bool asker_runs;
+	void (*ready)(void *arg, int error);
+	void *ready_arg;
+};
+
+#endif

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/status.c - the tree of status files: what exists, and its attributes.
+ *
+ * A few entries always exist; regions/ shows what HOME has at the moment.  All are read-only.
+ * Totals may be read by everybody; what shows names, pages, clients or memory has the owner and
+ * mode of the region.  The times shown are the mount's start (a region's: its creation), because
+ * tar and others take a file whose time moves while they read it for one that was changed.
+ *
+ * The size of a text is that of its last snapshot while somebody has the file open, and else that
+ * of one taken now (snapshot.c).
+ */
+#include "status.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "files.h"
+#include "region_dir.h"
+#include "snapshot.h"
+#include "state.h"
+#include "view.h"
+
+#define STATUS_INO ((uint64_t)3 << 60)
+#define POOL_FILE "__db_mpool.share"
+#define FILES_NAME "files"
+
+enum status_access {
+	OPEN_TO_ALL,
+	AS_REGION, /* the owner and mode of the pool's region */
+};
+
+struct status_entry {
+	const char *name;
+	enum status_number dir;
+	mode_t mode;
+	enum status_access access;
+	int (*view)(struct fs *fs, struct text *t); /* NULL: a directory */
+};
+
+static const struct status_entry entries[STATUS_NUMBERS] = {
+	[STATUS_ROOT] = { "", STATUS_ROOT, S_IFDIR | 0755, OPEN_TO_ALL, NULL },
+	[STATUS_README] = { "README", STATUS_ROOT, S_IFREG | 0444, OPEN_TO_ALL, view_readme },
+	[STATUS_STAT] = { "stat", STATUS_ROOT, S_IFDIR | 0755, OPEN_TO_ALL, NULL },
+	[STATUS_REGIONS] = { "regions", STATUS_ROOT, S_IFDIR | 0755, OPEN_TO_ALL, NULL },
+	[STATUS_STAT_POOL] = { "pool", STATUS_STAT, S_IFREG | 0444, OPEN_TO_ALL, view_pool },
+	[STATUS_STAT_FILES] = { "files", STATUS_STAT, S_IFREG | 0444, AS_REGION, view_files },
+};
+
+static enum status_number
+number_of(const struct node *node)
+{
+	return (enum status_number)(node->entry - entries);
+}
+
+bool
+status_is_in(enum status_number number, const struct node *dir)
+{
+	return number != STATUS_ROOT && entries[number].dir == number_of(dir);
+}
+
+const char *
+status_name(enum status_number number)
+{
+	return entries[number].name;
+}
+
+/* --- nodes --------------------------------------------------------------------------------- */
+
+int
+status_init(struct fs *fs)
+{
+	struct node *node;
+
+	for (int i = 0; i < STATUS_NUMBERS; i++) {
+		if ((node = calloc(1, sizeof(*node))) == NULL)
+			return ENOMEM;
+		node->kind = NODE_STATUS;
+		node->entry = &entries[i];
+		node->type = entries[i].mode & S_IFMT;
+		node->ino = STATUS_INO + (uint64_t)i;
+		node->refs = 1;
+		node->path_fd = -1;
+		link_init(&node->fd_link);
+		fs->status[i] = node;
+	}
+	return 0;
+}
+
+void
+status_fini(struct fs *fs)
+{
+	for (int i = 0; i < STATUS_NUMBERS; i++) {
+		if (fs->status[i] != NULL)
+			snapshot_put(fs->status[i]->snapshot);
+		free(fs->status[i]);
+		fs->status[i] = NULL;
+	}
+}
+
+static int
+lookup_entry(struct fs *fs, enum status_number dir, const char *name, struct node **np)
+{
+	for (int i = STATUS_ROOT + 1; i < STATUS_NUMBERS; i++)
+		if (entries[i].dir == dir && strcmp(entries[i].name, name) == 0) {
+			node_get(fs, fs->status[i]);
+			*np = fs->status[i];
+			return 0;
+		}
+	return ENOENT;
+}
+
+static int
+lookup_region(struct fs *fs, const char *name, struct node **np)
+{
+	char file[REGION_NAME_BYTES];
+	enum region_view view;
+	struct stat st;
+	int err;
+
+	if (!region_parse_name(name, file, &view))
+		return ENOENT;
+	if ((err = region_stat_file(fs, file, &st)) != 0)
+		return err;
+	return node_of_region(fs, file, view, np);
+}
+
+int
+status_lookup(struct fs *fs, struct node *dir, const char *name, struct node **np, struct stat *st)
+{
+	struct node *node;
+	int err;
+
+	if (dir == fs->status[STATUS_ROOT] && strcmp(name, FILES_NAME) == 0) {
+		node_get(fs, fs->nodes.home);
+		*np = fs->nodes.home;
+		return files_getattr(fs, fs->nodes.home, st);
+	}
+	if (dir->kind != NODE_STATUS || dir->entry->view != NULL)
+		return ENOTDIR;
+	if (dir == fs->status[STATUS_REGIONS])
+		err = lookup_region(fs, name, &node);
+	else
+		err = lookup_entry(fs, number_of(dir), name, &node);
+	if (err != 0)
+		return err;
+	if ((err = status_getattr(fs, node, st)) != 0) {
+		node_put(fs, node);
+		return err;
+	}
+	*np = node;
+	return 0;
+}
+
+/* --- attributes ---------------------------------------------------------------------------- */
+
+static void
+fill_times(struct stat *st, int64_t nsec)
+{
+	struct timespec t = { .tv_sec = nsec / 1000000000, .tv_nsec = nsec % 1000000000 };
+
+	st->st_atim = st->st_mtim = st->st_ctim = t;
+}
+
+static void
+fill_size(struct stat *st, off_t bytes)
+{
+	st->st_size = bytes;
+	st->st_blocks = (bytes + 511) / 512;
+}
+
+static void
+fill_owner(struct fs *fs, const char *region, struct stat *st)
+{
+	struct stat rst;
+
+	st->st_mode = S_IFREG | 0400;
+	if (region_stat_file(fs, region, &rst) != 0)
+		return;
+	st->st_mode = S_IFREG | (rst.st_mode & 0777);
+	st->st_uid = rst.st_uid;
+	st->st_gid = rst.st_gid;
+}
+
+static nlink_t
+count_links(const struct fs *fs, const struct node *node)
+{
+	nlink_t n = 2;
+
+	if (!S_ISDIR(node->type))
+		return 1;
+	for (int i = STATUS_ROOT + 1; i < STATUS_NUMBERS; i++)
+		n += entries[i].dir == number_of(node) && S_ISDIR(entries[i].mode);
+	return node == fs->status[STATUS_ROOT] ? n + 1 : n;
+}
+
+static int
+getattr_text(struct fs *fs, struct node *node, struct stat *st)
+{
+	struct snapshot *s;
+	int err;
+
+	if ((err = snapshot_current(fs, node, &s)) != 0)
+		return err;
+	fill_size(st, (off_t)snapshot_bytes(s));
+	snapshot_put(s);
+	return 0;
+}
+
+static int
+getattr_entry(struct fs *fs, struct node *node, struct stat *st)
+{
+	st->st_mode = node->entry->mode;
+	st->st_nlink = count_links(fs, node);
+	if (node->entry->access == AS_REGION)
+		fill_owner(fs, POOL_FILE, st);
+	return node->entry->view == NULL ? 0 : getattr_text(fs, node, st);
+}
+
+/* When the region was made, as its header says; the mount's start if that cannot be read. */
+static int64_t
+region_created_nsec(struct fs *fs, const char *file)
+{
+	RLAYOUT layout;
+	char *path;
+	int64_t nsec = fs->start_nsec;
+
+	if (asprintf(&path, "%s/%s", fs->opt->home, file) == -1)
+		return nsec;
+	if (region_peek(path, &layout) == 0 && layout.created_usec < INT64_MAX / 1000)
+		nsec = (int64_t)layout.created_usec * 1000;
+	free(path);
+	return nsec;
+}
+
+static int
+getattr_region(struct fs *fs, struct node *node, struct stat *st)
+{
+	struct stat rst;
+	int err;
+
+	if ((err = region_stat_file(fs, node->region, &rst)) != 0)
+		return err;
+	st->st_nlink = 1;
+	fill_owner(fs, node->region, st);
+	fill_times(st, region_created_nsec(fs, node->region));
+	if (node->view != REGION_RAW)
+		return getattr_text(fs, node, st);
+	st->st_size = rst.st_size;
+	st->st_blocks = rst.st_blocks;
+	return 0;
+}
+
+int
+status_getattr(struct fs *fs, struct node *node, struct stat *st)
+{
+	memset(st, 0, sizeof(*st));
+	st->st_ino = node->ino;
+	st->st_uid = fs->uid;
+	st->st_gid = fs->gid;
+	st->st_blksize = 4096;
+	fill_times(st, fs->start_nsec);
+	return node->kind == NODE_REGION ? getattr_region(fs, node, st) :
+					   getattr_entry(fs, node, st);
+}
+
+/* What a text file says now; snapshot.c keeps it. */
+int
+status_render(struct fs *fs, struct node *node, struct text *t)
+{
+	if (node->kind == NODE_STATUS)
+		return node->entry->view(fs, t);
+	if (node->view == REGION_LAYOUT)
+		return view_layout(fs, node->region, t);
+	return view_clients(fs, node->region, t);
+}
+
+/* --- removal ------------------------------------------------------------------------------- */
+
+int
+status_unlink(struct fs *fs, struct node *dir, const char *name)
+{
+	char file[REGION_NAME_BYTES];
+	enum region_view view;
+	struct stat st;
+	int err;
+
+	if (dir != fs->status[STATUS_REGIONS])
+		return EPERM;
+	if (!region_parse_name(name, file, &view))
+		return ENOENT;
+	if ((err = region_stat_file(fs, file, &st)) != 0)
+		return err;
+	return view == REGION_RAW ? region_remove(fs, file) : EPERM;
+}

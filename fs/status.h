@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/status.h - everything in the mount that is not files/: the root, README, stat/, regions/.
+ */
+#ifndef FS_STATUS_H
+#define FS_STATUS_H
+
+#include <stdbool.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#include "node.h"
+
+enum status_number {
+	STATUS_ROOT,
+	STATUS_README,
+	STATUS_STAT,
+	STATUS_REGIONS,
+	STATUS_STAT_POOL,
+	STATUS_STAT_FILES,
+	STATUS_NUMBERS,
+};
+
+bool status_is_in(enum status_number number, const struct node *dir);
+const char *status_name(enum status_number number);
+
+/* An immutable text, counted. */
+struct snapshot;
+void snapshot_put(struct snapshot *s); /* NULL is ignored */
+
+struct status_handle;
+struct status_dir;
+
+/* Make the nodes that always exist.  Freed by status_fini. */
+int status_init(struct fs *fs);
+void status_fini(struct fs *fs);
+
+/* *np carries a reference.  files/ is found here too. */
+int status_lookup(
+    struct fs *fs, struct node *dir, const char *name, struct node **np, struct stat *st);
+int status_getattr(struct fs *fs, struct node *node, struct stat *st);
+
+/* Reading only: EACCES otherwise. */
+int status_open(struct fs *fs, struct node *node, int flags, struct status_handle **hp);
+/* Calls reply once if it returns 0. */
+int status_read(struct fs *fs, struct status_handle *h, size_t bytes, uint64_t offset,
+    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg);
+/* SEEK_DATA and SEEK_HOLE: there are no holes. */
+int status_seek(struct fs *fs, struct node *node, uint64_t offset, int whence, off_t *resultp);
+void status_close(struct fs *fs, struct status_handle *h);
+
+int status_opendir(struct fs *fs, struct node *node, struct status_dir **dp);
+int status_readdir(struct status_dir *d, off_t offset,
+    bool (*add)(void *arg, const char *name, uint64_t ino, unsigned type, off_t next), void *arg);
+void status_closedir(struct status_dir *d);
+
+/* rm regions/NAME; EPERM for everything else. */
+int status_unlink(struct fs *fs, struct node *dir, const char *name);
+
+#endif

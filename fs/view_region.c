@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/view_region.c - regions/NAME.layout and regions/NAME.clients.
+ *
+ * Both read the region's file.  What it says is input: offsets and counts are checked against the
+ * file's length before they are used, and a region that is too damaged to show is an error
+ * (EPROTO), not a guess.
+ */
+#include "view.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pool.h"
+#include "region_dir.h"
+#include "state.h"
+
+#define CLIENTS_MOST 65536u
+
+/* A region's file, its header, and its table of clients, all copies. */
+struct region_copy {
+	int fd;
+	RLAYOUT layout;
+	struct client
+	    *clients; /* nclients of them; NULL if the header's word on them is not good */
+	uint32_t nclients;
+};
+
+static int
+read_exactly(int fd, void *buf, size_t bytes, uint64_t offset)
+{
+	size_t done;
+	int err;
+
+	if ((err = os_pread(fd, buf, bytes, offset, &done)) != 0)
+		return err;
+	return done == bytes ? 0 : EPROTO;
+}
+
+static void
+copy_clients(struct region_copy *c, uint64_t file_bytes)
+{
+	uint64_t bytes = (uint64_t)c->layout.nclients * sizeof(struct client);
+
+	if (c->layout.valid != DB_REGIONMAGIC || c->layout.nclients > CLIENTS_MOST || bytes == 0 ||
+	    c->layout.clients > file_bytes || bytes > file_bytes - c->layout.clients)
+		return;
+	if ((c->clients = malloc(bytes)) == NULL)
+		return;
+	if (read_exactly(c->fd, c->clients, bytes, c->layout.clients) != 0) {
+		free(c->clients);
+		c->clients = NULL;
+		return;
+	}
+	c->nclients = c->layout.nclients;
+}
+
+static int
+region_copy_open(struct fs *fs, const char *region, struct region_copy *c)
+{
+	struct os_stat st;
+	int err;
+
+	*c = (struct region_copy){ .fd = -1 };
+	if ((err = region_open_file(fs, region, &c->fd)) != 0)
+		return err;
+	if ((err = os_fstat(c->fd, &st)) == 0 &&
+	    (err = read_exactly(c->fd, &c->layout, sizeof(c->layout), 0)) == 0) {
+		copy_clients(c, st.size);
+		return 0;
+	}
+	(void)close(c->fd);
+	return err;
+}
+
+static void
+region_copy_close(struct region_copy *c)
+{
+	(void)close(c->fd);
+	free(c->clients);
+}
+
+static bool
+client_lives(const struct region_copy *c, uint32_t number)
+{
+	bool taken = false;
+
+	if (c->clients[number].state == CLIENT_FREE)
+		return false;
+	return os_lock_test(c->fd, CLIENT_BYTE + number, &taken) == 0 && taken;
+}
+
+/* --- NAME.layout --------------------------------------------------------------------------- */
+
+static void
+count_live(struct region_copy *c)
+{
+	uint32_t live = 0;
+
+	for (uint32_t i = 0; i < c->nclients; i++)
+		live += client_lives(c, i);
+	if (c->clients != NULL)
+		c->layout.refcnt = live;
+}
+
+static void
+render_layout(const RLAYOUT *l, struct text *t)
+{
+	char why[REGION_WHY_BYTES + 1] = "";
+
+#define U64(key, value) render_u64(t, key, (uint64_t)(value))
+#define I64(key, value) render_i64(t, key, (int64_t)(value))
+#define HEX(key, value) render_hex(t, key, (uint64_t)(value))
+#define STAT_LAYOUT(key, expression, kind, unit, help) kind(#key, expression);
+#include "stat.def"
+#undef U64
+#undef I64
+#undef HEX
+	memcpy(why, l->panic_why, REGION_WHY_BYTES);
+	render_text(t, "panic_why", why[0] == '\0' ? "-" : why);
+}
+
+int
+view_layout(struct fs *fs, const char *region, struct text *t)
+{
+	struct region_copy c;
+	int err;
+
+	if ((err = region_copy_open(fs, region, &c)) != 0)
+		return err;
+	count_live(&c);
+	render_layout(&c.layout, t);
+	region_copy_close(&c);
+	return 0;
+}
+
+/* --- NAME.clients -------------------------------------------------------------------------- */
+
+static const char *
+state_word(const struct region_copy *c, uint32_t number)
+{
+	if (client_lives(c, number))
+		return "live";
+	return c->clients[number].state == CLIENT_REAPING ? "reaping" : "dead";
+}
+
+static void
+render_client(struct text *t, const struct region_copy *c, uint32_t number, DB_MPOOL *pool)
+{
+	const struct client *cl = &c->clients[number];
+	char pins[24] = "-", name[sizeof(cl->name) + 1] = "";
+
+	if (pool != NULL)
+		(void)snprintf(pins, sizeof(pins), "%" PRIu64, mpool_client_pins(pool, number));
+	memcpy(name, cl->name, sizeof(cl->name));
+	text_add(t, "%8" PRIu32 " %10" PRId32 " %10" PRIu32 " %-7s %18" PRIu64 " %10s ", number,
+	    cl->pid, cl->uid, state_word(c, number), cl->attached_usec, pins);
+	render_free_text(t, name);
+}
+
+/* The mount's own pool, if region is it: only there pins can be counted. */
+static DB_MPOOL *
+pool_behind(struct fs *fs, const RLAYOUT *l)
+{
+	if (fs->pool == NULL || mpool_region(fs->pool)->layout->region_id != l->region_id)
+		return NULL;
+	return fs->pool;
+}
+
+int
+view_clients(struct fs *fs, const char *region, struct text *t)
+{
+	struct region_copy c;
+	DB_MPOOL *pool;
+	int err;
+
+	if ((err = region_copy_open(fs, region, &c)) != 0)
+		return err;
+	text_add(t, "#%7s %10s %10s %-7s %18s %10s %s\n", "client", "pid", "uid", "state",
+	    "attached_usec", "pins", "name");
+	(void)pool_peek(fs);
+	pool = pool_behind(fs, &c.layout);
+	for (uint32_t i = 0; i < c.nclients; i++)
+		if (c.clients[i].state != CLIENT_FREE)
+			render_client(t, &c, i, pool);
+	pool_put(fs);
+	region_copy_close(&c);
+	return 0;
+}

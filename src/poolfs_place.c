@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * src/poolfs_place.c - are HOME and MOUNTPOINT fit to be mounted?
+ *
+ * Everything that can be known before anything is done is asked here, so that the answer is a
+ * sentence about the cause and not about its consequence three layers down.  Paths are made
+ * absolute, because the daemon changes to the root directory.  What the kernel has mounted where
+ * is read from /proc/self/mountinfo, whose octal escapes are undone.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "poolfs.h"
+
+/* --- what is mounted ----------------------------------------------------------------------- */
+
+/* "\040" and its like, in place. */
+static void
+unescape(char *s)
+{
+	char *to = s;
+
+	for (; *s != '\0'; s++, to++) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' &&
+		    s[3] >= '0' && s[3] <= '7') {
+			*to = (char)((s[1] - '0') << 6 | (s[2] - '0') << 3 | (s[3] - '0'));
+			s += 3;
+		} else {
+			*to = *s;
+		}
+	}
+	*to = '\0';
+}
+
+/*
+ * 36 35 98:0 /root /mount/point options [optional fields ...] - type source super-options
+ */
+static bool
+parse_line(char *line, const char *path, struct mounted *m)
+{
+	char *save = NULL, *field, *type, *source;
+	int i;
+
+	for (i = 0, field = strtok_r(line, " ", &save); field != NULL && i < 4; i++)
+		field = strtok_r(NULL, " ", &save);
+	if (field == NULL)
+		return false;
+	unescape(field);
+	if (strcmp(field, path) != 0)
+		return false;
+	while ((field = strtok_r(NULL, " ", &save)) != NULL && strcmp(field, "-") != 0)
+		;
+	type = strtok_r(NULL, " ", &save);
+	source = strtok_r(NULL, " ", &save);
+	if (type == NULL || source == NULL)
+		return false;
+	unescape(source);
+	mounted_fini(m);
+	m->type = strdup(type);
+	m->source = strdup(source);
+	return m->type != NULL && m->source != NULL;
+}
+
+bool
+mounted_find(const char *path, struct mounted *m)
+{
+	bool found = false;
+	char *line = NULL;
+	size_t room = 0;
+	FILE *f;
+
+	*m = (struct mounted){ 0 };
+	if ((f = fopen("/proc/self/mountinfo", "re")) == NULL)
+		return false;
+	/* The last line for a place is the mount on top. */
+	while (getline(&line, &room, f) != -1)
+		found |= parse_line(line, path, m);
+	free(line);
+	(void)fclose(f);
+	return found;
+}
+
+void
+mounted_fini(struct mounted *m)
+{
+	free(m->type);
+	free(m->source);
+	*m = (struct mounted){ 0 };
+}
+
+/* --- HOME ---------------------------------------------------------------------------------- */
+
+static int
+check_home(struct options *o)
+{
+	struct stat st;
+	char *path;
+
+	if (stat(o->home, &st) == -1 || (path = realpath(o->home, NULL)) == NULL) {
+		complain("cannot use HOME %s: %s", o->home, strerror(errno));
+		return EXIT_FAILURE;
+	}
+	o->fs.home = path;
+	if (!S_ISDIR(st.st_mode)) {
+		complain("HOME %s is not a directory", o->home);
+		return EXIT_FAILURE;
+	}
+	if (faccessat(AT_FDCWD, path, R_OK | W_OK | X_OK, AT_EACCESS) == -1) {
+		complain("HOME %s is not writable: %s", o->home, strerror(errno));
+		return EXIT_FAILURE;
+	}
+	return 0;
+}
+
+/* --- MOUNTPOINT ---------------------------------------------------------------------------- */
+
+static int
+complain_about_dead_mount(const char *mountpoint)
+{
+	complain("a dead mount is in the way at %s: remove it with \"poolfs -u %s\" (or \"umount "
+		 "-l %s\")",
+	    mountpoint, mountpoint, mountpoint);
+	return EXIT_FAILURE;
+}
+
+static int
+check_not_busy(const struct options *o)
+{
+	struct mounted m;
+
+	if (!mounted_find(o->fs.mountpoint, &m)) {
+		mounted_fini(&m);
+		return 0;
+	}
+	complain("MOUNTPOINT %s is busy: %s is mounted there already (%s)", o->mountpoint, m.source,
+	    m.type);
+	mounted_fini(&m);
+	return EXIT_FAILURE;
+}
+
+static int
+check_mountpoint(struct options *o)
+{
+	struct stat st;
+	char *path;
+
+	if (stat(o->mountpoint, &st) == -1) {
+		if (errno == ENOTCONN)
+			return complain_about_dead_mount(o->mountpoint);
+		complain("cannot use MOUNTPOINT %s: %s", o->mountpoint, strerror(errno));
+		return EXIT_FAILURE;
+	}
+	if ((path = realpath(o->mountpoint, NULL)) == NULL) {
+		complain("cannot use MOUNTPOINT %s: %s", o->mountpoint, strerror(errno));
+		return EXIT_FAILURE;
+	}
+	o->fs.mountpoint = path;
+	if (!S_ISDIR(st.st_mode)) {
+		complain("MOUNTPOINT %s is not a directory", o->mountpoint);
+		return EXIT_FAILURE;
+	}
+	return check_not_busy(o);
+}
+
+/* --- both ---------------------------------------------------------------------------------- */
+
+static int
+open_parent(int fd)
+{
+	int parent = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	(void)close(fd);
+	return parent;
+}
+
+/* Is inner outer, or below it?  By identity: a bind mount gives a directory two paths. */
+static bool
+is_within(const char *inner, const char *outer)
+{
+	struct stat st, last = { 0 }, out;
+	bool found = false;
+	int fd;
+
+	if (stat(outer, &out) == -1)
+		return false;
+	fd = open(inner, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	while (fd != -1 && fstat(fd, &st) == 0) {
+		if ((found = st.st_dev == out.st_dev && st.st_ino == out.st_ino) ||
+		    (st.st_dev == last.st_dev && st.st_ino == last.st_ino))
+			break;
+		last = st;
+		fd = open_parent(fd);
+	}
+	if (fd != -1)
+		(void)close(fd);
+	return found;
+}
+
+static int
+check_apart(const struct options *o)
+{
+	if (is_within(o->fs.mountpoint, o->fs.home)) {
+		complain("MOUNTPOINT %s is inside HOME %s: the mount would contain itself",
+		    o->mountpoint, o->home);
+		return EXIT_FAILURE;
+	}
+	if (is_within(o->fs.home, o->fs.mountpoint)) {
+		complain("HOME %s is inside MOUNTPOINT %s: the mount would hide it", o->home,
+		    o->mountpoint);
+		return EXIT_FAILURE;
+	}
+	return 0;
+}
+
+static int
+check_device(void)
+{
+	int fd;
+
+	if ((fd = open("/dev/fuse", O_RDWR | O_CLOEXEC)) != -1) {
+		(void)close(fd);
+		return 0;
+	}
+	/* Without the right to open it, fusermount3 does it for us. */
+	if (errno == EACCES || errno == EPERM)
+		return 0;
+	complain(
+	    "no FUSE here: cannot open /dev/fuse: %s (modprobe fuse, or give the container the "
+	    "device)",
+	    strerror(errno));
+	return EXIT_FAILURE;
+}
+
+int
+place_check(struct options *o)
+{
+	int ret;
+
+	if ((ret = check_home(o)) != 0 || (ret = check_mountpoint(o)) != 0 ||
+	    (ret = check_apart(o)) != 0)
+		return ret;
+	return check_device();
+}
