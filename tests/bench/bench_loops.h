@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench_loops.h - the loops that are measured; included once by each side after it has defined
+ *
+ *	struct bench_handle		with members  uint64_t seed;  uint32_t pages, cursor;
+ *	side_get(h, pgno, &page)	pin for reading;  side_get_dirty for changing
+ *	side_put(h, page)		unpin;		  side_put_dirty after a change
+ *	side_sync(h), side_stat(h)	everything dirty to disk; one call for statistics
+ *	side_counters(h, &stat)		so far, of this process or of the pool
+ *
+ * The clock is read every BATCH operations.
+ */
+#define BATCH 512
+#define AHEAD 64
+
+#define MARK_OF(page) (*(volatile const uint64_t *)(page))
+#define STAMP_OF(page) ((volatile uint64_t *)((char *)(page) + BENCH_STAMP_OFFSET))
+
+static inline int
+read_one(struct bench_handle *h, uint32_t pgno, struct bench_result *res)
+{
+	void *page;
+	int ret;
+
+	if ((ret = side_get(h, pgno, &page)) != 0)
+		return (ret);
+	res->wrong += MARK_OF(page) != BENCH_MARK(pgno);
+	return (side_put(h, page));
+}
+
+static inline int
+dirty_one(struct bench_handle *h, uint32_t pgno, uint64_t *stamps, struct bench_result *res)
+{
+	void *page;
+	int ret;
+
+	if ((ret = side_get_dirty(h, pgno, &page)) != 0)
+		return (ret);
+	res->wrong += MARK_OF(page) != BENCH_MARK(pgno) || *STAMP_OF(page) != stamps[pgno];
+	*STAMP_OF(page) = ++stamps[pgno];
+	return (side_put_dirty(h, page));
+}
+
+/* The counters are read outside the measured time. */
+static int
+result_begin(struct bench_handle *h, struct bench_result *res)
+{
+	struct bench_stat st;
+	int ret;
+
+	if ((ret = side_counters(h, &st)) != 0)
+		return (ret);
+	*res = (struct bench_result){ .read = st.read, .written = st.written };
+	return (0);
+}
+
+static int
+result_end(struct bench_handle *h, struct bench_result *res)
+{
+	struct bench_stat st;
+	int ret;
+
+	if ((ret = side_counters(h, &st)) != 0)
+		return (ret);
+	res->read = st.read - res->read;
+	res->written = st.written - res->written;
+	return (0);
+}
+
+static int
+loop_touch(struct bench_handle *h)
+{
+	struct bench_result res = { 0 };
+	uint32_t pgno;
+	int ret;
+
+	for (pgno = 0; pgno < h->pages; pgno++)
+		if ((ret = read_one(h, pgno, &res)) != 0)
+			return (ret);
+	return (res.wrong == 0 ? 0 : EIO);
+}
+
+static int
+loop_hits(struct bench_handle *h, uint32_t n, unsigned msec, struct bench_result *res)
+{
+	uint64_t start, end, seed = h->seed;
+	int i, ret;
+
+	if ((ret = result_begin(h, res)) != 0)
+		return (ret);
+	start = bench_nsec();
+	end = start + (uint64_t)msec * 1000000;
+	do {
+		for (i = 0; i < BATCH; i++)
+			if ((ret = read_one(h, bench_below(&seed, n), res)) != 0)
+				return (ret);
+		res->ops += BATCH;
+		res->nsec = bench_nsec();
+	} while (res->nsec < end);
+	res->nsec -= start;
+	h->seed = seed;
+	return (result_end(h, res));
+}
+
+static inline int
+scan(struct bench_handle *h, int (*ahead)(struct bench_handle *, uint32_t, uint32_t), unsigned msec,
+    struct bench_result *res)
+{
+	uint64_t start, end;
+	int i, ret;
+
+	if ((ret = result_begin(h, res)) != 0)
+		return (ret);
+	start = bench_nsec();
+	end = start + (uint64_t)msec * 1000000;
+	do {
+		for (i = 0; i < BATCH; i++, h->cursor++) {
+			if (h->cursor == h->pages)
+				h->cursor = 0;
+			if (ahead != NULL && h->cursor % AHEAD == 0 &&
+			    (ret = ahead(h, h->cursor, AHEAD)) != 0)
+				return (ret);
+			if ((ret = read_one(h, h->cursor, res)) != 0)
+				return (ret);
+		}
+		res->ops += BATCH;
+		res->nsec = bench_nsec();
+	} while (res->nsec < end);
+	res->nsec -= start;
+	return (result_end(h, res));
+}
+
+static int
+loop_scan(struct bench_handle *h, unsigned msec, struct bench_result *res)
+{
+	return (scan(h, NULL, msec, res));
+}
+
+static int
+loop_dirty(struct bench_handle *h, uint64_t *stamps, unsigned msec, struct bench_result *res)
+{
+	uint64_t start, end;
+	int i, ret;
+
+	if ((ret = result_begin(h, res)) != 0)
+		return (ret);
+	start = bench_nsec();
+	end = start + (uint64_t)msec * 1000000;
+	do {
+		for (i = 0; i < BATCH; i++)
+			if ((ret = dirty_one(h, bench_below(&h->seed, h->pages), stamps, res)) != 0)
+				return (ret);
+		res->ops += BATCH;
+		res->nsec = bench_nsec();
+	} while (res->nsec < end);
+	res->nsec -= start;
+	return (result_end(h, res));
+}
+
+static int
+loop_sync(struct bench_handle *h, uint64_t *stamps, uint32_t n, struct bench_result *res)
+{
+	struct bench_result dirtied = { 0 };
+	uint64_t start;
+	uint32_t i;
+	int ret;
+
+	for (i = 0; i < n; i++)
+		if ((ret = dirty_one(h, bench_below(&h->seed, h->pages), stamps, &dirtied)) != 0)
+			return (ret);
+	if ((ret = result_begin(h, res)) != 0)
+		return (ret);
+	res->wrong = dirtied.wrong;
+	start = bench_nsec();
+	if ((ret = side_sync(h)) != 0)
+		return (ret);
+	res->nsec = bench_nsec() - start;
+	res->ops = 1;
+	return (result_end(h, res));
+}
+
+static int
+loop_stat(struct bench_handle *h, unsigned msec, struct bench_result *res)
+{
+	uint64_t start, end;
+	int ret;
+
+	*res = (struct bench_result){ 0 };
+	start = bench_nsec();
+	end = start + (uint64_t)msec * 1000000;
+	do {
+		if ((ret = side_stat(h)) != 0)
+			return (ret);
+		res->ops++;
+		res->nsec = bench_nsec();
+	} while (res->nsec < end);
+	res->nsec -= start;
+	return (0);
+}

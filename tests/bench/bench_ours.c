@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench_ours.c - our side of the comparison: the published calls of poolfs/mpool.h, a file-backed
+ * region in the home directory, and nothing tuned.
+ */
+#include <errno.h>
+
+#include <poolfs/mpool.h>
+
+#include "bench.h"
+
+struct bench_handle {
+	uint64_t seed;
+	uint32_t pages;
+	uint32_t cursor;
+	DB_ENV env;
+	DB_MPOOL *mp;
+	DB_MPOOLFILE *mpf;
+};
+
+static inline int
+side_get(struct bench_handle *h, db_pgno_t pgno, void **pagep)
+{
+	return (memp_fget(h->mpf, &pgno, 0, pagep));
+}
+
+static inline int
+side_get_dirty(struct bench_handle *h, db_pgno_t pgno, void **pagep)
+{
+	return (memp_fget(h->mpf, &pgno, 0, pagep));
+}
+
+static inline int
+side_put(struct bench_handle *h, void *page)
+{
+	return (memp_fput(h->mpf, page, 0));
+}
+
+static inline int
+side_put_dirty(struct bench_handle *h, void *page)
+{
+	return (memp_fput(h->mpf, page, DB_MPOOL_DIRTY));
+}
+
+static int
+side_sync(struct bench_handle *h)
+{
+	return (memp_fsync(h->mpf));
+}
+
+static int
+side_stat(struct bench_handle *h)
+{
+	DB_MPOOL_STAT *gsp;
+	DB_MPOOL_FSTAT **fsp;
+	int ret;
+
+	if ((ret = memp_stat(h->mp, &gsp, &fsp, NULL)) != 0)
+		return (ret);
+	free(gsp);
+	free(fsp);
+	return (0);
+}
+
+static int
+side_counters(struct bench_handle *h, struct bench_stat *st)
+{
+	DB_MPOOL_STAT *gsp;
+	int ret;
+
+	if ((ret = memp_stat(h->mp, &gsp, NULL, NULL)) != 0)
+		return (ret);
+	st->read = gsp->st_page_in;
+	st->written = gsp->st_page_out;
+	free(gsp);
+	return (0);
+}
+
+#include "bench_loops.h"
+
+static int
+announce(struct bench_handle *h, uint32_t first, uint32_t n)
+{
+	return (memp_fprefetch(h->mpf, first, n));
+}
+
+static int
+loop_scan_ahead(struct bench_handle *h, unsigned msec, struct bench_result *res)
+{
+	return (scan(h, announce, msec, res));
+}
+
+static void
+side_close(struct bench_handle *h)
+{
+	if (h == NULL)
+		return;
+	if (h->mpf != NULL)
+		(void)memp_fclose(h->mpf);
+	if (h->mp != NULL)
+		(void)memp_close(h->mp);
+	free(h);
+}
+
+static int
+side_open(const char *home, size_t cache_bytes, const char *file, uint32_t pages, unsigned worker,
+    struct bench_handle **hp)
+{
+	struct bench_handle *h = calloc(1, sizeof(*h));
+	int ret;
+
+	if (h == NULL)
+		return (ENOMEM);
+	h->seed = BENCH_SEED(worker);
+	h->pages = pages;
+	h->env.db_home = home;
+	h->env.db_errfile = stderr;
+	h->env.db_errpfx = "bench: poolfs";
+	h->env.mp_size = cache_bytes;
+	ret = memp_open(NULL, DB_CREATE | DB_THREAD, 0, &h->env, &h->mp);
+	if (ret == 0)
+		ret = memp_fopen(
+		    h->mp, file, 0, DB_NOMMAP, 0, BENCH_PAGE_BYTES, -1, NULL, NULL, &h->mpf);
+	if (ret != 0) {
+		side_close(h);
+		return (ret);
+	}
+	*hp = h;
+	return (0);
+}
+
+const struct bench_side bench_ours = {
+	.name = "poolfs",
+	.open = side_open,
+	.close = side_close,
+	.touch = loop_touch,
+	.hits = loop_hits,
+	.scan = loop_scan,
+	.scan_ahead = loop_scan_ahead,
+	.dirty = loop_dirty,
+	.sync = loop_sync,
+	.stat = loop_stat,
+};

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# lib.sh - what the mount tests share: sourced, not run.  A fresh HOME and mount point in a directory
+# of their own, a TAP line for each check, and everything unmounted and removed at the end, whatever
+# happened.  Needs root and /dev/fuse, else the test is skipped.
+#
+#	. "$TEST_SRC/mount/lib.sh"
+#	mount_pool --cache-size=1M
+#	check the_mount_has_a_readme test -s "$mnt/README"
+#	finish
+
+set -u
+umask 022
+: "${POOLFS:?the program poolfs}" "${TEST_SRC:?the directory tests}"
+
+if [ "$(id -u)" != 0 ] || ! (: <>/dev/fuse) 2>/dev/null; then
+	echo "1..0 # SKIP mounting needs root and /dev/fuse"
+	exit 77
+fi
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/poolfs-test.XXXXXX") || exit 1
+home=$work/home
+mnt=$work/mnt
+count=0
+failures=0
+mkdir "$home" "$mnt"
+
+clean_up()
+{
+	status=$?
+	trap - EXIT INT TERM
+	cd /
+	for at in "$mnt" "$work"/mnt?*; do
+		! is_mounted "$at" || umount -l "$at"
+	done
+	if [ -n "${KEEP:-}" ]; then
+		echo "# kept $work"
+	else
+		rm -rf "$work"
+	fi
+	exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# ok NAME STATUS: a TAP line.
+ok()
+{
+	count=$((count + 1))
+	if [ "$2" -eq 0 ]; then
+		echo "ok $count - $1"
+	else
+		echo "not ok $count - $1"
+		failures=$((failures + 1))
+	fi
+}
+
+# skip NAME WHY
+skip()
+{
+	count=$((count + 1))
+	echo "ok $count - $1 # SKIP $2"
+}
+
+# check NAME COMMAND...: ok if it exits 0 within two minutes; what it says is shown if not.
+check()
+{
+	check_name=$1
+	shift
+	if run_limited "$@" >"$work/said" 2>&1; then
+		ok "$check_name" 0
+	else
+		sed 's/^/# /' "$work/said"
+		ok "$check_name" 1
+	fi
+}
+
+# A program, with a watchdog, or a function.
+run_limited()
+{
+	if type "$1" | grep -q function; then
+		"$@"
+	else
+		timeout 120 "$@"
+	fi
+}
+
+# check_fails NAME PATTERN COMMAND...: it must exit non-zero, and say something that matches, in one
+# line on standard error.
+check_fails()
+{
+	check_name=$1
+	pattern=$2
+	shift 2
+	timeout 60 "$@" >"$work/said.out" 2>"$work/said"
+	status=$?
+	if [ "$status" -ne 0 ] && [ "$status" -lt 124 ] && [ "$(wc -l <"$work/said")" -eq 1 ] &&
+	    grep -qiE "$pattern" "$work/said"; then
+		ok "$check_name" 0
+	else
+		echo "# status $status, wanted one line like $pattern"
+		sed 's/^/# /' "$work/said"
+		ok "$check_name" 1
+	fi
+}
+
+# same NAME WANTED GOT
+same()
+{
+	if [ "$2" = "$3" ]; then
+		ok "$1" 0
+	else
+		echo "# wanted: $2"
+		echo "# got:    $3"
+		ok "$1" 1
+	fi
+}
+
+is_mounted()
+{
+	awk -v at="$1" '$5 == at { found = 1 } END { exit !found }' /proc/self/mountinfo
+}
+
+# mount_pool [OPTION...]: $home on $mnt.
+mount_pool()
+{
+	if ! timeout 60 "$POOLFS" "$@" "$home" "$mnt"; then
+		echo "# poolfs $* $home $mnt failed"
+		ok mounts 1
+		finish
+	fi
+}
+
+unmount_pool()
+{
+	if ! timeout 120 "$POOLFS" -u "$mnt"; then
+		echo "# poolfs -u $mnt failed"
+		ok unmounts 1
+		finish
+	fi
+}
+
+# stat_of KEY: a number of stat/pool.
+stat_of()
+{
+	awk -v key="$1" '$1 == key { print $2 }' "$mnt/stat/pool"
+}
+
+# The process that serves $mnt.
+daemon_pid()
+{
+	getfattr --only-values -n user.poolfs.pid "$mnt" 2>/dev/null
+}
+
+finish()
+{
+	echo "1..$count"
+	[ "$failures" -eq 0 ] || exit 1
+	exit 0
+}

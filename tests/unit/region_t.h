@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * region_t.h - what the tests of core/region share: a subsystem to attach, and the last sentence.
+ *
+ * The subsystem's body is one struct body; its init fills it in, so that whoever joins can tell a
+ * whole region from one that is being made.
+ */
+#ifndef TESTS_REGION_T_H
+#define TESTS_REGION_T_H
+
+#include "t.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/atomics.h"
+#include "region/region.h"
+
+#define REGION_FILE "__db_test.share"
+#define REGION_BYTES 65536
+#define CLIENTS 16 /* of which the last two are for whoever reaps */
+#define STAMP 0x7e57u
+#define BODY_MARK 0x600db0d1e5ull
+#define LOST_PAGES 17
+
+struct body {
+	uint64_t mark;
+	uint64_t users;
+	struct shlock lock;
+	uint64_t counter;
+	uint64_t claims[CLIENTS];
+};
+
+static char last_sentence[2048];
+static int sentences;
+
+static void *
+hear(char *prefix, char *buffer)
+{
+	(void)prefix;
+	(void)snprintf(last_sentence, sizeof(last_sentence), "%s", buffer);
+	sentences++;
+	return NULL;
+}
+
+static DB_ENV test_env = { .db_errcall = hear };
+
+static inline struct body *
+body_of(struct region *r)
+{
+	return region_ptr(r, r->layout->body, sizeof(struct body));
+}
+
+static inline int
+body_init(struct region *r, void *arg)
+{
+	struct body *b = body_of(r);
+
+	(void)arg;
+	t_check(b != NULL && b->mark == 0 && b->users == 0);
+	t_check(load_acquire(&r->layout->valid) != DB_REGIONMAGIC || r->is_private);
+	t_check(r->self != NO_CLIENT);
+	b->mark = BODY_MARK;
+	return 0;
+}
+
+static inline uint64_t
+body_lost(struct region *r, void *arg)
+{
+	(void)arg;
+	t_check(body_of(r)->mark == BODY_MARK);
+	return LOST_PAGES;
+}
+
+static inline struct region_spec
+spec_in(const char *dir)
+{
+	return (struct region_spec){
+		.dbenv = &test_env,
+		.dir = dir,
+		.file = REGION_FILE,
+		.create = true,
+		.size = REGION_BYTES,
+		.nclients = CLIENTS,
+		.subsystem_stamp = STAMP,
+		.init = body_init,
+		.count_lost = body_lost,
+	};
+}
+
+/* Attach, creating if need be; the test fails if that does. */
+static inline struct region *
+attach(const struct t *t)
+{
+	struct region_spec spec = spec_in(t->dir);
+	struct region *r = NULL;
+	int ret = region_attach(&spec, &r);
+
+	if (ret != 0)
+		(void)dprintf(STDOUT_FILENO, "# %s: %s\n", db_strerror(ret), last_sentence);
+	t_check(ret == 0);
+	t_check(body_of(r)->mark == BODY_MARK);
+	return r;
+}
+
+static inline int
+attach_error(const struct t *t)
+{
+	struct region_spec spec = spec_in(t->dir);
+	struct region *r = (struct region *)&spec;
+	int ret = region_attach(&spec, &r);
+
+	if (ret == 0)
+		t_check(region_detach(r, false, NULL, NULL) == 0);
+	else
+		t_check(r == (struct region *)&spec);
+	return ret;
+}
+
+static inline void
+detach(struct region *r)
+{
+	t_check(region_detach(r, false, NULL, NULL) == 0);
+}
+
+static inline bool
+exists(const struct t *t)
+{
+	return access(t_path(t, REGION_FILE), F_OK) == 0;
+}
+
+#endif

@@ -1,0 +1,57 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The published headers compile by themselves, alone and together, as C99 with strict warnings and
+# as C++, in either order.  The arguments are the C compiler's command.
+
+root=${TEST_SRC:?}/..
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+n=0
+failed=0
+
+# try NAME COMPILER... FILE
+try()
+{
+	name=$1
+	shift
+	n=$((n + 1))
+	if "$@" -I"$root/core/include" -c -o "$work/out.o" >"$work/log" 2>&1; then
+		echo "ok $n - $name"
+	else
+		sed 's/^/# /' "$work/log"
+		echo "not ok $n - $name"
+		failed=1
+	fi
+}
+
+echo '#include <poolfs/env.h>' >"$work/env.c"
+echo '#include <poolfs/mpool.h>' >"$work/mpool.c"
+printf '#include <poolfs/mpool.h>\n#include <poolfs/env.h>\n' >"$work/both.c"
+cat >"$work/use.c" <<'EOF'
+#include <poolfs/mpool.h>
+int use(DB_MPOOL **mpp);
+int
+use(DB_MPOOL **mpp)
+{
+	static DB_ENV env;
+	env.db_errpfx = "use";
+	return (memp_open("dir", DB_CREATE | DB_THREAD, 0, &env, mpp));
+}
+EOF
+
+strict='-D_DEFAULT_SOURCE -Wall -Wextra -Wpedantic -Wundef -Wstrict-prototypes -Werror'
+echo 1..6
+for f in env mpool both use; do
+	# shellcheck disable=SC2086 # a list of words
+	try "${f}_as_c99" "$@" -std=c99 $strict "$work/$f.c"
+done
+for f in both use; do
+	if command -v c++ >/dev/null 2>&1; then
+		try "${f}_as_cxx" c++ -x c++ -std=c++11 -Wall -Wextra -Werror "$work/$f.c"
+	else
+		n=$((n + 1))
+		echo "ok $n - ${f}_as_cxx # SKIP no C++ compiler"
+	fi
+done
+exit "$failed"
