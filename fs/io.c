@@ -247,22 +247,34 @@ io_touch(struct file *f, const struct caller *c)
 }
 
 static int
+piece_write(struct file *f, const struct piece *p, const char *buf)
+{
+	char *page;
+	int err;
+
+	if (p->bytes == mpool_file_pagesize(f->mpf))
+		return mpool_overwrite(f->mpf, p->pgno, buf);
+	if ((err = page_get(f, p, &page)) != 0)
+		return err;
+	memcpy(page + p->from, buf, p->bytes);
+	page_put(f, page, DB_MPOOL_DIRTY);
+	return 0;
+}
+
+static int
 copy_in(struct file *f, const char *buf, uint64_t offset, uint64_t end, size_t *donep)
 {
 	size_t done = 0;
 	struct piece p;
-	char *page;
 	int err;
 
 	for (; offset < end; offset += p.bytes) {
 		if ((err = piece_at(f, offset, end, &p)) != 0 ||
-		    (err = page_get(f, &p, &page)) != 0) {
+		    (err = piece_write(f, &p, buf + done)) != 0) {
 			if (done == 0)
 				return err;
 			break;
 		}
-		memcpy(page + p.from, buf + done, p.bytes);
-		page_put(f, page, DB_MPOOL_DIRTY);
 		done += p.bytes;
 	}
 	*donep = done;

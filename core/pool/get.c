@@ -439,3 +439,31 @@ memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pa
 	}
 	return get_carefully(mpf, pgnoaddr, flags, pagep);
 }
+
+int
+mpool_overwrite(DB_MPOOLFILE *mpf, db_pgno_t pgno, const void *bytes)
+{
+	/* counted as a page that was created: nothing is read */
+	struct getting g = { .mpf = mpf, .pgno = pgno, .source = bytes, .zero = true };
+	bool hit;
+	void *page;
+	int ret;
+
+	if ((ret = enter(mpf->pool, &g.t)) != 0 || (ret = check_type(mpf)) != 0)
+		return ret;
+	if (mpf->rdonly)
+		return EACCES;
+	if ((uint64_t)pgno << mpf->pageshift >= load_seq(&mpf->row->length))
+		return EINVAL;
+	if ((ret = slot_take(g.t, &g.slot, &g.pin)) != 0)
+		return ret;
+	if ((ret = get_page(&g, &hit)) != 0) {
+		slot_drop(g.t, g.slot);
+		return ret;
+	}
+	account(&g, hit, false);
+	hand_out(&g, &page);
+	if (hit)
+		memcpy(page, bytes, mpf->pagesize);
+	return memp_fput(mpf, page, DB_MPOOL_DIRTY);
+}

@@ -105,6 +105,10 @@ load_fill(struct getting *g)
 	DB_MPOOLFILE *mpf = g->mpf;
 	void *page = frame_address(g->t->pool, g->f, mpf->pageshift);
 
+	if (g->source != NULL) {
+		memcpy(page, g->source, mpf->pagesize);
+		return 0;
+	}
 	/* while we looked for a frame another may have made the page, written and evicted it */
 	if ((uint64_t)g->pgno << mpf->pageshift < load_seq(&mpf->row->length))
 		g->zero = g->in = false;

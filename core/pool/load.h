@@ -18,6 +18,7 @@ struct getting {
 	struct pin *pin;
 	uint32_t f;
 	uint64_t waiting_since; /* 0: not waiting */
+	const void *source; /* a whole page's bytes that take the place of what the file has */
 	bool zero;		/* a created page: zeros, not read */
 	bool in;		/* pgin is called for a created page */
 };

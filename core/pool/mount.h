@@ -39,6 +39,12 @@ int mpool_file_revalidate(DB_MPOOLFILE *mpf);
  * mount itself), so that the next revalidate does not drop the file's pages. */
 void mpool_file_restamp(DB_MPOOLFILE *mpf);
 
+/*
+ * Replace all bytes of a page before the end, and put it dirty.  A page that is not in the pool is not
+ * read for it.  EINVAL behind the end; EACCES; as memp_fget.
+ */
+int mpool_overwrite(DB_MPOOLFILE *mpf, db_pgno_t pgno, const void *bytes);
+
 /* Make the length at least bytes; never shorter.  The disk file follows at write-back or sync. */
 int mpool_file_extend(DB_MPOOLFILE *mpf, off_t bytes);
 
