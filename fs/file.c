@@ -92,8 +92,8 @@ open_on_disk(struct fs *fs, struct node *node, int *fdp, bool *writablep)
 }
 
 /*
- * The name is for people, and for reopening: where the node was last seen.  That is not the path of a
- * descriptor, which may have been opened by a name that is gone while others stayed.
+ * The name is for people, and for reopening: where the node was last seen.  That is not the path
+ * of a descriptor, which may have been opened by a name that is gone while others stayed.
  */
 static int
 path_of(struct fs *fs, struct file *f, char *path)
@@ -255,7 +255,7 @@ count_open(struct fs *fs, struct file *f)
 	bool was_idle;
 
 	(void)pthread_mutex_lock(&fs->nodes.lock);
-	f->opens++;
+	(void)__atomic_add_fetch(&f->opens, 1, __ATOMIC_ACQ_REL);
 	f->node->refs++;
 	was_idle = file_wake_locked(fs, f);
 	(void)pthread_mutex_unlock(&fs->nodes.lock);
@@ -336,7 +336,7 @@ file_close(struct fs *fs, struct handle *h, bool pool_usable)
 	unsigned left;
 
 	(void)pthread_mutex_lock(&fs->nodes.lock);
-	left = --f->opens;
+	left = __atomic_sub_fetch(&f->opens, 1, __ATOMIC_ACQ_REL);
 	(void)pthread_mutex_unlock(&fs->nodes.lock);
 	if (left == 0 && pool_usable)
 		file_settle(fs, f);
@@ -363,6 +363,9 @@ file_gone(struct fs *fs, struct node *node, const struct os_ident *id)
 			node_put(fs, node);
 	}
 	mpool_ident_gone(fs->pool, id);
+	if (node != NULL)
+		node_fd_drop(fs, node);
+	__atomic_store_n(&fs->removed_usec, os_monotonic_usec(), __ATOMIC_RELAXED);
 }
 
 /* --- errors and durability ----------------------------------------------------------------- */

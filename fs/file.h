@@ -47,11 +47,13 @@ struct handle {
 int file_get(struct fs *fs, struct node *node, bool writable, struct file **fp);
 void file_put(struct fs *fs, struct file *f);
 
-/* A file that was just created, and that perhaps cannot be opened for writing again: fd (taken over) is
- * open for reading and writing. */
+/*
+ * A file that was just created, and perhaps cannot be opened for writing again: fd (taken over) is
+ * open for reading and writing.
+ */
 int file_adopt(struct fs *fs, struct node *node, int fd);
 
-/* As file_get, but only if the pool knows the file (open here, or pages in it), and it can be opened. */
+/* As file_get, but only if the pool knows the file (open here, or pages in it). */
 bool file_get_known(struct fs *fs, struct node *node, struct file **fp);
 
 /* An open(2): the file is in the pool and checked against the disk.  *hp goes to file_close. */

@@ -34,7 +34,8 @@ file_close_in_pool_locked(struct file *f)
 {
 	if (f->mpf == NULL)
 		return;
-	if (f->writable)
+	/* what has no name left is not written for nobody to read */
+	if (f->writable && !f->gone)
 		file_note_error(f, mpool_file_sync(f->mpf, true));
 	file_note_error(f, memp_fclose(f->mpf));
 	f->mpf = NULL;

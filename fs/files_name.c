@@ -266,14 +266,14 @@ side_close(struct fs *fs, struct side *s)
 		node_fd_put(fs, s->dir);
 }
 
-/* Two files at once are locked in the order of their addresses. */
+/* Both get a new ctime, also the one that is replaced.  Two files are locked in address order. */
 static int
-watch_both(struct fs *fs, struct side *from, struct side *to, unsigned flags)
+watch_both(struct fs *fs, struct side *from, struct side *to)
 {
 	struct side *first = from, *second = to;
 	int err;
 
-	if ((flags & RENAME_EXCHANGE) == 0 || from->object.node == to->object.node)
+	if (from->object.node == to->object.node)
 		return object_watch(fs, &from->object);
 	if (from->object.node > to->object.node) {
 		first = to;
@@ -321,7 +321,7 @@ rename_sides(
 {
 	int err;
 
-	if ((err = watch_both(fs, from, to, flags)) != 0)
+	if ((err = watch_both(fs, from, to)) != 0)
 		return err;
 	identity_enter(c);
 	err = renameat2(from->dirfd, from->name, to->dirfd, to->name, flags) == -1 ? errno : 0;

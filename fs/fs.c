@@ -234,6 +234,23 @@ make_session(struct fs *fs)
 	return err;
 }
 
+/* One sentence, with libfuse's reason in it. */
+static int
+mount_session(struct fs *fs)
+{
+	char why[512];
+	int ret;
+
+	fs_log_hold();
+	ret = fuse_session_mount(fs->session, fs->opt->mountpoint);
+	fs_log_release(why, sizeof(why));
+	if (ret == 0)
+		return 0;
+	fs_log(LOG_ERR, "cannot mount on %s%s%s", fs->opt->mountpoint, why[0] != '\0' ? ": " : "",
+	    why);
+	return EIO;
+}
+
 int
 fs_mount(struct fs *fs)
 {
@@ -243,13 +260,11 @@ fs_mount(struct fs *fs)
 		fs_log(LOG_ERR, "cannot make a FUSE session: %s", strerror(err));
 		return err;
 	}
-	if (fuse_set_signal_handlers(fs->session) != 0)
+	if (fuse_set_signal_handlers(fs->session) != 0) {
+		fs_log(LOG_ERR, "cannot set signal handlers");
 		return EINVAL;
-	if (fuse_session_mount(fs->session, fs->opt->mountpoint) != 0) {
-		fs_log(LOG_ERR, "cannot mount on %s", fs->opt->mountpoint);
-		return EIO;
 	}
-	return 0;
+	return mount_session(fs);
 }
 
 /* --- serving ------------------------------------------------------------------------------- */

@@ -33,7 +33,7 @@ struct fs_options {
 	bool debug;	  /* trace every request */
 };
 
-/* Open (or create) HOME's pool and all that a mount needs.  options and its strings must outlive it. */
+/* Open (or create) HOME's pool, and all that a mount needs.  options must outlive it. */
 int fs_create(const struct fs_options *options, struct fs **fsp);
 
 /* Mount.  Requests are answered once fs_run runs. */

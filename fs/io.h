@@ -30,7 +30,7 @@ int io_zero(struct file *f, uint64_t offset, uint64_t bytes);
 /* SEEK_DATA, SEEK_HOLE. */
 int io_seek(struct fs *fs, struct node *node, uint64_t offset, int whence, off_t *resultp);
 
-/* The file changed by a write of c: no set-id bits any more, and the time is now.  file->io held. */
+/* The file was changed by c: no set-id bits any more, and the time is now.  file->io held. */
 void io_touch(struct file *f, const struct caller *c);
 
 #endif

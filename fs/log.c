@@ -102,7 +102,9 @@ log_from_fuse(enum fuse_log_level level, const char *fmt, va_list ap)
 	n = strlen(text);
 	while (n > 0 && text[n - 1] == '\n')
 		text[--n] = '\0';
-	if (n > 0)
+	if (n > 0 && holding)
+		(void)snprintf(held, sizeof(held), "%s", text);
+	else if (n > 0)
 		log_text(priority_of(level), text);
 }
 

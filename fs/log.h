@@ -21,8 +21,8 @@ void fs_log_to_syslog(void);
 void *fs_log_core(char *prefix, char *sentence);
 
 /*
- * Keep core's sentences instead of printing them, so that the caller can make one of them: from
- * fs_log_hold until fs_log_release, which copies the last one ("" if none) and goes back to
+ * Keep core's and libfuse's sentences instead of printing them, so that the caller can make one:
+ * from fs_log_hold until fs_log_release, which copies the last one ("" if none) and goes back to
  * printing.  Start-up only, one thread.
  */
 void fs_log_hold(void);

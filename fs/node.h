@@ -116,8 +116,10 @@ void node_forget(struct fs *fs, struct node *node, uint64_t n);
  */
 int node_fd_get(struct fs *fs, struct node *node, int *fdp);
 void node_fd_put(struct fs *fs, struct node *node);
+/* Close it if nobody uses it: a file without a name keeps its blocks as long as it is open somewhere. */
+void node_fd_drop(struct fs *fs, struct node *node);
 
-/* Open what the node stands for with flags, through node's own descriptor.  *fdp is the caller's. */
+/* Open what the node stands for, through the node's own descriptor.  *fdp is the caller's. */
 int node_open(struct fs *fs, struct node *node, int flags, int *fdp);
 
 /* The absolute path of an open descriptor, as the kernel knows it: path is PATH_MAX bytes. */

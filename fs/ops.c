@@ -147,8 +147,10 @@ change_of(const struct stat *attr, int to_set, bool has_handle)
 		.has_handle = has_handle,
 		.st = *attr,
 		.times = {
-			time_to_set(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW, attr->st_atim),
-			time_to_set(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW, attr->st_mtim),
+			time_to_set(to_set, FUSE_SET_ATTR_ATIME, FUSE_SET_ATTR_ATIME_NOW,
+			    attr->st_atim),
+			time_to_set(to_set, FUSE_SET_ATTR_MTIME, FUSE_SET_ATTR_MTIME_NOW,
+			    attr->st_mtim),
 		},
 	};
 }
@@ -329,7 +331,7 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	    FUSE_CAP_SPLICE_MOVE;
 
 	(void)userdata;
-	/* Names and attributes are not cached, so what readdirplus would bring is asked for again. */
+	/* Names and attributes are not cached: what readdirplus brings is asked for again. */
 	conn->want = ((conn->want | want) & conn->capable) & ~refuse;
 }
 

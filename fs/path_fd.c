@@ -242,6 +242,23 @@ node_fd_put(struct fs *fs, struct node *node)
 	(void)pthread_mutex_unlock(&fs->nodes.lock);
 }
 
+void
+node_fd_drop(struct fs *fs, struct node *node)
+{
+	int fd = -1;
+
+	(void)pthread_mutex_lock(&fs->nodes.lock);
+	if (node->path_fd != -1 && node->fd_users == 0) {
+		link_remove(&node->fd_link);
+		fd = node->path_fd;
+		node->path_fd = -1;
+		fs->nodes.open_fds--;
+	}
+	(void)pthread_mutex_unlock(&fs->nodes.lock);
+	if (fd != -1)
+		(void)close(fd);
+}
+
 /* --- from a descriptor to other things ----------------------------------------------------- */
 
 struct fd_name

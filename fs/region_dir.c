@@ -139,7 +139,7 @@ region_in_use(struct fs *fs, const char *file, bool *usedp)
 
 /* --- removal ------------------------------------------------------------------------------- */
 
-/* A region that is not a pool, or too damaged to be one, holds nothing that could be written back. */
+/* Not a pool, or too damaged to be one: there is nothing that could be written back. */
 static int
 remove_other(struct fs *fs, const char *file)
 {

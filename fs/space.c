@@ -103,6 +103,18 @@ reserve(struct file *f, const struct caller *c, uint64_t offset, uint64_t end, u
 	return 0;
 }
 
+/*
+ * The blocks of a removed file come free when its last close arrives, which the kernel sends a moment
+ * after close(2) has returned.
+ */
+static bool
+removed_lately(struct fs *fs)
+{
+	uint64_t when = __atomic_load_n(&fs->removed_usec, __ATOMIC_RELAXED);
+
+	return when != 0 && os_monotonic_usec() - when < 1000000;
+}
+
 int
 space_reserve(struct fs *fs, struct file *f, const struct caller *c, uint64_t offset,
     uint64_t bytes, uint64_t length, bool *throughp)
@@ -116,6 +128,10 @@ space_reserve(struct fs *fs, struct file *f, const struct caller *c, uint64_t of
 	if (offset >= f->reserved_from && end <= f->reserved_to)
 		return 0;
 	err = reserve(f, c, offset, end, length);
+	for (int tries = 0; err == ENOSPC && tries < 20 && removed_lately(fs); tries++) {
+		os_sleep_usec(5000);
+		err = reserve(f, c, offset, end, length);
+	}
 	if (err == EOPNOTSUPP || err == ENOSYS) {
 		*throughp = true;
 		return 0;

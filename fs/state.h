@@ -46,6 +46,7 @@ struct fs {
 	uint64_t gather_bytes; /* [pool_lock] what one read may pin; more is copied page by page */
 	DB_MPOOL *pool; /* [pool_lock] NULL between the removal of a region and its next use */
 
+	uint64_t removed_usec; /* atomic: when a file lost its last name, by the monotonic clock */
 	struct node_table nodes;
 	struct node *status[STATUS_NUMBERS]; /* the entries that always exist */
 

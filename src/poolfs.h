@@ -34,7 +34,7 @@ int options_parse(int argc, char **argv, struct options *o);
 void options_fini(struct options *o);
 void options_help(void);
 
-/* poolfs_place.c: HOME and MOUNTPOINT are fit for it, and are made absolute.  0 or an exit status */
+/* poolfs_place.c: are HOME and MOUNTPOINT fit?  Makes them absolute.  0 or an exit status */
 int place_check(struct options *o);
 
 /* What is mounted at path (absolute), by the kernel's list; strings from malloc. */
@@ -47,7 +47,7 @@ void mounted_fini(struct mounted *m);
 
 /* poolfs_daemon.c */
 struct daemon;
-/* Fork unless in the foreground.  In the parent it does not return: it exits when the child is ready. */
+/* Fork unless in the foreground.  Returns in the child; the parent exits when that is ready. */
 int daemon_start(bool foreground, struct daemon **dp);
 /* fs_run's callback; arg is the struct daemon. */
 void daemon_ready(void *arg, int error);

@@ -78,7 +78,7 @@ go_to_background(struct daemon *d)
 	}
 	(void)close(fds[0]);
 	(void)setsid();
-	/* Before there are threads: those that have a umask of their own have a directory of their own. */
+	/* Before there are threads: with their own umask they have a directory of their own. */
 	if (chdir("/") == -1)
 		complain("cannot change to /: %s", strerror(errno));
 	d->pipe = fds[1];

@@ -355,7 +355,7 @@ options_parse(int argc, char **argv, struct options *o)
 
 	set_defaults(o);
 	opterr = 0;
-	/* A word is behind optind once getopt is done with it: where it began is kept for the message. */
+	/* getopt does not say where the word began that it did not know: the message names it. */
 	while ((option = getopt_long(argc, argv, ":hVfdsuo:", long_options, NULL)) != -1) {
 		if ((ret = set_option(o, option, argv, optind > at ? optind - 1 : at)) != 0)
 			return ret;

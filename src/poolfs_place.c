@@ -228,9 +228,6 @@ check_device(void)
 		(void)close(fd);
 		return 0;
 	}
-	/* Without the right to open it, fusermount3 does it for us. */
-	if (errno == EACCES || errno == EPERM)
-		return 0;
 	complain(
 	    "no FUSE here: cannot open /dev/fuse: %s (modprobe fuse, or give the container the "
 	    "device)",

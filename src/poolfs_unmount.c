@@ -160,18 +160,20 @@ complete_home(const char *home)
 {
 	DB_ENV env = { .db_errcall = fs_log_core, .db_home = home };
 	DB_MPOOL *pool;
+	char why[512];
 	int err;
 
-	if ((err = memp_open(NULL, 0, 0, &env, &pool)) == ENOENT)
-		return 0;
-	if (err == 0) {
+	fs_log_hold();
+	if ((err = memp_open(NULL, 0, 0, &env, &pool)) == 0) {
 		err = memp_sync(pool, NULL);
 		(void)memp_close(pool);
 	}
+	fs_log_release(why, sizeof(why));
 	/* Pages that a live process is changing are for that process to write. */
-	if (err == 0 || err == DB_INCOMPLETE)
+	if (err == 0 || err == DB_INCOMPLETE || err == ENOENT)
 		return 0;
-	complain("unmounted, but the pool of %s could not be written: %s", home, db_strerror(err));
+	complain("unmounted, but the pool of %s could not be written: %s", home,
+	    why[0] != '\0' ? why : db_strerror(err));
 	return EXIT_FAILURE;
 }
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# lib.sh - what the mount tests share: sourced, not run.  A fresh HOME and mount point in a directory
-# of their own, a TAP line for each check, and everything unmounted and removed at the end, whatever
-# happened.  Needs root and /dev/fuse, else the test is skipped.
+# lib.sh - what the mount tests share: sourced, not run.  A fresh HOME and mount point in a
+# directory of their own, a TAP line for each check, and everything unmounted and removed at the
+# end, whatever happened.  Needs root and /dev/fuse, else the test is skipped.
 #
 #	. "$TEST_SRC/mount/lib.sh"
 #	mount_pool --cache-size=1M

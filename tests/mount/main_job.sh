@@ -3,8 +3,8 @@
 #
 # The main job on real input: a database, a repository and ordinary files, all taken from this
 # machine, used through the mount by the programs that people use, with a pool of a quarter of their
-# size, while a second process works on the same pool with the library.  MAIN_JOB_MB sets the size of
-# the ordinary files (200).
+# size, while a second process works on the same pool with the library.  MAIN_JOB_MB sets the size
+# of the ordinary files (200).
 
 . "$TEST_SRC/mount/lib.sh"
 
@@ -88,9 +88,9 @@ check a_repository_with_history make_repository
 check ordinary_files make_files
 manifest "$home" >"$work/before"
 total_kb=$(du -sk "$home" | cut -f 1)
-echo "# $((total_kb / 1024)) MB, $(wc -l <"$work/before") lines of manifest, pool $((total_kb / 4)) KB"
+echo "# $((total_kb / 1024)) MB, pool $((total_kb / 4)) KB, $(wc -l <"$work/before") lines"
 
-# --- the second process -----------------------------------------------------------------------
+# --- the second process ---------------------------------------------------------------------
 
 # tell COMMAND: its answer, one line or more, without the "ok".
 tell()
@@ -114,7 +114,7 @@ mkfifo "$work/to" "$work/from"
 client=$!
 exec 5>"$work/to" 6<"$work/from"
 
-# --- reading ------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------
 
 manifest_is()
 {
@@ -125,7 +125,7 @@ manifest_is()
 
 check sha256sum_of_everything_is_homes manifest_is "$work/before" "$mnt/files"
 
-# --- the database -------------------------------------------------------------------------------
+# --- the database ---------------------------------------------------------------------------
 
 db()
 {
@@ -141,7 +141,7 @@ same roll_back "20000" "$(db 'begin; update name set path = upper(path); rollbac
 	select count(*) from name where changed = 1')"
 same and_leave_it_sound ok "$(db 'pragma integrity_check')"
 
-# --- the repository -----------------------------------------------------------------------------
+# --- the repository -------------------------------------------------------------------------
 
 git_commits()
 {
@@ -163,7 +163,7 @@ check git_fsck git_is_sound "$mnt/files"
 check git_commit git_commits
 check git_fsck_afterwards git_is_sound "$mnt/files"
 
-# --- copies -------------------------------------------------------------------------------------
+# --- copies ---------------------------------------------------------------------------------
 
 copy_within()
 {
@@ -186,7 +186,7 @@ check cp_a_within copy_within
 check tar_out copy_out
 check rsync_c_in rsync_in
 
-# --- both at once -------------------------------------------------------------------------------
+# --- both at once ---------------------------------------------------------------------------
 
 # What is in HOME is not what is read here: nothing was synced since.
 check the_other_process_opens tell "open names.db"
@@ -214,7 +214,7 @@ same fsync_writes_what_another_has_pinned P \
 tell "unpin" >/dev/null
 check_fails the_pool_stays_while_it_is_used 'busy' rm "$mnt/regions/mpool"
 
-# --- the statistics -----------------------------------------------------------------------------
+# --- the statistics -------------------------------------------------------------------------
 
 adds_up()
 {
@@ -233,7 +233,7 @@ same both_are_clients 2 "$(stat_of clients)"
 check statistics_add_up adds_up
 sed 's/^/# /' "$mnt/stat/pool" | grep -E 'cache_|page_|evict|fget|prefetch'
 
-# --- the end ------------------------------------------------------------------------------------
+# --- the end --------------------------------------------------------------------------------
 
 exec 5>&-
 wait "$client"

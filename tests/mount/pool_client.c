@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pool_client.c - a second process on the mount's pool, for the scripts: it attaches with the library
- * as any program would, and does what it is told on standard input, a command a line.
+ * pool_client.c - a second process on the mount's pool, for the scripts: it attaches with the
+ * library as any program would, and does what it is told on standard input, a command a line.
  *
  *	open FILE		FILE of HOME, for writing if it may
  *	length			prints the file's length
  *	get OFFSET BYTES	prints these bytes, and a newline
  *	put OFFSET TEXT		changes the bytes there, page by page
  *	extend BYTES		creates pages until the file is that long
- *	copy PATH		writes the whole file, as the pool has it, to PATH (outside of the pool)
+ *	copy PATH		writes the whole file, as the pool has it, to PATH
  *	pin PAGE, unpin		pins a page until told otherwise
  *	sync			memp_sync
  *
@@ -45,7 +45,8 @@ each_page(off_t offset, size_t bytes, unsigned long put_flags,
 {
 	while (bytes > 0) {
 		db_pgno_t pgno = (db_pgno_t)(offset / PAGE);
-		size_t from = (size_t)(offset % PAGE), n = PAGE - from < bytes ? PAGE - from : bytes;
+		size_t from = (size_t)(offset % PAGE);
+		size_t n = PAGE - from < bytes ? PAGE - from : bytes;
 		void *page;
 		int err;
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# The life of a mount, and every kind of bad input: one sentence, a status that is not 0, nothing left
-# mounted, nothing lost.
+# The life of a mount, and every kind of bad input: one sentence, a status that is not 0, nothing
+# left mounted, nothing lost.
 
 . "$TEST_SRC/mount/lib.sh"
 
@@ -23,7 +23,7 @@ has_ended()
 	! [ -d "/proc/$1" ] || grep -q '^State:[[:space:]]*Z' "/proc/$1/status"
 }
 
-# --- words -----------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------------
 
 check help_is_on_stdout sh -c '"$0" -h | grep -q "usage: poolfs"' "$POOLFS"
 check version_names_libfuse_and_format sh -c \
@@ -42,7 +42,7 @@ check_fails a_bad_mode_is_refused 'octal' "$POOLFS" --mode=abc "$home" "$mnt"
 check nothing_is_mounted_after_bad_words nothing_mounted
 same bad_words_leave_home_alone "" "$(ls -A "$home")"
 
-# --- places ----------------------------------------------------------------------------------------
+# --- places ---------------------------------------------------------------------------------
 
 check_fails home_missing 'HOME .*/none: No such file' "$POOLFS" "$work/none" "$mnt"
 touch "$work/file"
@@ -67,7 +67,7 @@ check_fails no_dev_fuse '/dev/fuse' unshare -m sh -c \
 	'mount -t tmpfs none /dev && exec "$0" "$1" "$2"' "$POOLFS" "$home" "$mnt"
 same bad_places_leave_home_alone "" "$(ls -A "$home")"
 
-# --- regions ---------------------------------------------------------------------------------------
+# --- regions --------------------------------------------------------------------------------
 
 mount_pool --cache-size=1M
 unmount_pool
@@ -87,7 +87,7 @@ check an_empty_region_is_made_anew test -s "$mnt/regions/mpool"
 unmount_pool
 rm "$home/__db_mpool.share"
 
-# --- coming and going ------------------------------------------------------------------------------
+# --- coming and going -----------------------------------------------------------------------
 
 mount_pool --cache-size=1M
 check the_mount_answers_at_once test -s "$mnt/README"
@@ -127,7 +127,7 @@ same a_busy_mount_goes_on still "$(cat "$mnt/files/open")"
 exec 9>&-
 unmount_pool
 
-# --- a killed daemon --------------------------------------------------------------------------------
+# --- a killed daemon ------------------------------------------------------------------------
 
 mount_pool
 echo survives >"$mnt/files/killed"
@@ -148,7 +148,7 @@ same what_a_killed_daemon_wrote_is_there again "$(cat "$mnt/files/killed")"
 unmount_pool
 same and_gets_to_home again "$(cat "$home/killed")"
 
-# --- in the foreground ------------------------------------------------------------------------------
+# --- in the foreground ----------------------------------------------------------------------
 
 mkfifo "$work/ready"
 python3 - "$work/notify" >"$work/ready" <<'EOP' &
@@ -172,7 +172,7 @@ wait "$pid"
 same the_foreground_exits_0 0 $?
 check the_foreground_unmounts nothing_mounted
 
-# --- fstab -------------------------------------------------------------------------------------------
+# --- fstab ----------------------------------------------------------------------------------
 
 mount_pool -o rw,nosuid,nodev,noauto,user,_netdev,nofail,x-systemd.automount,cache_size=1M,mode=0640
 check fstab_words_are_accepted is_mounted "$mnt"

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# The status files: exact sizes, snapshots, formats that programs can rely on; regions/ and the removal of
-# regions.
+# The status files: exact sizes, snapshots, formats that programs can rely on; regions/ and the
+# removal of regions.
 
 . "$TEST_SRC/mount/lib.sh"
 
@@ -34,8 +34,9 @@ layout_lines_are_fixed()
 
 keys_are_documented()
 {
-	for key in cachesize cache_hit cache_miss map page_create page_in page_out ro_evict rw_evict \
-	    hash_buckets hash_searches hash_longest hash_examined page_clean page_dirty page_trickle; do
+	for key in cachesize cache_hit cache_miss map page_create page_in page_out ro_evict \
+	    rw_evict hash_buckets hash_searches hash_longest hash_examined page_clean page_dirty \
+	    page_trickle; do
 		grep -q "^$key " "$mnt/stat/pool" || { echo "no $key"; return 1; }
 	done
 	for key in valid refcnt size majver minver patch panic segid flags; do
@@ -65,14 +66,16 @@ check pool_lines_are_52_bytes lines_are_52_bytes
 check layout_lines_have_fixed_width layout_lines_are_fixed
 check documented_keys_are_there keys_are_documented
 check statistics_add_up adds_up
-same files_has_a_header '#pagesize' "$(head -n 1 "$mnt/stat/files" | awk '{ print $1 $2 }' | sed 's/length//;s/# */#/')"
-same files_knows_the_length 3000000 "$(awk -v f="$home/data" '$NF == f { print $2 }' "$mnt/stat/files")"
+same files_has_a_header '#pagesize length' \
+	"$(awk 'NR == 1 { print $1, $2 }' "$mnt/stat/files")"
+same files_knows_the_length 3000000 \
+	"$(awk -v f="$home/data" '$NF == f { print $2 }' "$mnt/stat/files")"
 same magic_in_the_layout 0x120897 "$(awk '$1 == "valid" { print $2 }' "$mnt/regions/mpool.layout")"
 same refcnt_is_live 1 "$(awk '$1 == "refcnt" { print $2 }' "$mnt/regions/mpool.layout")"
 same clients_names_the_daemon "$(daemon_pid) poolfs" \
 	"$(awk 'NR == 2 { print $2, $NF }' "$mnt/regions/mpool.clients")"
 
-# --- snapshots ----------------------------------------------------------------------------------------
+# --- snapshots ------------------------------------------------------------------------------
 
 cat >"$work/snap.py" <<'EOP'
 import os, sys
@@ -102,7 +105,7 @@ for flags in (os.O_WRONLY, os.O_RDWR, os.O_RDONLY | os.O_TRUNC):
 EOP
 check reads_at_0_are_fresh_and_later_ones_go_on python3 "$work/snap.py" "$mnt"
 
-# --- programs -------------------------------------------------------------------------------------------
+# --- programs -------------------------------------------------------------------------------
 
 copy_with()
 {
@@ -116,18 +119,19 @@ copy_with()
 
 tar_both()
 {
-	(cd "$mnt" && tar cf "$work/copy.tar" stat regions) && tar xf "$work/copy.tar" -C "$work/copy"
+	tar cf "$work/copy.tar" -C "$mnt" stat regions && tar xf "$work/copy.tar" -C "$work/copy"
 }
 
 check tar_copies_them copy_with tar_both
 check cp_copies_them copy_with cp -a "$mnt/stat" "$mnt/regions" "$work/copy"
 check rsync_copies_them copy_with rsync -a "$mnt/stat" "$mnt/regions" "$work/copy"
-same raw_bytes_are_the_regions "$(stat -c %s "$home/__db_mpool.share")" "$(wc -c <"$mnt/regions/mpool")"
+same raw_bytes_are_the_regions "$(stat -c %s "$home/__db_mpool.share")" \
+	"$(wc -c <"$mnt/regions/mpool")"
 same raw_has_the_regions_mode "$(stat -c '%a %U' "$home/__db_mpool.share")" \
 	"$(stat -c '%a %U' "$mnt/regions/mpool")"
 same totals_are_for_everybody 444 "$(stat -c %a "$mnt/stat/pool")"
 
-# --- what cannot be done -----------------------------------------------------------------------------
+# --- what cannot be done --------------------------------------------------------------------
 
 check_fails status_files_cannot_be_removed 'not permitted' rm -f "$mnt/stat/pool"
 check_fails nothing_can_be_made_there 'not permitted' mkdir "$mnt/stat/x"
@@ -135,7 +139,7 @@ check_fails nor_in_the_root 'not permitted' mkdir "$mnt/x"
 check_fails views_cannot_be_removed 'not permitted' rm -f "$mnt/regions/mpool.layout"
 check_fails nothing_leaves_by_rename 'not permitted' mv "$mnt/README" "$mnt/stat/README"
 
-# --- the pool's own files are hidden --------------------------------------------------------------------
+# --- the pool's own files are hidden --------------------------------------------------------
 
 same hidden_in_listings "$(cd "$home" && ls -A | grep -v '^__db_')" "$(ls -A "$mnt/files")"
 check_fails hidden_from_lookup 'No such file' cat "$mnt/files/__db_mpool.share"
@@ -145,7 +149,7 @@ check_fails cannot_be_renamed_to 'not permitted' mv "$mnt/files/data" "$mnt/file
 mkdir "$mnt/files/sub"
 check elsewhere_the_name_is_free touch "$mnt/files/sub/__db_x.share"
 
-# --- rm regions/NAME ----------------------------------------------------------------------------------------
+# --- rm regions/NAME ------------------------------------------------------------------------
 
 id_of()
 {
@@ -166,7 +170,8 @@ same what_was_dirty_is_written unwritten "$(cat "$home/dirty")"
 same unknown_without_a_pool - "$(stat_of page_dirty)"
 echo after >&7
 same open_files_go_on "before after" "$(tr '\n' ' ' <"$mnt/files/held" | sed 's/ $//')"
-same files_without_a_name_too nameless "$(python3 -c 'import os; print(os.pread(6, 100, 0).decode(), end="")')"
+same files_without_a_name_too nameless \
+	"$(python3 -c 'import os; print(os.pread(6, 100, 0).decode(), end="")')"
 new=$(id_of)
 check a_fresh_pool_is_made test -n "$new" -a "$new" != "$old"
 same with_the_same_options 1048576 "$(stat_of cachesize)"
