@@ -26,8 +26,7 @@
 bool
 files_hidden(const struct fs *fs, const struct node *dir, const char *name)
 {
-	return dir == fs->nodes.home &&
-	    (fnmatch("__db_*.share", name, 0) == 0 || fnmatch("__db_*.lock", name, 0) == 0);
+	return dir == fs->nodes.home && fnmatch("__db_*.share", name, 0) == 0;
 }
 
 /* --- attributes ---------------------------------------------------------------------------- */

@@ -39,7 +39,7 @@ files_mknod(struct fs *fs, struct node *dir, const char *name, const struct call
 	if ((err = make_begin(fs, dir, name, &dirfd)) != 0)
 		return err;
 	identity_enter(c);
-	err = mknodat(dirfd, name, mode, rdev) == -1 ? errno : 0;
+	err = mknodat(dirfd, name, identity_mode(c, mode), rdev) == -1 ? errno : 0;
 	identity_leave();
 	node_fd_put(fs, dir);
 	return err != 0 ? err : files_lookup(fs, dir, name, np, st);
@@ -54,7 +54,7 @@ files_mkdir(struct fs *fs, struct node *dir, const char *name, const struct call
 	if ((err = make_begin(fs, dir, name, &dirfd)) != 0)
 		return err;
 	identity_enter(c);
-	err = mkdirat(dirfd, name, mode) == -1 ? errno : 0;
+	err = mkdirat(dirfd, name, identity_mode(c, mode)) == -1 ? errno : 0;
 	identity_leave();
 	node_fd_put(fs, dir);
 	return err != 0 ? err : files_lookup(fs, dir, name, np, st);

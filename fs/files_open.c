@@ -26,11 +26,15 @@
 static int
 open_as(struct fs *fs, struct node *node, const struct caller *c, int flags, int *fdp)
 {
-	int err;
+	int path_fd, err;
 
+	/* The caller may lack what the daemon needs to find the object again. */
+	if ((err = node_fd_get(fs, node, &path_fd)) != 0)
+		return err;
 	identity_enter(c);
 	err = node_open(fs, node, flags, fdp);
 	identity_leave();
+	node_fd_put(fs, node);
 	return err;
 }
 
@@ -88,8 +92,8 @@ create_at(struct fs *fs, struct node *dir, const char *name, const struct caller
 	if ((err = node_fd_get(fs, dir, &dirfd)) != 0)
 		return err;
 	identity_enter(c);
-	*fdp =
-	    openat(dirfd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC, mode & 07777);
+	*fdp = openat(dirfd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC,
+	    identity_mode(c, mode & 07777));
 	err = *fdp == -1 ? errno : 0;
 	identity_leave();
 	node_fd_put(fs, dir);

@@ -170,6 +170,12 @@ fill(struct fs *fs)
 		return err;
 	/* After the limits were raised, which takes a capability that is given up here. */
 	identity_init();
+	if (fs->opt->allow_other && !identity_can_switch()) {
+		fs_log(LOG_ERR,
+		    "allow_other: this root may not act as other users (it has no "
+		    "CAP_SETUID or no CAP_SETGID)");
+		return EPERM;
+	}
 	return open_pool(fs);
 }
 

@@ -17,7 +17,7 @@
 
 #include <linux/capability.h>
 #include <sched.h>
-#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +29,7 @@
 #define GROUPS_MOST 1024
 
 static bool is_root;
+static bool can_switch;
 static mode_t own_umask;
 
 static __thread struct {
@@ -38,13 +39,15 @@ static __thread struct {
 } self;
 
 static void
-drop_sys_resource(void)
+look_at_capabilities(void)
 {
+	const uint32_t switching = 1u << CAP_SETUID | 1u << CAP_SETGID;
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2];
 
 	if (syscall(SYS_capget, &head, data) == -1)
 		return;
+	can_switch = (data[0].effective & switching) == switching;
 	data[0].effective &= ~(1u << CAP_SYS_RESOURCE);
 	(void)syscall(SYS_capset, &head, data);
 }
@@ -56,7 +59,13 @@ identity_init(void)
 	own_umask = umask(0);
 	(void)umask(own_umask);
 	if (is_root)
-		drop_sys_resource();
+		look_at_capabilities();
+}
+
+bool
+identity_can_switch(void)
+{
+	return !is_root || can_switch;
 }
 
 /* The numbers behind "Groups:" in the status of a thread. */
@@ -131,6 +140,13 @@ identity_enter(const struct caller *c)
 	switch_umask(c->umask);
 	if (is_root && (c->uid != 0 || c->gid != 0))
 		switch_user(c);
+}
+
+/* Where a thread cannot have a umask of its own, default ACLs are not asked. */
+mode_t
+identity_mode(const struct caller *c, mode_t mode)
+{
+	return self.unshared ? mode : mode & ~c->umask;
 }
 
 void

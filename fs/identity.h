@@ -5,6 +5,7 @@
 #ifndef FS_IDENTITY_H
 #define FS_IDENTITY_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct caller {
@@ -17,11 +18,17 @@ struct caller {
 /* Once, before threads are started. */
 void identity_init(void);
 
+/* Can this process act as anybody who asks?  Root without its capabilities cannot. */
+bool identity_can_switch(void);
+
 /*
  * The calling thread's filesystem ids, groups and umask become the caller's, where the daemon may
  * do that (it runs as root), until identity_leave.  Does not nest.
  */
 void identity_enter(const struct caller *c);
 void identity_leave(void);
+
+/* The mode to create something with, between the two. */
+mode_t identity_mode(const struct caller *c, mode_t mode);
 
 #endif

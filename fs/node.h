@@ -116,7 +116,7 @@ void node_forget(struct fs *fs, struct node *node, uint64_t n);
  */
 int node_fd_get(struct fs *fs, struct node *node, int *fdp);
 void node_fd_put(struct fs *fs, struct node *node);
-/* Close it if nobody uses it: a file without a name keeps its blocks as long as it is open somewhere. */
+/* Close it if nobody uses it: a file without a name keeps its blocks while it is open. */
 void node_fd_drop(struct fs *fs, struct node *node);
 
 /* Open what the node stands for, through the node's own descriptor.  *fdp is the caller's. */

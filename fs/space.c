@@ -104,8 +104,8 @@ reserve(struct file *f, const struct caller *c, uint64_t offset, uint64_t end, u
 }
 
 /*
- * The blocks of a removed file come free when its last close arrives, which the kernel sends a moment
- * after close(2) has returned.
+ * The blocks of a removed file come free when its last close arrives, which the kernel sends a
+ * moment after close(2) has returned.
  */
 static bool
 removed_lately(struct fs *fs)

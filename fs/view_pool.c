@@ -85,7 +85,7 @@ static void
 render_file(struct text *t, const DB_MPOOL_FSTAT *st)
 {
 	text_add(t,
-	    "%8zu %19" PRIu64 " %10" PRIu64 " %10" PRIu64 " %14" PRIu64 " %14" PRIu64 " %14" PRIu64
+	    "%9zu %19" PRIu64 " %10" PRIu64 " %10" PRIu64 " %14" PRIu64 " %14" PRIu64 " %14" PRIu64
 	    " %14" PRIu64 " %14" PRIu64 " %14" PRIu64 " %5" PRIu64 " %6d %5d %8d ",
 	    st->st_pagesize, st->st_length, st->st_page_resident, st->st_page_dirty,
 	    st->st_cache_hit, st->st_cache_miss, st->st_map, st->st_page_create, st->st_page_in,
@@ -112,7 +112,7 @@ view_files(struct fs *fs, struct text *t)
 	DB_MPOOL_FSTAT **list = NULL;
 	int err = 0;
 
-	text_add(t, "#%7s %19s %10s %10s %14s %14s %14s %14s %14s %14s %5s %6s %5s %8s %s\n",
+	text_add(t, "#%8s %19s %10s %10s %14s %14s %14s %14s %14s %14s %5s %6s %5s %8s %s\n",
 	    "pagesize", "length", "resident", "page_dirty", "cache_hit", "cache_miss", "map",
 	    "page_create", "page_in", "page_out", "opens", "ftype", "error", "stranded",
 	    "file_name");

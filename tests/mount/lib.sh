@@ -41,7 +41,7 @@ clean_up()
 	exit "$status"
 }
 trap clean_up EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT TERM HUP PIPE
 
 # ok NAME STATUS: a TAP line.
 ok()

@@ -13,7 +13,7 @@
  *	sync			memp_sync
  *
  * Each is answered with a line when it is done: "ok", the result, or "error CODE TEXT".  End of
- * input detaches.
+ * input detaches.  "pool_client HOME unlink" removes the pool by force instead.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -190,11 +190,13 @@ main(int argc, char **argv)
 	ssize_t n;
 	int err;
 
-	if (argc != 2) {
-		(void)fprintf(stderr, "usage: pool_client HOME <commands\n");
+	if (argc != 2 && (argc != 3 || strcmp(argv[2], "unlink") != 0)) {
+		(void)fprintf(stderr, "usage: pool_client HOME <commands, or HOME unlink\n");
 		return 2;
 	}
 	env.db_home = argv[1];
+	if (argc == 3)
+		return memp_unlink(NULL, 1, &env) == 0 ? 0 : 1;
 	if ((err = memp_open(NULL, 0, 0, &env, &pool)) != 0) {
 		(void)fprintf(stderr, "pool_client: %s: %s\n", argv[1], db_strerror(err));
 		return 1;

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# A HOME on a small disk of its own that fills up: what does not fit is refused by write(2), what was
-# accepted is there, and the room of a removed file can be used at once.
+# A HOME on a small disk of its own that fills up: what does not fit is refused by write(2), what
+# was accepted is there, and the room of a removed file can be used at once.
 
 . "$TEST_SRC/mount/lib.sh"
 
@@ -14,7 +14,8 @@ if ! mkfs.ext4 -q "$work/disk" || ! mount -o loop "$work/disk" "$home" 2>/dev/nu
 	finish
 fi
 
-check_fails a_pool_that_does_not_fit_is_refused 'no space left' "$POOLFS" --cache-size=200M "$home" "$mnt"
+check_fails a_pool_that_does_not_fit_is_refused 'no space left' \
+	"$POOLFS" --cache-size=200M "$home" "$mnt"
 check and_leaves_nothing sh -c "! ls '$home' | grep __db_"
 
 mount_pool --cache-size=8M

@@ -14,7 +14,15 @@ nothing_mounted()
 # gone PID: the process ends; waits for it without a clock.
 gone()
 {
-	timeout 60 tail --pid="$1" -f /dev/null
+	python3 - "$1" <<-'EOP'
+		import os, select, sys
+		try:
+		    p = select.poll()
+		    p.register(os.pidfd_open(int(sys.argv[1])), select.POLLIN)
+		    sys.exit(0 if p.poll(60000) else 1)
+		except ProcessLookupError:
+		    pass
+	EOP
 }
 
 # has_ended PID: now; a zombie waits only for its new parent to look.

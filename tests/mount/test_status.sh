@@ -185,6 +185,40 @@ check_fails no_layout_of_garbage 'rror' cat "$mnt/regions/__db_stale.share.layou
 check stale_regions_go rm "$mnt/regions/__db_stale.share"
 check and_are_gone test ! -e "$home/__db_stale.share"
 
+# --- other processes ---------------------------------------------------------------------------
+
+# until COMMAND...: tries again until it succeeds; the watchdog is the clock.
+until_true()
+{
+	timeout 60 sh -c 'until "$@"; do :; done' sh "$@"
+}
+
+mkfifo "$work/to" "$work/from"
+"$TEST_BIN/pool_client" "$home" <"$work/to" >"$work/from" 2>/dev/null &
+client=$!
+exec 5>"$work/to" 4<"$work/from"
+printf 'open data\npin 3\nput 8192 from the other\n' >&5
+read -r answer <&4 && read -r answer <&4 && read -r answer <&4
+same another_process_works_on_the_pool ok "$answer"
+same its_pin_is_shown 1 "$(awk -v pid="$client" '$2 == pid { print $6 }' \
+	"$mnt/regions/mpool.clients")"
+check_fails the_region_is_in_use 'busy' rm "$mnt/regions/mpool"
+kill -9 "$client"
+wait "$client" 2>/dev/null
+check the_dead_are_reaped until_true grep -Eq '^reaped +1$' "$mnt/stat/pool"
+same nothing_is_pinned_then 0 "$(stat_of pins)"
+same what_it_put_is_kept "from the other" \
+	"$(dd if="$mnt/files/data" bs=1 skip=8192 count=14 status=none)"
+check and_the_region_goes rm "$mnt/regions/mpool"
+same with_its_page_written "from the other" \
+	"$(dd if="$home/data" bs=1 skip=8192 count=14 status=none)"
+exec 5>&- 4<&-
+
+same a_fresh_pool_again 3000000 "$(wc -c <"$mnt/files/data")"
+check removed_by_force "$TEST_BIN/pool_client" "$home" unlink
+same the_mount_goes_on_with_another 3000000 "$(wc -c <"$mnt/files/data")"
+check and_can_be_written_to cp "$mnt/files/data" "$mnt/files/data2"
 unmount_pool
+check and_is_written cmp "$home/data" "$home/data2"
 same nothing_is_lost "before after" "$(tr '\n' ' ' <"$home/held" | sed 's/ $//')"
 finish
