@@ -31,6 +31,7 @@
 static struct file *
 file_create(struct node *node)
 {
+	pthread_rwlockattr_t attr;
 	struct file *f;
 
 	if ((f = calloc(1, sizeof(*f))) == NULL)
@@ -38,8 +39,12 @@ file_create(struct node *node)
 	f->node = node;
 	link_init(&f->pooled);
 	link_init(&f->idle);
+	/* a crowd of readers must not keep a writer out; nobody takes io shared twice */
+	(void)pthread_rwlockattr_init(&attr);
+	(void)pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	(void)pthread_rwlock_init(&f->state, NULL);
-	(void)pthread_rwlock_init(&f->io, NULL);
+	(void)pthread_rwlock_init(&f->io, &attr);
+	(void)pthread_rwlockattr_destroy(&attr);
 	(void)pthread_mutex_init(&f->error_lock, NULL);
 	return f;
 }

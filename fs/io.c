@@ -286,7 +286,8 @@ static void
 settle_length(struct file *f, uint64_t before, uint64_t written_to, uint64_t asked_to)
 {
 	if (asked_to > before && written_to < asked_to)
-		(void)memp_ftruncate(f->mpf, (off_t)(written_to > before ? written_to : before));
+		(void)mpool_file_retract(
+		    f->mpf, (off_t)asked_to, (off_t)(written_to > before ? written_to : before));
 }
 
 static int
@@ -324,14 +325,20 @@ write_locked(struct fs *fs, struct file *f, const struct caller *c, int flags, c
 	off_t length;
 	int err;
 
-	if ((err = memp_fsize(f->mpf, &length)) != 0)
-		return err;
-	if (flags & O_APPEND)
-		offset = (uint64_t)length;
-	if (offset > INT64_MAX - bytes ||
-	    offset + bytes > (uint64_t)mpool_file_pagesize(f->mpf) << 32)
-		return EFBIG;
-	if ((err = space_reserve(fs, f, c, offset, bytes, (uint64_t)length, &through)) != 0)
+	do {
+		if ((err = memp_fsize(f->mpf, &length)) != 0)
+			return err;
+		if (flags & O_APPEND)
+			offset = (uint64_t)length;
+		if (offset > INT64_MAX - bytes ||
+		    offset + bytes > (uint64_t)mpool_file_pagesize(f->mpf) << 32)
+			return EFBIG;
+		err = space_reserve(fs, f, c, offset, bytes, (uint64_t)length, &through);
+		/* an append gets the bytes behind the end to itself, whoever else appends */
+		if (err == 0 && (flags & O_APPEND))
+			err = mpool_file_claim(f->mpf, length, (off_t)(offset + bytes));
+	} while (err == EAGAIN && (flags & O_APPEND));
+	if (err != 0)
 		return err;
 	if ((err = write_range(f, buf, offset, bytes, (uint64_t)length, &done)) != 0)
 		return err;
@@ -412,7 +419,15 @@ seek_locked(struct file *f, uint64_t offset, int whence, off_t *resultp)
 	if (offset >= (uint64_t)length)
 		return ENXIO;
 	/* The disk knows where the holes are, once it has all that was written. */
-	if (f->writable && (err = mpool_file_sync(f->mpf, true)) != 0)
+	if (!f->writable) {
+		/*
+		 * the disk may lack what others have put, and it is not ours to write: no hole is
+		 * seen
+		 */
+		*resultp = whence == SEEK_DATA ? (off_t)offset : length;
+		return 0;
+	}
+	if ((err = mpool_file_sync(f->mpf, true)) != 0)
 		return err;
 	if ((found = lseek(mpool_file_fd(f->mpf), (off_t)offset, whence)) == -1)
 		return errno;

@@ -143,16 +143,7 @@ space_reserve(struct fs *fs, struct file *f, const struct caller *c, uint64_t of
 static void
 trim_locked(struct file *f)
 {
-	int64_t mtime = mpool_file_mtime(f->mpf);
-	int fd = mpool_file_fd(f->mpf);
-	off_t length;
-
-	if (memp_fsize(f->mpf, &length) != 0)
-		return;
-	(void)os_ftruncate(fd, (uint64_t)length);
-	if (mtime != 0)
-		(void)os_futimens(fd, mtime);
-	mpool_file_restamp(f->mpf);
+	(void)mpool_file_trim(f->mpf);
 	f->surplus = false;
 	f->reserved_from = f->reserved_to = 0;
 }

@@ -13,6 +13,8 @@
  */
 #include "pool.h"
 
+#define UNNOTED_MOST 8 /* looks, 0.1 s apart, at a truncation that its owner has no note of */
+
 struct dropping {
 	struct thread *t;
 	uint32_t id;
@@ -243,8 +245,8 @@ zero_tail(struct dropping *d, uint64_t bytes)
  * Take the row's trunc word, not armed: loads and writes of the whole file wait.  False: another
  * has it.
  */
-static bool
-trunc_begin(struct thread *t, struct file_row *row)
+bool
+file_trunc_begin(struct thread *t, struct file_row *row)
 {
 	uint64_t none = 0;
 
@@ -263,24 +265,55 @@ trunc_arm(struct thread *t, struct file_row *row, uint64_t bytes)
 	store_seq(&row->trunc, TRUNC_ARMED | (t->pool->self + 1));
 }
 
-static void
-trunc_end(struct thread *t, struct file_row *row)
+void
+file_trunc_end(struct thread *t, struct file_row *row)
 {
 	store_seq(&row->trunc, 0);
 	store_release(&t->home->note_row, 0);
 }
 
+/* Does a block of the client (its number + 1) say that it truncates the row, or is about to? */
+static bool
+is_noted(const DB_MPOOL *p, const struct file_row *row, uint64_t owner)
+{
+	uint32_t used = load_seq(&p->mp->blocks_used), r = (uint32_t)(row - p->rows);
+
+	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++)
+		if (load_seq(&p->blocks[i].owner) == owner &&
+		    load_seq(&p->blocks[i].note_row) == r + 1)
+			return true;
+	return false;
+}
+
+/*
+ * The trunc word w has been there for long.  A dead client's truncation is finished; a number
+ * that nobody has, or a client that again and again has no note of it, is damage: nobody
+ * truncates.
+ */
+static void
+look_at_truncator(struct thread *t, struct file_row *row, uint64_t w, unsigned *unnotedp)
+{
+	DB_MPOOL *p = t->pool;
+	uint64_t owner = w & TRUNC_OWNER;
+
+	if (reap_client(t, (uint32_t)owner - 1))
+		return;
+	if (is_noted(p, row, owner) || load_seq(&row->trunc) != w)
+		*unnotedp = 0;
+	else if (owner_is_impossible(p, (uint32_t)owner - 1) || ++*unnotedp == UNNOTED_MOST)
+		(void)cas_seq(&row->trunc, &w, 0);
+}
+
 void
 file_truncate_wait(struct thread *t, struct file_row *row, uint32_t id)
 {
+	unsigned unnoted = 0;
 	uint64_t w;
 
 	for (unsigned n = 0; (w = load_seq(&row->trunc)) != 0 && row->id == id; n++) {
-		uint32_t owner = (uint32_t)(w & TRUNC_OWNER) - 1;
-
 		os_sleep_usec(n < 20 ? 50 : 1000);
-		if (n % 100 == 99 && !reap_client(t, owner) && owner_is_impossible(t->pool, owner))
-			(void)cas_seq(&row->trunc, &w, 0);
+		if (n % 100 == 99)
+			look_at_truncator(t, row, w, &unnoted);
 	}
 }
 
@@ -325,14 +358,19 @@ file_truncate_finish(struct thread *t, struct file_row *row, uint32_t id)
 }
 
 static int
-shorten(struct dropping *d, DB_MPOOLFILE *mpf, uint64_t bytes)
+shorten(struct dropping *d, DB_MPOOLFILE *mpf, uint64_t bytes, const uint64_t *only_from)
 {
 	struct file_row *row = mpf->row;
+	uint64_t expected = only_from != NULL ? *only_from : 0;
 	struct os_stat st;
 	int ret = 0;
 
-	while (!trunc_begin(d->t, row))
+	while (!file_trunc_begin(d->t, row))
 		file_truncate_wait(d->t, row, mpf->file);
+	if (only_from != NULL && !cas_seq(&row->length, &expected, bytes)) {
+		file_trunc_end(d->t, row);
+		return 0;
+	}
 	trunc_arm(d->t, row, bytes);
 	wait_for_transitions(d->t, mpf->file, (db_pgno_t)(bytes >> mpf->pageshift));
 	(void)or_seq(&row->trunc, TRUNC_CUT);
@@ -343,7 +381,7 @@ shorten(struct dropping *d, DB_MPOOLFILE *mpf, uint64_t bytes)
 		if (mpf->fd != -1 && os_fstat(mpf->fd, &st) == 0)
 			file_stamp(row, &st);
 	}
-	trunc_end(d->t, row);
+	file_trunc_end(d->t, row);
 	return ret;
 }
 
@@ -371,94 +409,49 @@ file_clean_tail(struct thread *t, DB_MPOOLFILE *mpf, uint8_t *page, db_pgno_t pg
 {
 	uint64_t off = (uint64_t)pgno << mpf->pageshift, length;
 
-	while (!trunc_begin(t, mpf->row))
+	while (!file_trunc_begin(t, mpf->row))
 		file_truncate_wait(t, mpf->row, mpf->file);
 	length = load_seq(&mpf->row->length);
 	if (off < length && length < off + mpf->pagesize)
 		memset(page + (length - off), 0, off + mpf->pagesize - length);
-	trunc_end(t, mpf->row);
+	file_trunc_end(t, mpf->row);
 }
 
-/* --- growing ------------------------------------------------------------------------------- */
-
-/* Writes of the file that began before the trunc word was taken. */
-static void
-wait_for_writes(struct thread *t, struct file_row *row, uint32_t id)
-{
-	uint32_t from = 0, frames[BATCH];
-	unsigned n;
-
-	while ((n = dirty_list(t, row, id, &from, frames, BATCH)) > 0)
-		for (unsigned i = 0; i < n; i++) {
-			struct frame *fr = frame_at(t->pool, frames[i]);
-			uint64_t w;
-
-			while (fw_state(w = load_seq(&fr->word)) == FRAME_WRITING &&
-			    pool_is_usable(t->pool) && key_file(load_acquire(&fr->key)) == id)
-				frame_wait(t, frames[i], w);
-		}
-}
-
-/*
- * ftruncate(2) makes a file shorter, too, if somebody else has made it longer since we looked.
- * So nobody may write meanwhile.
- */
 static int
-grow_disk_to(struct thread *t, struct file_row *row, uint32_t id, int fd, uint64_t bytes)
+shorten_by_handle(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes, const uint64_t *only_from)
 {
-	int64_t mtime = load_relaxed(&row->mtime_nsec);
-	struct os_stat st;
+	struct dropping d = { .t = t, .id = mpf->file, .pageshift = mpf->pageshift };
+	struct pin *pin;
 	int ret;
 
-	if ((ret = os_fstat(fd, &st)) != 0 || st.size >= bytes)
+	if ((ret = slot_take(t, &d.slot, &pin)) != 0)
 		return ret;
-	while (!trunc_begin(t, row))
-		file_truncate_wait(t, row, id);
-	wait_for_writes(t, row, id);
-	if (bytes > load_seq(&row->length) && (ret = os_fstat(fd, &st)) == 0)
-		bytes = st.size; /* cut meanwhile */
-	if (ret == 0 && (ret = os_fstat(fd, &st)) == 0 && st.size < bytes &&
-	    (ret = os_ftruncate(fd, bytes)) == 0) {
-		if (mtime != 0)
-			(void)os_futimens(fd, mtime);
-		if (os_fstat(fd, &st) == 0)
-			file_stamp(row, &st);
-	}
-	trunc_end(t, row);
+	ret = shorten(&d, mpf, bytes, only_from);
+	slot_drop(t, d.slot);
 	return ret;
 }
 
 int
-file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd)
+mpool_file_retract(DB_MPOOLFILE *mpf, off_t from, off_t to)
 {
-	return grow_disk_to(t, row, id, fd, load_seq(&row->length));
-}
-
-static int
-lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes)
-{
-	uint64_t before = load_seq(&mpf->row->length);
+	uint64_t only_from = (uint64_t)from;
+	struct thread *t;
 	int ret;
 
-	file_clear_behind(t, mpf->row, mpf->file);
-	file_extend(mpf->row, bytes);
-	if (mpf->fd == -1 || (ret = file_grow_disk(t, mpf->row, mpf->file, mpf->fd)) == 0)
-		return 0;
-	/* not on this disk: as it was, unless somebody has gone on from there */
-	(void)cas_seq(&mpf->row->length, &bytes, before);
-	return ret;
+	if ((ret = enter(mpf->pool, &t)) != 0)
+		return ret;
+	return to < from ? shorten_by_handle(t, mpf, (uint64_t)to, &only_from) : EINVAL;
 }
 
 int
 memp_ftruncate(DB_MPOOLFILE *mpf, off_t bytes)
 {
-	struct dropping d = { 0 };
-	struct pin *pin;
+	struct thread *t;
 	int ret;
 
 	if (mpf == NULL)
 		return EINVAL;
-	if ((ret = enter(mpf->pool, &d.t)) != 0)
+	if ((ret = enter(mpf->pool, &t)) != 0)
 		return ret;
 	if (bytes < 0 || (!mpf->odd && bytes % (off_t)mpf->pagesize != 0)) {
 		env_err(mpf->pool->dbenv, "a length of %lld bytes is not a multiple of %zu",
@@ -470,12 +463,6 @@ memp_ftruncate(DB_MPOOLFILE *mpf, off_t bytes)
 	if ((uint64_t)bytes > (uint64_t)1 << 32 << mpf->pageshift)
 		return EFBIG;
 	if ((uint64_t)bytes >= load_seq(&mpf->row->length))
-		return lengthen(d.t, mpf, (uint64_t)bytes);
-	d.id = mpf->file;
-	d.pageshift = mpf->pageshift;
-	if ((ret = slot_take(d.t, &d.slot, &pin)) != 0)
-		return ret;
-	ret = shorten(&d, mpf, (uint64_t)bytes);
-	slot_drop(d.t, d.slot);
-	return ret;
+		return file_lengthen(t, mpf, (uint64_t)bytes);
+	return shorten_by_handle(t, mpf, (uint64_t)bytes, NULL);
 }

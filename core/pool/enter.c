@@ -120,7 +120,23 @@ find_row(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp, char
 	return 0;
 }
 
-enum entered { ENTERED, EXPEL_FIRST, NO_ROW };
+enum entered { ENTERED, EXPEL_FIRST, WAIT_FOR_SOFT, NO_ROW };
+
+#define ENTER_TRIES 150
+#define SOFT_WAIT_USEC 20000u /* between looks whether the mount has closed its idle handle */
+
+/* Do only mounts have the file open, which close what nobody uses when asked to? */
+static bool
+only_soft(const DB_MPOOL *p, const struct file_row *row)
+{
+	for (uint32_t i = 0; i < opens_used(p); i++) {
+		const struct open_record *rec = &p->opens[i];
+
+		if (rec->owner != 0 && rec->file == row->id && !(rec->flags & OPEN_SOFT))
+			return false;
+	}
+	return true;
+}
 
 static int
 enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
@@ -134,8 +150,14 @@ enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
 	*rowp = row;
 	*howp = ENTERED;
 	if (row != NULL && !row_agrees(p, row, spec)) {
-		*howp = EXPEL_FIRST;
-		return row->opens == 0 ? 0 : disagree(p, row, spec, why);
+		*howp = row->opens == 0 ? EXPEL_FIRST : WAIT_FOR_SOFT;
+		if (row->opens == 0)
+			return 0;
+		(void)disagree(p, row, spec, why);
+		if (!only_soft(p, row))
+			return EINVAL;
+		(void)or_seq(&row->flags, ROW_WANTED);
+		return 0;
 	}
 	if (row == NULL) {
 		if ((*rowp = row = file_row_take(p)) == NULL) {
@@ -151,7 +173,7 @@ enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
 		file_rename_locked(p, row, spec->path);
 		if (spec->uid != NULL && !(row->flags & ROW_UID)) {
 			memcpy(row->uid, spec->uid, DB_FILE_ID_LEN);
-			row->flags |= ROW_UID;
+			(void)or_seq(&row->flags, ROW_UID);
 		}
 	}
 	if ((*recordp = record_take(p, row, spec->open_flags)) == NULL) {
@@ -174,7 +196,7 @@ file_enter(struct thread *t, const struct file_spec *spec, struct file_row **row
 	uint32_t id = 0;
 	int ret;
 
-	for (int tries = 0; tries < 100; tries++) {
+	for (int tries = 0; tries < ENTER_TRIES; tries++) {
 		region_lock(p);
 		ret = enter_locked(p, spec, &row, recordp, &how, why);
 		if (ret == 0 && row != NULL)
@@ -189,9 +211,18 @@ file_enter(struct thread *t, const struct file_spec *spec, struct file_row **row
 			*idp = id;
 			return 0;
 		}
+		if (how == WAIT_FOR_SOFT) {
+			os_sleep_usec(SOFT_WAIT_USEC);
+			continue;
+		}
 		ret = how == NO_ROW ? file_rows_collect(t) : file_expel(t, row, id);
 		if (ret != 0 && ret != EBUSY)
 			break;
+	}
+	if (how == WAIT_FOR_SOFT) {
+		(void)and_seq(&row->flags, ~ROW_WANTED);
+		env_err(p->dbenv, "%s: %s (by a mount)", name, why);
+		return EINVAL;
 	}
 	env_err(p->dbenv,
 	    how == NO_ROW ?

@@ -313,7 +313,7 @@ file_row_fill(DB_MPOOL *p, struct file_row *row, const struct file_spec *spec)
 		return ret;
 	if (spec->uid != NULL) {
 		memcpy(row->uid, spec->uid, DB_FILE_ID_LEN);
-		row->flags |= ROW_UID;
+		(void)or_seq(&row->flags, ROW_UID);
 	}
 	if (spec->ident != NULL) {
 		row->dev = spec->ident->dev;
@@ -322,7 +322,7 @@ file_row_fill(DB_MPOOL *p, struct file_row *row, const struct file_spec *spec)
 		file_set_path_locked(p, row, spec->path);
 		file_stamp(row, spec->st);
 	} else
-		row->flags |= ROW_TEMP;
+		(void)or_seq(&row->flags, ROW_TEMP);
 	store_release(&row->id, ids * p->g.nrows + r);
 	chain_add(p, r);
 	return 0;

@@ -391,8 +391,9 @@ release_pins(DB_MPOOLFILE *mpf)
 			struct pin_block *pb = t->pins[b];
 
 			for (unsigned i = 0; pb->b != NULL && i < BLOCK_SLOTS; i++)
-				if (pb->pins[i].mpf == mpf && load_relaxed(&pb->b->slots[i]) != 0) {
-					pb->pins[i].mpf = NULL;
+				if (load_acquire(&pb->pins[i].mpf) == mpf &&
+				    load_relaxed(&pb->b->slots[i]) != 0) {
+					store_relaxed(&pb->pins[i].mpf, NULL);
 					store_release(&pb->b->slots[i], 0);
 					(void)or_seq(&pb->returned, 1ull << i);
 					n++;

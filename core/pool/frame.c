@@ -72,7 +72,15 @@ is_noted(const DB_MPOOL *p, uint32_t f, uint32_t owner)
 			for (unsigned k = 0; k < BLOCK_NOTES; k++)
 				if (load_seq(&p->blocks[i].notes[k]) == f + 1)
 					return true;
-	return !client_is_alive(p->region, owner) && owner < p->region->nclients;
+	/* dead, and somebody will reap it; a number that nobody has will never be reaped */
+	return !owner_is_impossible(p, owner) && !client_is_alive(p->region, owner);
+}
+
+/* Is w a state that only its owner can end?  Then it has one, unless it is damaged. */
+static bool
+needs_owner(uint64_t w)
+{
+	return fw_state(w) != FRAME_FREE && fw_state(w) != FRAME_VALID;
 }
 
 void
@@ -82,8 +90,13 @@ frame_wait(struct thread *t, uint32_t f, uint64_t w)
 	uint32_t owner = fw_owner(w);
 	uint64_t now;
 
-	if (owner == NO_CLIENT)
+	if (owner == NO_CLIENT) {
+		if (needs_owner(w) && load_seq(&fr->word) == w)
+			(void)region_panic(t->pool->region,
+			    "frame %u is in state %d, which nobody has put it into", f,
+			    fw_state(w));
 		return;
+	}
 	for (int spin = 0; spin < 64; spin++) {
 		if (load_relaxed(&fr->word) != w)
 			return;

@@ -174,7 +174,8 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno)
 		if ((w & (FW_USED | FW_DISCARD)) != FW_USED)
 			mark_used(frame_at(p, f), w);
 		pb->used |= 1ull << i;
-		pb->pins[i] = (struct pin){ .mpf = mpf };
+		pb->pins[i].set_dirty = pb->pins[i].set_clean = false;
+		store_release(&pb->pins[i].mpf, mpf);
 		count(t, C_HIT, 1);
 		if (p->threaded)
 			(void)add_relaxed(&mpf->record->hit, 1);
@@ -292,8 +293,8 @@ account(struct getting *g, bool hit, bool is_new)
 static void
 hand_out(struct getting *g, void **pagep)
 {
-	g->pin->mpf = g->mpf;
 	g->pin->set_dirty = g->pin->set_clean = false;
+	store_release(&g->pin->mpf, g->mpf); /* from now on other threads may put it (P6) */
 	*pagep = frame_address(g->t->pool, g->f, g->mpf->pageshift);
 }
 

@@ -182,6 +182,7 @@ static_assert(sizeof(struct block) % 64 == 0, "blocks do not share cache lines")
 #define ROW_TEMP 0x1u	/* memp_fopen with file NULL */
 #define ROW_GONE 0x2u	/* no link left: drop the pages with the last handle */
 #define ROW_UID 0x4u	/* uid[] is set */
+#define ROW_WANTED 0x10u /* somebody waits for its soft handles to be closed */
 #define ROW_BEHIND 0x8u /* pages behind the end were pinned when it was cut */
 
 /*

@@ -49,6 +49,12 @@ mpool_file_restamp(DB_MPOOLFILE *mpf)
 		file_stamp(mpf->row, &st);
 }
 
+bool
+mpool_file_wanted(const DB_MPOOLFILE *mpf)
+{
+	return (load_relaxed(&mpf->row->flags) & ROW_WANTED) != 0;
+}
+
 int
 mpool_file_extend(DB_MPOOLFILE *mpf, off_t bytes)
 {
@@ -118,7 +124,7 @@ mpool_ident_gone(DB_MPOOL *p, const struct os_ident *id)
 		return;
 	region_lock(p);
 	if (row->id == file)
-		row->flags |= ROW_GONE;
+		(void)or_seq(&row->flags, ROW_GONE);
 	region_unlock(p);
 	if (load_relaxed(&row->opens) == 0 && file_drop_pages(t, file, 0, true) == 0)
 		file_forget(t, row, file);

@@ -40,13 +40,33 @@ int mpool_file_revalidate(DB_MPOOLFILE *mpf);
 void mpool_file_restamp(DB_MPOOLFILE *mpf);
 
 /*
- * Replace all bytes of a page before the end, and put it dirty.  A page that is not in the pool is not
- * read for it.  EINVAL behind the end; EACCES; as memp_fget.
+ * Replace all bytes of a page before the end, and put it dirty.  A page that is not in the pool
+ * is not read for it.  EINVAL behind the end; EACCES; as memp_fget.
  */
 int mpool_overwrite(DB_MPOOLFILE *mpf, db_pgno_t pgno, const void *bytes);
 
 /* Make the length at least bytes; never shorter.  The disk file follows at write-back or sync. */
 int mpool_file_extend(DB_MPOOLFILE *mpf, off_t bytes);
+
+/*
+ * Make the length to if it is from; EAGAIN if it is not.  So of several that append only one gets
+ * the bytes behind the end, in whatever process.
+ */
+int mpool_file_claim(DB_MPOOLFILE *mpf, off_t from, off_t to);
+
+/*
+ * Make the length to (smaller) if it still is from; else somebody has gone on from there:
+ * nothing.
+ */
+int mpool_file_retract(DB_MPOOLFILE *mpf, off_t from, off_t to);
+
+/* Give the disk file exactly the pool's length, so that blocks reserved behind it go. */
+int mpool_file_trim(DB_MPOOLFILE *mpf);
+
+/*
+ * Another process wants to open the file with another page size: close the handle if it is idle.
+ */
+bool mpool_file_wanted(const DB_MPOOLFILE *mpf);
 
 /*
  * The modification time people shall see, in ns since 1970; 0: the disk file's own.  Set by the

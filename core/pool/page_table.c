@@ -11,10 +11,50 @@
  */
 #include "pool.h"
 
+#define UNNOTED_MOST 32 /* looks at a bucket whose holder has no note of it */
+
 static uint64_t
 cell_word(uint32_t tag, uint32_t f)
 {
 	return (uint64_t)tag << 32 | (f + 1);
+}
+
+/* Does another block of the client (its number + 1) say that it has, or wants, the bucket? */
+static bool
+is_noted(const struct thread *t, uint32_t bucket, uint64_t owner)
+{
+	const DB_MPOOL *p = t->pool;
+	uint32_t used = load_seq(&p->mp->blocks_used);
+
+	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++)
+		if (&p->blocks[i] != t->home && load_seq(&p->blocks[i].owner) == owner &&
+		    load_seq(&p->blocks[i].note_bucket) == bucket + 1)
+			return true;
+	return false;
+}
+
+/*
+ * The bucket has been seen locked for long.  By a dead client: it is taken over.  By a number
+ * that nobody has: nothing under a bucket is ever half done, so it is just unlocked.  By a live
+ * one that again and again has no note of it: damage.  Once says nothing, since the lock is free
+ * between the two looks of most of those who come by.
+ */
+static void
+look_at_holder(struct thread *t, uint32_t bucket, uint64_t h, unsigned *unnotedp)
+{
+	DB_MPOOL *p = t->pool;
+	uint64_t owner = h & BUCKET_OWNER;
+
+	if (reap_client(t, (uint32_t)owner - 1))
+		return;
+	if (owner_is_impossible(p, (uint32_t)owner - 1))
+		(void)cas_seq(&p->buckets[bucket].header, &h, h & ~BUCKET_OWNER);
+	else if (is_noted(t, bucket, owner) || load_seq(&p->buckets[bucket].header) != h)
+		*unnotedp = 0;
+	else if (++*unnotedp == UNNOTED_MOST)
+		(void)region_panic(p->region,
+		    "bucket %u is locked, but client %u knows nothing of it", bucket,
+		    (unsigned)owner - 1);
 }
 
 void
@@ -22,6 +62,7 @@ table_lock(struct thread *t, uint32_t bucket)
 {
 	uint64_t *header = &t->pool->buckets[bucket].header;
 	uint64_t me = t->pool->self + 1, h;
+	unsigned unnoted = 0;
 
 	store_seq(&t->home->note_bucket, bucket + 1);
 	for (unsigned spin = 1;; spin++) {
@@ -33,12 +74,11 @@ table_lock(struct thread *t, uint32_t bucket)
 			continue;
 		}
 		os_yield();
-		if (spin % 16384 != 0 || (h & BUCKET_OWNER) == me || !(h & BUCKET_OWNER))
+		if (spin % 16384 != 0 || !(h & BUCKET_OWNER))
 			continue;
-		/* nothing under a bucket is ever half done: who is not there need not be asked */
-		if (!reap_client(t, (uint32_t)(h & BUCKET_OWNER) - 1) &&
-		    owner_is_impossible(t->pool, (uint32_t)(h & BUCKET_OWNER) - 1))
-			(void)cas_seq(header, &h, h & ~BUCKET_OWNER);
+		look_at_holder(t, bucket, h, &unnoted);
+		if (!pool_is_usable(t->pool))
+			return; /* damaged or removed: what the caller does now is nobody's */
 	}
 }
 

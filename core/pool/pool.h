@@ -499,6 +499,14 @@ void file_clean_tail(struct thread *t, DB_MPOOLFILE *mpf, uint8_t *page, db_pgno
 void file_extend(struct file_row *row, uint64_t bytes);
 /* Is [pgno ...] being cut off right now? */
 bool file_truncating(const struct file_row *row, db_pgno_t pgno, unsigned pageshift);
+/*
+ * Take the row's trunc word, not armed: loads and writes of the whole file wait.  False: it is
+ * taken.
+ */
+bool file_trunc_begin(struct thread *t, struct file_row *row);
+void file_trunc_end(struct thread *t, struct file_row *row);
+/* length.c: memp_ftruncate to a larger length. */
+int file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes);
 /* Wait until nobody truncates; finish a dead one's work. */
 void file_truncate_wait(struct thread *t, struct file_row *row, uint32_t id);
 /* For reap: the pool's part of a truncation whose process died, if it had gone ahead. */

@@ -21,7 +21,8 @@ static bool
 find_in(struct pin_block *pb, uint32_t f, const DB_MPOOLFILE *mpf, unsigned *ip)
 {
 	for (unsigned i = BLOCK_SLOTS; i-- > 0;)
-		if (load_relaxed(&pb->b->slots[i]) == f + 1 && pb->pins[i].mpf == mpf) {
+		if (load_relaxed(&pb->b->slots[i]) == f + 1 &&
+		    load_acquire(&pb->pins[i].mpf) == mpf) {
 			*ip = i;
 			return true;
 		}
@@ -39,7 +40,8 @@ find_own(struct thread *t, const DB_MPOOLFILE *mpf, struct found *at)
 			unsigned i = 63u - (unsigned)__builtin_clzll(m);
 
 			m &= ~(1ull << i);
-			if (load_relaxed(&pb->b->slots[i]) == at->f + 1 && pb->pins[i].mpf == mpf) {
+			if (load_relaxed(&pb->b->slots[i]) == at->f + 1 &&
+			    load_relaxed(&pb->pins[i].mpf) == mpf) {
 				*at = (struct found){ pb, i, at->f, true };
 				return true;
 			}
@@ -89,7 +91,7 @@ release(const DB_MPOOL *p, struct found *at)
 
 	if (p->threaded && !cas_seq(&at->pb->b->slots[at->i], &expected, 0))
 		return false;
-	at->pb->pins[at->i].mpf = NULL;
+	store_relaxed(&at->pb->pins[at->i].mpf, NULL);
 	if (!p->threaded)
 		store_release(&at->pb->b->slots[at->i], 0);
 	if (at->own)
@@ -241,7 +243,8 @@ put_at_once(DB_MPOOLFILE *mpf, const void *pgaddr)
 		return false;
 	i = 63u - (unsigned)__builtin_clzll(pb->used);
 	f = frame_of_address(p, pgaddr, mpf->pageshift);
-	if (f == NO_FRAME || load_relaxed(&pb->b->slots[i]) != f + 1 || pb->pins[i].mpf != mpf ||
+	if (f == NO_FRAME || load_relaxed(&pb->b->slots[i]) != f + 1 ||
+	    load_relaxed(&pb->pins[i].mpf) != mpf ||
 	    pb->pins[i].set_dirty)
 		return false;
 	at = (struct found){ pb, i, f, true };

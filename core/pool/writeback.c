@@ -400,6 +400,21 @@ say_refused(struct thread *t, struct file_row *row, uint32_t id, int error)
 	free(path);
 }
 
+/* Dirty pages of a file that is not in the table, by damage: nobody can write them. */
+static bool
+any_orphan(const DB_MPOOL *p, const struct job *jobs, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct frame *fr = frame_at(p, jobs[i].f);
+		uint64_t w = load_seq(&fr->word);
+
+		if (fw_state(w) == FRAME_VALID && (w & FW_DIRTY) &&
+		    load_acquire(&fr->key) == jobs[i].key && load_seq(&fr->word) == w)
+			return true;
+	}
+	return false;
+}
+
 /* All jobs are of one file. */
 static void
 write_one_file(struct thread *t, struct job *jobs, unsigned n, enum write_flags flags,
@@ -412,6 +427,8 @@ write_one_file(struct thread *t, struct job *jobs, unsigned n, enum write_flags 
 	b.row = file_row(t->pool, b.id);
 	if (b.row == NULL) {
 		res->missed += n;
+		if (any_orphan(t->pool, jobs, n))
+			first_error(res, EIO);
 		return;
 	}
 	if ((b.pageshift = file_pageshift(t->pool, b.row)) == 0) {

@@ -237,12 +237,15 @@ mpool_one_thread_gets_while_another_puts(void **state)
 static void *
 opens_and_closes(void *arg)
 {
+	static pthread_mutex_t one_writer = PTHREAD_MUTEX_INITIALIZER;
 	struct job *j = arg;
 
 	for (unsigned i = 0; i < j->n; i++) {
 		DB_MPOOLFILE *f = file_of(j->mp, i % 2 ? "f" : "g", PS);
 
+		pthread_mutex_lock(&one_writer); /* of a page's bytes */
 		fill(f, i % 8, 'a');
+		pthread_mutex_unlock(&one_writer);
 		if (i % 5 == 0) {
 			int ret = memp_fsync(f);
 

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/length.c - the disk file's length following the pool's: growing, trimming, claiming the
+ * end.
+ *
+ * The row's length is the authority.  ftruncate(2), by which the disk file gets it, can cut off
+ * what somebody has written a moment ago; so it is only called while the row's trunc word, not
+ * armed, holds off all loads and writes of the file (P20).
+ */
+#include "pool.h"
+
+/* Writes of the file that began before the trunc word was taken. */
+static void
+wait_for_writes(struct thread *t, struct file_row *row, uint32_t id)
+{
+	uint32_t from = 0, frames[BATCH];
+	unsigned n;
+
+	while ((n = dirty_list(t, row, id, &from, frames, BATCH)) > 0)
+		for (unsigned i = 0; i < n; i++) {
+			struct frame *fr = frame_at(t->pool, frames[i]);
+			uint64_t w;
+
+			while (fw_state(w = load_seq(&fr->word)) == FRAME_WRITING &&
+			    pool_is_usable(t->pool) && key_file(load_acquire(&fr->key)) == id)
+				frame_wait(t, frames[i], w);
+		}
+}
+
+/*
+ * ftruncate(2) makes a file shorter, too, if somebody else has made it longer since we looked.
+ * So nobody may write meanwhile.
+ */
+static int
+grow_disk_to(struct thread *t, struct file_row *row, uint32_t id, int fd, uint64_t bytes)
+{
+	int64_t mtime = load_relaxed(&row->mtime_nsec);
+	struct os_stat st;
+	int ret;
+
+	if ((ret = os_fstat(fd, &st)) != 0 || st.size >= bytes)
+		return ret;
+	while (!file_trunc_begin(t, row))
+		file_truncate_wait(t, row, id);
+	wait_for_writes(t, row, id);
+	if (bytes > load_seq(&row->length) && (ret = os_fstat(fd, &st)) == 0)
+		bytes = st.size; /* cut meanwhile */
+	if (ret == 0 && (ret = os_fstat(fd, &st)) == 0 && st.size < bytes &&
+	    (ret = os_ftruncate(fd, bytes)) == 0) {
+		if (mtime != 0)
+			(void)os_futimens(fd, mtime);
+		if (os_fstat(fd, &st) == 0)
+			file_stamp(row, &st);
+	}
+	file_trunc_end(t, row);
+	return ret;
+}
+
+int
+file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd)
+{
+	return grow_disk_to(t, row, id, fd, load_seq(&row->length));
+}
+
+int
+file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes)
+{
+	uint64_t before = load_seq(&mpf->row->length);
+	int ret;
+
+	file_clear_behind(t, mpf->row, mpf->file);
+	file_extend(mpf->row, bytes);
+	if (mpf->fd == -1 || (ret = file_grow_disk(t, mpf->row, mpf->file, mpf->fd)) == 0)
+		return 0;
+	/* not on this disk: as it was, unless somebody has gone on from there */
+	(void)cas_seq(&mpf->row->length, &bytes, before);
+	return ret;
+}
+
+int
+mpool_file_trim(DB_MPOOLFILE *mpf)
+{
+	int64_t mtime = load_relaxed(&mpf->row->mtime_nsec);
+	struct os_stat st;
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(mpf->pool, &t)) != 0)
+		return ret;
+	while (!file_trunc_begin(t, mpf->row))
+		file_truncate_wait(t, mpf->row, mpf->file);
+	wait_for_writes(t, mpf->row, mpf->file);
+	ret = os_ftruncate(mpf->fd, load_seq(&mpf->row->length));
+	if (ret == 0 && mtime != 0)
+		(void)os_futimens(mpf->fd, mtime);
+	if (os_fstat(mpf->fd, &st) == 0)
+		file_stamp(mpf->row, &st);
+	file_trunc_end(t, mpf->row);
+	return ret;
+}
+
+int
+mpool_file_claim(DB_MPOOLFILE *mpf, off_t from, off_t to)
+{
+	uint64_t expected = (uint64_t)from;
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(mpf->pool, &t)) != 0)
+		return ret;
+	if (mpf->rdonly)
+		return EACCES;
+	if (from < 0 || to < from || (uint64_t)to > (uint64_t)1 << 32 << mpf->pageshift)
+		return EFBIG;
+	while (load_seq(&mpf->row->trunc) != 0)
+		file_truncate_wait(t, mpf->row, mpf->file);
+	file_clear_behind(t, mpf->row, mpf->file);
+	return cas_seq(&mpf->row->length, &expected, (uint64_t)to) ? 0 : EAGAIN;
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * core/pool: a process is killed in the middle of an operation, at each of its system calls in turn
+ * and at single machine instructions of it (by ptrace).  Whoever comes next finds every page that
+ * was put, the length as it was or as it was to be, and all of the pool in order.
+ */
+#include "../pool_t.h"
+
+#include <sched.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+#include "pool/pool.h"
+
+#define PS 4096u
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+
+/* --- at each system call, at each instruction ------------------------------------------------ */
+
+/*
+ * The scene: file f with pages a..p on disk, of which some are in the pool, page 1 dirty with X
+ * and page 15 with Y; file g empty.  An operation is done in a child, which dies in it.
+ */
+#define SCENE 16
+#define CUT 5 /* pages that a truncation leaves */
+#define STEPS 8000u /* instructions that the children of one operation take, about */
+
+struct op {
+	const char *name;
+	void (*run)(DB_MPOOL *mp, DB_MPOOLFILE *f);
+};
+
+static void
+op_truncate(DB_MPOOL *mp, DB_MPOOLFILE *f)
+{
+	(void)mp;
+	(void)memp_ftruncate(f, CUT * PS);
+}
+
+static void
+op_lengthen(DB_MPOOL *mp, DB_MPOOLFILE *f)
+{
+	(void)mp;
+	(void)memp_ftruncate(f, (SCENE + 9) * PS);
+}
+
+static void
+op_fsync(DB_MPOOL *mp, DB_MPOOLFILE *f)
+{
+	(void)mp;
+	(void)memp_fsync(f);
+}
+
+static void
+op_read(DB_MPOOL *mp, DB_MPOOLFILE *f)
+{
+	void *page;
+
+	(void)mp;
+	for (db_pgno_t n = 0; n < 5; n++)
+		if (memp_fget(f, &n, 0, &page) == 0)
+			(void)memp_fput(f, page, 0);
+}
+
+static void
+op_dirty(DB_MPOOL *mp, DB_MPOOLFILE *f)
+{
+	db_pgno_t n = 3;
+	void *page;
+
+	(void)mp;
+	if (memp_fget(f, &n, 0, &page) == 0) /* as it is: whatever comes of the put is right */
+		(void)memp_fput(f, page, DB_MPOOL_DIRTY);
+}
+
+static void
+op_new(DB_MPOOL *mp, DB_MPOOLFILE *f)
+{
+	DB_MPOOLFILE *g;
+	db_pgno_t n = 0;
+	void *page;
+
+	(void)f;
+	if (memp_fopen(mp, "g", 0, 0, 0, PS, -1, NULL, NULL, &g) != 0)
+		return;
+	if (memp_fget(g, &n, DB_MPOOL_NEW, &page) == 0)
+		(void)memp_fput(g, page, 0);
+	(void)memp_fclose(g);
+}
+
+static void
+op_close(DB_MPOOL *mp, DB_MPOOLFILE *f)
+{
+	(void)memp_fclose(f);
+	(void)memp_close(mp);
+}
+
+static void
+op_other_size(DB_MPOOL *mp, DB_MPOOLFILE *f)
+{
+	DB_MPOOLFILE *g;
+	void *page;
+
+	(void)f;
+	if (memp_fopen(mp, "g", 0, 0, 0, 512, -1, NULL, NULL, &g) != 0)
+		return;
+	for (db_pgno_t n = 0; n < 3; n++)
+		if (memp_fget(g, &n, DB_MPOOL_CREATE, &page) == 0)
+			(void)memp_fput(g, page, 0);
+	(void)memp_fclose(g);
+}
+
+static const struct op ops[] = {
+	{ "memp_ftruncate down", op_truncate },
+	{ "memp_ftruncate up", op_lengthen },
+	{ "memp_fsync", op_fsync },
+	{ "memp_fget with evictions", op_read },
+	{ "memp_fput DIRTY", op_dirty },
+	{ "memp_fopen and NEW", op_new },
+	{ "memp_close", op_close },
+	{ "pages of another size", op_other_size },
+};
+#define OPS (sizeof(ops) / sizeof(ops[0]))
+
+struct death {
+	struct t *t;
+	const struct op *op;
+	unsigned call; /* dies in this system call; 0: traced */
+};
+
+static int
+dies_in(struct t_child *c, void *arg)
+{
+	struct death *d = arg;
+	DB_MPOOL *mp = pool_of(d->t, 20 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	struct thread *t;
+
+	(void)c;
+	if (d->call > 0)
+		t_fault(T_FAULT_ANY, d->call, T_FAULT_KILL);
+	else {
+		must(enter(mp, &t));
+		must(os_calloc(1, IO_BYTES, (void **)&t->io)); /* a million instructions */
+		t_check(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
+		(void)raise(SIGSTOP);
+	}
+	d->op->run(mp, f);
+	return 0;
+}
+
+static void
+scene(struct t *t)
+{
+	DB_MPOOL *mp = pool_of(t, 20 * KIB);
+	DB_MPOOLFILE *f, *g;
+
+	write_pages(t_path(t, "f"), SCENE, PS, 'a');
+	t_write_file(t_path(t, "g"), "", 0);
+	f = file_of(mp, "f", PS);
+	for (db_pgno_t n = 12; n < SCENE; n++)
+		holds(f, n, 'a' + (int)n);
+	fill(f, 1, 'X');
+	fill(f, SCENE - 1, 'Y');
+	must(memp_fclose(f));
+	g = file_of(mp, "g", PS);
+	must(memp_fclose(g));
+	must(memp_close(mp));
+}
+
+static int
+wanted(db_pgno_t n)
+{
+	return n == 1 ? 'X' : n == SCENE - 1 ? 'Y' : n < SCENE ? 'a' + (int)n : 0;
+}
+
+/* What must hold after the death, whatever it was that had been begun. */
+static void
+aftermath(struct t *t, const struct op *op)
+{
+	DB_MPOOL *mp = pool_of(t, 20 * KIB);
+	DB_MPOOLFILE *f;
+	uint64_t length, disk;
+	DB_MPOOL_STAT s;
+
+	must(memp_reap(mp));
+	must(mpool_check(mp, true));
+	f = file_of(mp, "f", PS);
+	length = length_of(f);
+	disk = disk_length(t_path(t, "f"));
+	if (op->run == op_truncate)
+		t_check(length == SCENE * PS || length == CUT * PS);
+	else if (op->run == op_lengthen)
+		t_check(length == SCENE * PS || length == (SCENE + 9) * PS);
+	else
+		t_check(length == SCENE * PS);
+	t_check(disk <= length);
+	for (db_pgno_t n = 0; (uint64_t)n * PS < length; n++)
+		holds(f, n, wanted(n));
+	must(memp_ftruncate(f, (SCENE + 2) * PS)); /* and nothing comes back from behind the end */
+	for (db_pgno_t n = (db_pgno_t)(length / PS); n < SCENE + 2; n++)
+		holds(f, n, 0);
+	must(memp_fsync(f));
+	t_check(on_disk(t_path(t, "f"), PS, PS, 'X'));
+	s = stat_of(mp);
+	t_check(s.st_pins == 0 && s.st_clients == 1);
+	sums(&s);
+	must(memp_fclose(f));
+	must(mpool_check(mp, true));
+	must(memp_close(mp));
+	must(memp_unlink(NULL, 0, &test_env));
+}
+
+static void
+mpool_death_in_any_system_call_of_any_operation_is_made_good(void **state)
+{
+	struct t *t = *state;
+	struct death d = { .t = t };
+	struct t_child c;
+	int status;
+
+	for (unsigned k = 0; k < OPS; k++) {
+		d.op = &ops[k];
+		for (d.call = 1, status = 128 + SIGKILL; status == 128 + SIGKILL; d.call++) {
+			scene(t);
+			t_fork(&c, dies_in, &d);
+			status = t_join(&c);
+			t_check(status == 0 || status == 128 + SIGKILL);
+			aftermath(t, d.op);
+		}
+		assert_in_range(d.call, 2, 300);
+	}
+}
+
+/*
+ * Let the child take n instructions, then kill it.  The number that it took; less than n if it came
+ * to its end before.
+ */
+static unsigned
+step_and_kill(struct t_child *c, unsigned n)
+{
+	unsigned i;
+	int status;
+
+	t_check(waitpid(c->pid, &status, 0) == c->pid);
+	for (i = 0; WIFSTOPPED(status) && i < n; i++) {
+		t_check(ptrace(PTRACE_SINGLESTEP, c->pid, NULL, NULL) == 0);
+		t_check(waitpid(c->pid, &status, 0) == c->pid);
+	}
+	if (WIFSTOPPED(status)) {
+		t_check(kill(c->pid, SIGKILL) == 0);
+		t_check(waitpid(c->pid, &status, 0) == c->pid);
+		t_check(WIFSIGNALED(status));
+	} else
+		t_check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	(void)close(c->in);
+	(void)close(c->out);
+	return i;
+}
+
+/* A death after n instructions of the operation, and what must hold after it. */
+static unsigned
+die_after(struct t *t, const struct op *op, unsigned n)
+{
+	struct death d = { .t = t, .op = op };
+	struct t_child c;
+
+	scene(t);
+	t_fork(&c, dies_in, &d);
+	n = step_and_kill(&c, n);
+	aftermath(t, op);
+	return n;
+}
+
+/* A number from the environment, for a hunt. */
+static unsigned
+from_outside(const char *name, unsigned otherwise)
+{
+	const char *given = getenv(name);
+
+	return given != NULL ? (unsigned)strtoul(given, NULL, 10) : otherwise;
+}
+
+/* Two processors that take turns at each instruction are ten times slower than one. */
+static void
+stay_on_this_processor(void)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET((size_t)sched_getcpu(), &one);
+	(void)sched_setaffinity(0, sizeof(one), &one);
+}
+
+static int
+is_traced(struct t_child *c, void *arg)
+{
+	(void)c;
+	(void)arg;
+	return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0 ? 0 : 77;
+}
+
+static void
+mpool_death_at_an_instruction_of_any_operation_is_made_good(void **state)
+{
+	unsigned seed = from_outside("REAP_SEED", 1), steps = from_outside("REAP_STEPS", STEPS);
+	struct t_child c;
+
+#ifdef SANITIZED
+	t_skip("ten times the instructions, of which most are the sanitizer's");
+#endif
+	t_fork(&c, is_traced, NULL);
+	if (t_join(&c) != 0)
+		t_skip("processes cannot be traced here");
+	print_message("# seed %u\n", seed);
+	stay_on_this_processor();
+	for (unsigned k = 0; k < OPS; k++) {
+		unsigned all = die_after(*state, &ops[k], UINT32_MAX);
+		unsigned tries = 2 + steps / all;
+
+		t_seconds(steps > STEPS ? 600 : T_TEST_SECONDS);
+		print_message("# %s: %u instructions, %u deaths\n", ops[k].name, all, tries);
+		for (unsigned i = 0; i < tries; i++)
+			(void)die_after(*state, &ops[k],
+			    (unsigned)((uint64_t)all * i / tries) +
+				(unsigned)rand_r(&seed) % (all / tries + 1));
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		t_test(mpool_death_in_any_system_call_of_any_operation_is_made_good),
+		t_test(mpool_death_at_an_instruction_of_any_operation_is_made_good),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

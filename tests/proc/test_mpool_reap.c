@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * core/pool: what a process that is killed leaves to the others.  Pins, loads, writes, locks, a
+ * truncation half done: the survivor goes on at once, finds every page that was put, and all of
+ * the pool in order.
+ *
+ * Here the place of the death is chosen; test_mpool_death.c goes through all of them.
+ */
+#include "../pool_t.h"
+
+#include "pool/pool.h"
+
+#define PS 4096u
+#define BYTES (64 * KIB)
+
+/* --- pins ------------------------------------------------------------------------------------ */
+
+/* Pins page 0 and scribbles on it; d: says that it is dirty. */
+static int
+pins_and_scribbles(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, BYTES);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	uint8_t *page = get(f, 0, 0);
+	char how = (char)t_await_u64(c);
+
+	memset(page, 's', PS);
+	if (how == 'd')
+		must(memp_fset(f, page, DB_MPOOL_DIRTY));
+	t_tell(c, 'p');
+	t_await(c, 'n');
+	return 0;
+}
+
+static void
+kill_a_scribbler(struct t *t, char how)
+{
+	struct t_child c;
+
+	t_fork(&c, pins_and_scribbles, t);
+	t_tell_u64(&c, (uint64_t)how);
+	t_await(&c, 'p');
+	t_kill(&c);
+}
+
+static void
+mpool_clean_page_that_only_the_dead_had_pinned_is_read_anew(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, BYTES);
+	DB_MPOOLFILE *f;
+	DB_MPOOL_STAT s;
+
+	write_pages(t_path(t, "f"), 2, PS, 'a');
+	f = file_of(mp, "f", PS);
+	kill_a_scribbler(t, 'c');
+	assert_int_equal(stat_of(mp).st_pins, 1);
+	must(memp_reap(mp));
+	s = stat_of(mp);
+	assert_int_equal(s.st_pins, 0);
+	assert_int_equal(s.st_reaped, 1);
+	assert_int_equal(s.st_clients, 1);
+	assert_int_equal(s.st_suspect, 0);
+	holds(f, 0, 'a');
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
+mpool_clean_page_that_a_survivor_has_pinned_too_stays(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, BYTES);
+	DB_MPOOLFILE *f;
+	uint8_t *page;
+
+	write_pages(t_path(t, "f"), 2, PS, 'a');
+	f = file_of(mp, "f", PS);
+	page = get(f, 0, 0);
+	kill_a_scribbler(t, 'c');
+	must(memp_reap(mp));
+	assert_int_equal(stat_of(mp).st_pins, 1);
+	assert_ptr_equal(get(f, 0, 0), page);
+	put(f, page, 0);
+	put(f, page, 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
+mpool_dirty_page_that_the_dead_had_pinned_is_kept_and_suspect(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, BYTES);
+	DB_MPOOLFILE *f;
+
+	write_pages(t_path(t, "f"), 2, PS, 'a');
+	f = file_of(mp, "f", PS);
+	kill_a_scribbler(t, 'd');
+	must(memp_reap(mp));
+	assert_int_equal(stat_of(mp).st_suspect, 1);
+	assert_int_equal(stat_of(mp).st_page_dirty, 1);
+	holds(f, 0, 's');
+	must(memp_fsync(f));
+	assert_true(on_disk(t_path(t, "f"), 0, PS, 's'));
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
+mpool_open_takes_over_what_the_dead_left(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp;
+	DB_MPOOLFILE *f;
+
+	write_pages(t_path(t, "f"), 2, PS, 'a');
+	kill_a_scribbler(t, 'c');
+	mp = pool_of(t, BYTES);
+	assert_int_equal(stat_of(mp).st_pins, 0);
+	assert_int_equal(stat_of(mp).st_reaped, 1);
+	assert_int_equal(fstat_of(mp, "/f").st_opens, 0);
+	f = file_of(mp, "f", PS);
+	holds(f, 0, 'a');
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static int
+pins_all(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 20 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	void *page;
+
+	for (db_pgno_t n = 0; memp_fget(f, &n, 0, &page) == 0; n++)
+		continue;
+	t_tell(c, 'p');
+	t_await(c, 'n');
+	return 0;
+}
+
+static void
+mpool_fget_in_a_pool_full_of_the_deads_pins_finds_room_by_itself(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 20 * KIB);
+	DB_MPOOLFILE *f;
+	struct t_child c;
+
+	write_pages(t_path(t, "f"), 30, PS, 'a');
+	f = file_of(mp, "f", PS);
+	t_fork(&c, pins_all, t);
+	t_await(&c, 'p');
+	refuses(get_error(f, 20, 0), ENOMEM);
+	t_kill(&c);
+	holds(f, 20, 'a' + 20);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+/* --- locks ----------------------------------------------------------------------------------- */
+
+/* Dies with the region lock held, and what it guards in disorder. */
+static int
+dies_under_the_region_lock(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, BYTES);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS), *g = file_of(mp, "g", PS);
+
+	fill(f, 0, 'f');
+	fill(g, 0, 'g');
+	must(shlock_lock(mp->region, &mp->region->layout->lock));
+	memset(mp->hash, 0, mp->g.nhash * sizeof(uint32_t));
+	mp->mp->free_row = mp->mp->free_open = 3;
+	f->row->opens = 9;
+	t_tell(c, 'l');
+	t_await(c, 'n');
+	return 0;
+}
+
+static void
+mpool_death_under_the_region_lock_is_repaired_by_the_next(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, BYTES);
+	DB_MPOOLFILE *f, *g;
+	struct t_child c;
+
+	t_fork(&c, dies_under_the_region_lock, t);
+	t_await(&c, 'l');
+	t_kill(&c);
+	f = file_of(mp, "f", PS); /* the same row again: its page is there */
+	g = file_of(mp, "g", PS);
+	holds(f, 0, 'f');
+	holds(g, 0, 'g');
+	must(memp_reap(mp));
+	assert_int_equal(fstat_of(mp, "/f").st_opens, 1);
+	assert_int_equal(stat_of(mp).st_files, 2);
+	must(memp_fclose(f));
+	must(memp_fclose(g));
+	must(memp_sync(mp, NULL));
+	assert_true(on_disk(t_path(t, "g"), 0, PS, 'g'));
+	finish(mp);
+}
+
+static int
+dies_with_all_buckets_locked(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, BYTES);
+	struct thread *t;
+
+	must(enter(mp, &t));
+	for (uint32_t b = 0; b < mp->g.nbuckets; b++)
+		table_lock(t, b);
+	t_tell(c, 'l');
+	t_await(c, 'n');
+	return 0;
+}
+
+static void
+mpool_death_with_buckets_locked_does_not_stop_a_load(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, BYTES);
+	DB_MPOOLFILE *f;
+	struct t_child c;
+
+	write_pages(t_path(t, "f"), 20, PS, 'a');
+	f = file_of(mp, "f", PS);
+	holds(f, 0, 'a');
+	t_fork(&c, dies_with_all_buckets_locked, t);
+	t_await(&c, 'l');
+	t_kill(&c);
+	for (db_pgno_t n = 0; n < 20; n++)
+		holds(f, n, 'a' + (int)n);
+	must(memp_fclose(f));
+	/* a block notes one bucket: the others are taken from the dead as they are met */
+	for (uint32_t b = 0; b < mp->g.nbuckets; b++) {
+		struct thread *self;
+
+		must(enter(mp, &self));
+		table_lock(self, b);
+		table_unlock(self, b);
+	}
+	finish(mp);
+}
+
+/* --- the reaper dies too --------------------------------------------------------------------- */
+
+struct reaper {
+	struct t *t;
+	unsigned call;
+};
+
+static int
+reaps_and_dies(struct t_child *c, void *arg)
+{
+	struct reaper *r = arg;
+	DB_MPOOL *mp;
+
+	(void)c;
+	t_fault(T_FAULT_ANY, r->call, T_FAULT_KILL);
+	if (memp_open(NULL, 0, 0, env_of(r->t, BYTES), &mp) == 0)
+		(void)memp_close(mp);
+	return 0;
+}
+
+static void
+mpool_reaper_that_dies_is_followed_by_another(void **state)
+{
+	struct t *t = *state;
+	struct reaper r = { .t = t, .call = 1 };
+	struct t_child c;
+	int status = 128 + SIGKILL;
+
+	write_pages(t_path(t, "f"), 2, PS, 'a');
+	for (; status == 128 + SIGKILL; r.call++) {
+		DB_MPOOL *mp;
+		DB_MPOOLFILE *f;
+
+		kill_a_scribbler(t, 'c');
+		t_fork(&c, reaps_and_dies, &r);
+		status = t_join(&c);
+		t_check(status == 0 || status == 128 + SIGKILL);
+		mp = pool_of(t, BYTES);
+		must(memp_reap(mp));
+		assert_int_equal(stat_of(mp).st_pins, 0);
+		assert_int_equal(stat_of(mp).st_clients, 1);
+		f = file_of(mp, "f", PS);
+		assert_int_equal(fstat_of(mp, "/f").st_opens, 1);
+		holds(f, 0, 'a');
+		must(memp_fclose(f));
+		finish(mp);
+		assert_in_range(r.call, 1, 300);
+	}
+	assert_true(r.call > 5);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		t_test(mpool_clean_page_that_only_the_dead_had_pinned_is_read_anew),
+		t_test(mpool_clean_page_that_a_survivor_has_pinned_too_stays),
+		t_test(mpool_dirty_page_that_the_dead_had_pinned_is_kept_and_suspect),
+		t_test(mpool_open_takes_over_what_the_dead_left),
+		t_test(mpool_fget_in_a_pool_full_of_the_deads_pins_finds_room_by_itself),
+		t_test(mpool_death_under_the_region_lock_is_repaired_by_the_next),
+		t_test(mpool_death_with_buckets_locked_does_not_stop_a_load),
+		t_test(mpool_reaper_that_dies_is_followed_by_another),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
