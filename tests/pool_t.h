@@ -3,6 +3,9 @@
  * pool_t.h - what the tests of core/pool share: a pool in the test's directory, pages that say
  * what they hold, and what was said last.
  *
+ * With TEST_MEMORY=system in the environment the pools are in System V segments, in an IPC namespace
+ * of the test's own, so that none is left.
+ *
  * must() and refuses() serve in children and threads too.  Everything here fails the test that
  * calls it; finish() is how a test that ends at rest ends: the walker, the sums, memp_close.
  */
@@ -13,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -69,6 +73,23 @@ answer_is(const char *file, int line, const char *text, int got, int wanted)
 
 static DB_ENV test_env;
 
+static inline bool
+in_system_memory(void)
+{
+	const char *memory = getenv("TEST_MEMORY");
+
+	return memory != NULL && strcmp(memory, "system") == 0;
+}
+
+__attribute__((constructor)) static void
+own_ipc_namespace(void)
+{
+	if (!in_system_memory() || unshare(CLONE_NEWIPC) == 0)
+		return;
+	(void)printf("1..0 # SKIP no IPC namespace of its own: %s\n", strerror(errno));
+	exit(77);
+}
+
 /* test_env for a pool of so many bytes whose home is the test's directory. */
 static inline DB_ENV *
 env_of(const struct t *t, size_t bytes)
@@ -80,6 +101,7 @@ env_of(const struct t *t, size_t bytes)
 	test_env.db_errcall = hear;
 	test_env.db_home = home;
 	test_env.mp_size = bytes;
+	test_env.region_flags = in_system_memory() ? DB_SYSTEM_MEM : 0;
 	quiet();
 	return &test_env;
 }

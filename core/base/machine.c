@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static uint64_t
@@ -144,4 +145,29 @@ uint64_t
 os_memory_bytes(void)
 {
 	return (uint64_t)sysconf(_SC_PHYS_PAGES) * os_page_size();
+}
+
+uint64_t
+os_memory_available(void)
+{
+	static const char key[] = "MemAvailable:";
+	uint64_t kib;
+	char text[1024], *p;
+
+	read_text("/proc/meminfo", text, sizeof(text));
+	if ((p = strstr(text, key)) == NULL)
+		return UINT64_MAX;
+	kib = strtoull(p + sizeof(key) - 1, NULL, 10);
+	return kib < UINT64_MAX >> 10 ? kib << 10 : UINT64_MAX;
+}
+
+uint64_t
+os_ipc_namespace(void)
+{
+	struct stat st;
+	int saved = errno;
+	uint64_t ino = stat("/proc/self/ns/ipc", &st) == 0 ? (uint64_t)st.st_ino : 0;
+
+	errno = saved;
+	return ino;
 }

@@ -111,6 +111,7 @@ stat_at(int fd, const char *path, int flags, struct os_stat *st)
 		.mode = sx.stx_mode,
 		.nlink = sx.stx_nlink,
 		.uid = sx.stx_uid,
+		.gid = sx.stx_gid,
 		.size = sx.stx_size,
 		.mtime_nsec = to_nsec(&sx.stx_mtime),
 		.ctime_nsec = to_nsec(&sx.stx_ctime),
@@ -349,6 +350,35 @@ os_unmap(void *addr, size_t bytes)
 		(void)munmap(addr, bytes);
 }
 
+/* One byte of each page is read and written again, where the kernel cannot be asked. */
+static void
+touch_pages(volatile uint8_t *addr, size_t bytes)
+{
+	size_t page = os_page_size(), at;
+
+	for (at = 0; at < bytes; at += page)
+		addr[at] = addr[at];
+}
+
+int
+os_populate(void *addr, size_t bytes)
+{
+	int ret;
+
+	if ((ret = fault(OS_MAP, "")) != 0)
+		return ret;
+#ifdef MADV_POPULATE_WRITE
+	do
+		ret = madvise(addr, bytes, MADV_POPULATE_WRITE) == -1 ? errno : 0;
+	while (ret == EINTR || ret == EAGAIN);
+	/* EINVAL: the kernel does not know the word.  EFAULT: a store would have been killed. */
+	if (ret != EINVAL)
+		return ret == EFAULT ? ENOSPC : ret;
+#endif
+	touch_pages(addr, bytes);
+	return 0;
+}
+
 int
 os_calloc(size_t n, size_t size, void **pp)
 {
@@ -380,22 +410,45 @@ lock_fcntl(int fd, int command, short type, uint64_t byte, uint64_t n, bool *tak
 	return 0;
 }
 
+/*
+ * A directory is open for reading only, so its bytes can be locked only by all who want to.  But
+ * the kernel can be asked who would be in the way of an exclusive lock on all the other bytes.
+ */
+static int
+hold_as(int fd, uint64_t as)
+{
+	bool below = false, above = false;
+	int ret;
+
+	if ((ret = lock_fcntl(fd, F_OFD_SETLK, F_RDLCK, as, 1, NULL)) != 0 ||
+	    (ret = lock_fcntl(fd, F_OFD_GETLK, F_WRLCK, as + 1, 0, &above)) != 0 ||
+	    (as > 1 && (ret = lock_fcntl(fd, F_OFD_GETLK, F_WRLCK, 1, as - 1, &below)) != 0))
+		return ret;
+	return below || above ? EAGAIN : 0;
+}
+
 int
-os_hold_directory(const char *path, bool exclusive, int *fdp)
+os_hold_directory(const char *path, uint64_t as, int *fdp)
 {
 	int fd = -1, ret;
 
+	POOL_ASSERT(as < (uint64_t)1 << 62);
 	if ((ret = fault(OS_LOCK, path)) != 0 ||
 	    (ret = os_open(path, O_RDONLY | O_DIRECTORY, 0, &fd)) != 0)
 		return ret;
-	while (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == -1)
+	while (flock(fd, (as == 0 ? LOCK_EX : LOCK_SH) | LOCK_NB) == -1)
 		if (errno != EINTR) {
 			ret = errno == EWOULDBLOCK ? EAGAIN : errno;
-			os_close(fd);
-			return ret;
+			break;
 		}
-	*fdp = fd;
-	return 0;
+	/* Where there is only flock(2), that is all. */
+	if (ret == 0 && as != 0 && hold_as(fd, as) == EAGAIN)
+		ret = EAGAIN;
+	if (ret != 0)
+		os_close(fd);
+	else
+		*fdp = fd;
+	return ret;
 }
 
 int

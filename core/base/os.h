@@ -29,6 +29,7 @@ enum os_call {
 	OS_MAP,
 	OS_LOCK,
 	OS_MALLOC,
+	OS_SHM,
 	OS_CALLS
 };
 
@@ -52,6 +53,7 @@ struct os_stat {
 	uint32_t mode;
 	uint32_t nlink;
 	uint32_t uid;
+	uint32_t gid;
 	uint64_t size; /* bytes */
 	int64_t mtime_nsec;
 	int64_t ctime_nsec;
@@ -80,6 +82,12 @@ int os_pwrite(int fd, const void *buf, size_t bytes, uint64_t offset);
 int os_map(int fd, size_t bytes, size_t align, void **addrp);
 void os_unmap(void *addr, size_t bytes);
 
+/*
+ * Give each page of a mapping its memory now: ENOMEM or ENOSPC instead of a signal at some later
+ * store.  What is in it stays.
+ */
+int os_populate(void *addr, size_t bytes);
+
 int os_calloc(size_t n, size_t size, void **pp); /* ENOMEM */
 
 /*
@@ -94,10 +102,11 @@ int os_lock_test_range(int fd, uint64_t first, uint64_t n, bool *takenp);
 void os_unlock(int fd, uint64_t byte);
 
 /*
- * Open a directory and hold it, shared or exclusively, for as long as *fdp is open: EAGAIN if
- * others hold it so that it cannot be.
+ * Open a directory and hold it for as long as *fdp is open: as 0, alone; as another number, below
+ * 2^62, together with those who hold it as the same.  EAGAIN if others hold it otherwise; of two
+ * who come at once as different numbers, both may get that.
  */
-int os_hold_directory(const char *path, bool exclusive, int *fdp);
+int os_hold_directory(const char *path, uint64_t as, int *fdp);
 
 /*
  * Sleep while *word == expected, usec at most.  Returns for any reason; look again.  Never fails.
@@ -114,7 +123,9 @@ void os_boot_id(uint8_t id[16]);      /* of this boot; zeros if unknown */
 uint64_t os_process_start(pid_t pid); /* clock ticks since boot, 0 if there is no such process */
 uint64_t os_random(void);
 size_t os_page_size(void);
-uint64_t os_memory_bytes(void); /* the machine's */
+uint64_t os_memory_bytes(void);	    /* the machine's */
+uint64_t os_memory_available(void); /* of it, without driving anybody out; UINT64_MAX: unknown */
+uint64_t os_ipc_namespace(void);    /* differs between them; 0 if unknown */
 
 extern unsigned os_forks; /* forks since the program began, on the way to this process */
 

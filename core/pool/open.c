@@ -10,6 +10,7 @@
 #include "format.h"
 
 #define MPOOL_FILE "__db_mpool.share"
+#define TWO_KINDS (u_int32_t)(DB_PRIVATE | DB_SYSTEM_MEM)
 #define OPEN_FLAGS (DB_CREATE | DB_MPOOL_PRIVATE | DB_NOMMAP | DB_THREAD)
 
 static uint64_t last_id; /* of handles; atomic */
@@ -24,6 +25,10 @@ check_open(const DB_ENV *env, int flags, size_t *bytesp)
 		    "memp_open: flags %#x: only DB_CREATE, DB_MPOOL_PRIVATE, DB_NOMMAP "
 		    "and DB_THREAD",
 		    (unsigned)flags);
+		return EINVAL;
+	}
+	if (env != NULL && (env->region_flags & TWO_KINDS) == TWO_KINDS) {
+		env_err(env, "memp_open: DB_PRIVATE and DB_SYSTEM_MEM exclude each other");
 		return EINVAL;
 	}
 	if (bytes == 0)
@@ -50,11 +55,23 @@ wants_private(const char *dir, int flags, const DB_ENV *env)
 static int
 hold_home(DB_MPOOL *p)
 {
-	const char *home = p->dir;
+	const char *home = p->home;
 
 	if (p->dbenv != NULL && p->dbenv->db_home != NULL)
 		home = p->dbenv->db_home;
 	return home != NULL ? region_hold_home(p->region, home) : 0;
+}
+
+/* Where a region that is created gets its bytes from. */
+static void
+set_memory(const DB_ENV *env, struct region_spec *spec)
+{
+	if (env == NULL)
+		return;
+	spec->is_system = (env->region_flags & DB_SYSTEM_MEM) != 0;
+	spec->populate = env->region_init != 0;
+	spec->shm_key = env->shm_key;
+	spec->max = env->region_max;
 }
 
 static int
@@ -74,6 +91,7 @@ attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
 		.arg = &g };
 	int ret;
 
+	set_memory(p->dbenv, &spec);
 	if ((ret = format_compute(bytes, &g)) != 0)
 		return ret;
 	spec.create |= spec.is_private;
@@ -111,6 +129,7 @@ handle_free(DB_MPOOL *p)
 	pthread_mutex_destroy(&p->files_mutex);
 	pthread_mutex_destroy(&p->threads_mutex);
 	pthread_mutex_destroy(&p->spare_mutex);
+	free(p->home);
 	free(p->dir);
 	free(p);
 }
@@ -135,7 +154,8 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 	pthread_mutex_init(&p->threads_mutex, NULL);
 	pthread_mutex_init(&p->spare_mutex, NULL);
 	if (!wants_private(dir, flags, dbenv) &&
-	    (ret = environment_dir(dbenv, dir, &p->dir, &p->temporary)) != 0) {
+	    ((ret = environment_dir(dbenv, dir, &p->home, &p->temporary)) != 0 ||
+		(ret = environment_region_dir(dbenv, p->home, &p->dir)) != 0)) {
 		handle_free(p);
 		return ret;
 	}
@@ -286,7 +306,7 @@ unlink_gently(DB_ENV *dbenv, const char *dir)
 	return memp_close(p);
 }
 
-/* dir is absolute */
+/* dir is absolute, and where the region's file is */
 static int
 unlink_in(DB_ENV *dbenv, const char *dir, int force)
 {
@@ -300,6 +320,7 @@ unlink_in(DB_ENV *dbenv, const char *dir, int force)
 	if (dbenv != NULL)
 		plain = *dbenv;
 	plain.region_flags &= ~(u_int32_t)DB_PRIVATE;
+	plain.region_dir = NULL;
 	plain.mp_size = 0;
 	/* EAGAIN: a process came, left something dirty and went, all in between */
 	for (int tries = 0; (ret = unlink_gently(&plain, dir)) == EAGAIN && tries < 10; tries++)
@@ -307,14 +328,28 @@ unlink_in(DB_ENV *dbenv, const char *dir, int force)
 	return ret;
 }
 
+/* Where the regions of the environment in dir are. */
+static int
+find_regions(const DB_ENV *dbenv, const char *dir, char **pathp)
+{
+	bool temporary;
+	char *home;
+	int ret;
+
+	if ((ret = environment_dir(dbenv, dir, &home, &temporary)) != 0)
+		return ret;
+	ret = environment_region_dir(dbenv, home, pathp);
+	free(home);
+	return ret;
+}
+
 int
 memp_unlink(const char *dir, int force, DB_ENV *dbenv)
 {
-	bool temporary;
 	char *path;
 	int ret;
 
-	if ((ret = environment_dir(dbenv, dir, &path, &temporary)) != 0)
+	if ((ret = find_regions(dbenv, dir, &path)) != 0)
 		return ret == ENOENT && force ? 0 : ret;
 	ret = unlink_in(dbenv, path, force);
 	free(path);
@@ -349,11 +384,10 @@ int
 env_remove(const char *dir, int force, DB_ENV *dbenv)
 {
 	struct removal r = { .dbenv = dbenv, .force = force };
-	bool temporary;
 	char *path;
 	int ret;
 
-	if ((ret = environment_dir(dbenv, dir, &path, &temporary)) != 0)
+	if ((ret = find_regions(dbenv, dir, &path)) != 0)
 		return ret == ENOENT && force ? 0 : ret;
 	r.dir = path;
 	ret = region_each(path, remove_one, &r);

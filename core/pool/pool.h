@@ -94,8 +94,9 @@ struct __db_mpool {
 	bool temporary; /* to be removed at close */
 	bool removing;	/* by memp_unlink: only if nothing is dirty */
 	bool nommap;
-	char *dir;
-	uint32_t self; /* client number */
+	char *home;	/* the environment's directory; NULL if private */
+	char *dir;	/* of the region's file */
+	uint32_t self;	/* client number */
 	struct geometry g;
 	/* addresses in the region */
 	struct mpool *mp;

@@ -29,6 +29,8 @@
 
 #define ATTEMPTS_MAX 1000
 #define OTHERS_WRITE (S_IWGRP | S_IWOTH)
+#define MAX_FACTOR 16		      /* of its size, a region may become by default, */
+#define MAX_LEAST ((uint64_t)1 << 30) /* and so many bytes in any case */
 
 /* One attempt's outcome beside an error. */
 enum attempt { ATTEMPT_DONE, ATTEMPT_AGAIN };
@@ -68,6 +70,19 @@ spec_size(const struct region_spec *spec)
 	uint64_t page = os_page_size();
 
 	return (spec->size + page - 1) / page * page;
+}
+
+static uint64_t
+spec_max(const struct region_spec *spec)
+{
+	uint64_t page = os_page_size(), size = spec_size(spec), max = spec->max;
+
+	if (max == 0)
+		max = size > MAX_LEAST / MAX_FACTOR ? size * MAX_FACTOR : MAX_LEAST;
+	if (max > os_memory_bytes())
+		max = os_memory_bytes();
+	max = max / page * page;
+	return max > size ? max : size;
 }
 
 /*
@@ -115,13 +130,14 @@ set_clients(struct region *r, uint32_t nclients)
 	r->clients = (struct client *)(r->addr + layout_clients_offset());
 }
 
-/* In mapped, zeroed memory that nobody else looks at yet. */
+/* In mapped memory that nobody else looks at yet: zeros, but for RLAYOUT. */
 static int
 format_region(const struct region_spec *spec, struct region *r)
 {
 	int ret;
 
-	layout_init(r->layout, spec, r->size);
+	if (spec->populate && (ret = os_populate(r->addr, r->size)) != 0)
+		return ret;
 	set_clients(r, spec->nclients);
 	if ((ret = client_take(r)) != 0)
 		return ret;
@@ -134,7 +150,34 @@ format_region(const struct region_spec *spec, struct region *r)
 }
 
 static int
-create_in_file(const struct region_spec *spec, struct region *r, enum attempt *attempt)
+create_in_file(const struct region_spec *spec, struct region *r)
+{
+	uint64_t size = spec_size(spec);
+	int ret;
+
+	if ((ret = memory_allocate(r->fd, size)) != 0 ||
+	    (ret = memory_map_file(r, size, spec->body_align)) != 0)
+		return ret;
+	layout_init(r->layout, spec, size, size);
+	return format_region(spec, r);
+}
+
+static int
+create_in_segment(const struct region_spec *spec, struct region *r)
+{
+	int ret;
+
+	if ((ret = segment_create(spec, r, spec_size(spec), spec_max(spec))) != 0)
+		return ret;
+	if ((ret = format_region(spec, r)) == 0)
+		ret = segment_publish(r);
+	if (ret != 0)
+		segment_abandon(r);
+	return ret;
+}
+
+static int
+create(const struct region_spec *spec, struct region *r, enum attempt *attempt)
 {
 	bool same = false;
 	int ret;
@@ -143,9 +186,8 @@ create_in_file(const struct region_spec *spec, struct region *r, enum attempt *a
 		env_err(spec->dbenv, "%s does not exist yet", r->path);
 		return ENOENT;
 	}
-	if ((ret = memory_allocate(r->fd, spec_size(spec))) != 0 ||
-	    (ret = memory_map_file(r, spec_size(spec), spec->body_align)) != 0 ||
-	    (ret = format_region(spec, r)) != 0) {
+	ret = spec->is_system ? create_in_segment(spec, r) : create_in_file(spec, r);
+	if (ret != 0) {
 		(void)os_unlink(r->path);
 		env_err(spec->dbenv, "%s: cannot create a region of %llu bytes: %s", r->path,
 		    (unsigned long long)spec_size(spec), db_strerror(ret));
@@ -158,6 +200,8 @@ create_in_file(const struct region_spec *spec, struct region *r, enum attempt *a
 	if (same)
 		env_event(spec->dbenv, "%s: created, %llu bytes, client %u", r->path,
 		    (unsigned long long)r->size, r->self);
+	else if (r->is_system)
+		segment_abandon(r);
 	return 0;
 }
 
@@ -169,7 +213,7 @@ join(const struct region_spec *spec, struct region *r, const RLAYOUT *copy)
 	uint32_t attached;
 	int ret;
 
-	if ((ret = memory_map_file(r, copy->size, spec->body_align)) != 0)
+	if (!r->is_system && (ret = memory_map_file(r, copy->size, spec->body_align)) != 0)
 		return say(spec, r, "cannot map", ret);
 	set_clients(r, copy->nclients);
 	if ((ret = client_take(r)) == EAGAIN) {
@@ -179,6 +223,8 @@ join(const struct region_spec *spec, struct region *r, const RLAYOUT *copy)
 	if (ret != 0)
 		return say(spec, r, "cannot lock a client number", ret);
 	store_relaxed(&r->layout->clean, 0);
+	if (r->is_system && copy->clean != 0)
+		segment_note_clean(r, 0);
 	attached = client_count(r);
 	env_event(spec->dbenv, "%s: joined as client %u, %u attached", r->path, r->self, attached);
 	return 0;
@@ -196,7 +242,7 @@ say_other_boot(const struct region_spec *spec, struct region *r, const RLAYOUT *
 		    "%s is of an earlier boot and held nothing unwritten: made anew", r->path);
 		return;
 	}
-	if (!fits || spec->count_lost == NULL ||
+	if (!fits || spec->count_lost == NULL || r->is_system ||
 	    memory_map_file(r, copy->size, spec->body_align) != 0) {
 		env_err(spec->dbenv,
 		    "%s is of an earlier boot and was not closed: made anew; what was unwritten is "
@@ -212,6 +258,21 @@ say_other_boot(const struct region_spec *spec, struct region *r, const RLAYOUT *
 	    r->path, (unsigned long long)lost);
 }
 
+static void
+say_discarded(const struct region_spec *spec, struct region *r, enum layout_verdict verdict,
+    const RLAYOUT *copy)
+{
+	if (verdict == LAYOUT_LEFTOVER)
+		env_event(spec->dbenv, "%s was left half made by a process that died: made anew",
+		    r->path);
+	else if (verdict == LAYOUT_GONE)
+		env_err(spec->dbenv,
+		    "%s: somebody removed segment %d: made anew; what was unwritten is lost",
+		    r->path, copy->segid);
+	else
+		say_other_boot(spec, r, copy, verdict == LAYOUT_OTHER_BOOT);
+}
+
 static int
 discard(const struct region_spec *spec, struct region *r, enum layout_verdict verdict,
     const RLAYOUT *copy)
@@ -220,14 +281,15 @@ discard(const struct region_spec *spec, struct region *r, enum layout_verdict ve
 
 	if (!spec->create) {
 		env_err(spec->dbenv, "%s is not in use: it was left by %s", r->path,
-		    verdict == LAYOUT_LEFTOVER ? "a process that died" : "an earlier boot");
+		    verdict == LAYOUT_LEFTOVER ? "a process that died" :
+			verdict == LAYOUT_GONE ? "somebody who removed its segment" :
+						 "an earlier boot");
 		return ENOENT;
 	}
-	if (verdict == LAYOUT_LEFTOVER)
-		env_event(spec->dbenv, "%s was left half made by a process that died: made anew",
-		    r->path);
-	else
-		say_other_boot(spec, r, copy, verdict == LAYOUT_OTHER_BOOT);
+	if (verdict != LAYOUT_GONE && r->is_system &&
+	    (ret = segment_discard(spec->dbenv, r, copy)) != 0)
+		return ret;
+	say_discarded(spec, r, verdict, copy);
 	if ((ret = os_unlink(r->path)) != 0 && ret != ENOENT)
 		return say(spec, r, "cannot unlink", ret);
 	return 0;
@@ -286,8 +348,12 @@ attempt_locked(const struct region_spec *spec, struct region *r, enum attempt *a
 	if ((ret = check_trust(spec, r, &st)) != 0)
 		return ret;
 	if (st.size == 0)
-		return create_in_file(spec, r, attempt);
+		return create(spec, r, attempt);
 	if ((ret = layout_judge(spec, r->path, r->fd, st.size, &copy, &verdict)) != 0)
+		return ret;
+	r->is_system = layout_is_system(&copy, st.size);
+	if (verdict == LAYOUT_VALID && r->is_system &&
+	    (ret = segment_join(spec, r, &copy, &verdict)) != 0)
 		return ret;
 	*attempt = verdict == LAYOUT_VALID ? ATTEMPT_DONE : ATTEMPT_AGAIN;
 	return verdict == LAYOUT_VALID ? join(spec, r, &copy) : discard(spec, r, verdict, &copy);
@@ -316,7 +382,7 @@ attempt_undo(struct region *r)
 		client_leave(r);
 	memory_unmap(r);
 	region_close_fd(r);
-	r->created = false;
+	r->created = r->is_system = false;
 }
 
 static int
@@ -351,9 +417,11 @@ attach_private(const struct region_spec *spec, struct region *r)
 	int ret;
 
 	r->is_private = true;
-	if ((ret = memory_map_private(r, spec_size(spec), spec->body_align)) == 0 &&
-	    (ret = format_region(spec, r)) != 0)
-		memory_unmap(r);
+	if ((ret = memory_map_private(r, spec_size(spec), spec->body_align)) == 0) {
+		layout_init(r->layout, spec, r->size, r->size);
+		if ((ret = format_region(spec, r)) != 0)
+			memory_unmap(r);
+	}
 	return ret == 0 ? 0 : say(spec, r, "cannot create", ret);
 }
 

@@ -66,6 +66,14 @@ environment_home(const DB_ENV *dbenv)
 	return home != NULL ? home : dbenv->db_home;
 }
 
+static const char *
+region_dir(const DB_ENV *dbenv)
+{
+	const char *dir = dbenv != NULL ? dbenv->region_dir : NULL;
+
+	return dir != NULL && dir[0] != '\0' ? dir : NULL;
+}
+
 /* The canonical name of base/dir, or of dir alone; it has to be a directory. */
 static int
 resolve(const char *base, const char *dir, char **dirp)
@@ -94,7 +102,7 @@ int
 environment_dir(const DB_ENV *dbenv, const char *dir, char **dirp, bool *temporaryp)
 {
 	const char *home = environment_home(dbenv);
-	bool temporary = dir == NULL && home == NULL;
+	bool temporary = dir == NULL && home == NULL && region_dir(dbenv) == NULL;
 	int ret;
 
 	if (temporary)
@@ -112,6 +120,31 @@ environment_dir(const DB_ENV *dbenv, const char *dir, char **dirp, bool *tempora
 	}
 	*temporaryp = temporary;
 	return 0;
+}
+
+static int
+copy_string(const char *string, char **copyp)
+{
+	char *copy = strdup(string);
+
+	if (copy == NULL)
+		return ENOMEM;
+	*copyp = copy;
+	return 0;
+}
+
+int
+environment_region_dir(const DB_ENV *dbenv, const char *dir, char **regionp)
+{
+	const char *home = environment_home(dbenv), *region = region_dir(dbenv);
+	int ret;
+
+	if (region == NULL)
+		return copy_string(dir, regionp);
+	if ((ret = resolve(home != NULL ? home : dir, region, regionp)) != 0)
+		env_err(
+		    dbenv, "region_dir %s: not a usable directory: %s", region, db_strerror(ret));
+	return ret;
 }
 
 static int
@@ -146,6 +179,8 @@ check_peeked(const RLAYOUT *copy, uint64_t file_bytes)
 		return EPROTO;
 	if (!layout_stamp_is_ours(copy))
 		return copy->valid == 0 && copy->format == 0 ? 0 : EPROTO;
+	if (layout_is_system(copy, file_bytes))
+		file_bytes = copy->max;
 	return layout_fits(copy, file_bytes) || copy->valid == 0 ? 0 : DB_RUNRECOVERY;
 }
 

@@ -45,9 +45,9 @@ layout_body_offset(uint32_t nclients)
 }
 
 void
-layout_init(RLAYOUT *rl, const struct region_spec *spec, uint64_t size)
+layout_init(RLAYOUT *rl, const struct region_spec *spec, uint64_t size, uint64_t max)
 {
-	POOL_ASSERT(layout_body_offset(spec->nclients) <= size);
+	POOL_ASSERT(layout_body_offset(spec->nclients) <= size && size <= max);
 	/* The stamp first: a leftover is recognised by it. */
 	rl->format = REGION_FORMAT;
 	rl->byte_order = REGION_BYTE_ORDER;
@@ -56,7 +56,7 @@ layout_init(RLAYOUT *rl, const struct region_spec *spec, uint64_t size)
 	rl->subsystem_stamp = spec->subsystem_stamp;
 	(void)db_version(&rl->majver, &rl->minver, &rl->patch);
 	rl->size = size;
-	rl->max = size;
+	rl->max = max;
 	rl->segid = INVALID_SEGID;
 	rl->region_id = os_random();
 	rl->created_usec = os_now_usec();
@@ -100,6 +100,13 @@ layout_fits(const RLAYOUT *copy, uint64_t file_bytes)
 	    copy->size <= file_bytes && copy->size <= copy->max && copy->size % os_page_size() == 0;
 }
 
+bool
+layout_is_system(const RLAYOUT *copy, uint64_t file_bytes)
+{
+	return file_bytes == sizeof(RLAYOUT) && layout_stamp_is_ours(copy) &&
+	    (copy->flags & REGION_SYSTEM) != 0;
+}
+
 static bool
 is_zero(const uint8_t *bytes, size_t n)
 {
@@ -112,8 +119,8 @@ is_zero(const uint8_t *bytes, size_t n)
 }
 
 /* A boot id that is not known proves nothing. */
-static bool
-is_other_boot(const RLAYOUT *copy)
+bool
+layout_is_other_boot(const RLAYOUT *copy)
 {
 	uint8_t boot_id[sizeof(copy->boot_id)];
 
@@ -190,7 +197,7 @@ judge_valid(const struct region_spec *spec, const char *path, int fd, uint64_t f
 
 	if (!layout_stamp_is_ours(copy))
 		return say_stamps(spec, path, copy);
-	if (is_other_boot(copy)) {
+	if (layout_is_other_boot(copy)) {
 		/* A live client is of this boot, and so is what it uses, whatever the id says. */
 		if ((ret = client_any_locked(fd, &anybody)) != 0)
 			return ret;
@@ -214,6 +221,15 @@ judge_valid(const struct region_spec *spec, const char *path, int fd, uint64_t f
 }
 
 int
+layout_judge_copy(const struct region_spec *spec, const char *path, int fd, uint64_t bytes,
+    const RLAYOUT *copy, enum layout_verdict *verdict)
+{
+	if (copy->valid != DB_REGIONMAGIC)
+		return judge_invalid(spec, path, copy, verdict);
+	return judge_valid(spec, path, fd, bytes, copy, verdict);
+}
+
+int
 layout_judge(const struct region_spec *spec, const char *path, int fd, uint64_t file_bytes,
     RLAYOUT *copy, enum layout_verdict *verdict)
 {
@@ -225,6 +241,7 @@ layout_judge(const struct region_spec *spec, const char *path, int fd, uint64_t 
 		env_err(spec->dbenv, "%s: cannot read: %s", path, db_strerror(ret));
 		return ret;
 	}
+	memset(copy, 0, sizeof(*copy));
 	if (is_zero(probe, n)) {
 		*verdict = LAYOUT_LEFTOVER;
 		return 0;
@@ -232,7 +249,8 @@ layout_judge(const struct region_spec *spec, const char *path, int fd, uint64_t 
 	if (n < sizeof(*copy))
 		return say_damaged(spec, path, "it is too short");
 	memcpy(copy, probe, sizeof(*copy));
-	if (copy->valid != DB_REGIONMAGIC)
-		return judge_invalid(spec, path, copy, verdict);
-	return judge_valid(spec, path, fd, file_bytes, copy, verdict);
+	/* The bytes are elsewhere then; whether they are all there segment_join asks. */
+	if (layout_is_system(copy, file_bytes))
+		file_bytes = copy->max;
+	return layout_judge_copy(spec, path, fd, file_bytes, copy, verdict);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * region/memory.c - where a region's bytes are: a file that all clients map, or this process's
- * own memory.
+ * region/memory.c - where a region's bytes are: a file that all clients map, a System V segment,
+ * or this process's own memory.
  *
  * A file's blocks are allocated when the region is created, so that a full disk is an error there
  * and never a SIGBUS at some later store.  Where the file system cannot allocate, zeros are
- * written.  The mapping is as long as the region.  rl->segid and rl->flags are kept for a third
- * kind whose bytes lie in a segment that the file only names.
+ * written.  The mapping of a file is as long as the region; that of a segment as long as the
+ * region may become.  Which segment it is, and whether it is the right one, segment.c knows.
  *
  * Who may call what when is attach.c's business; here is no locking.
  */
@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+
+#include "../base/os_shm.h"
 
 #define ZEROS_BYTES ((size_t)256 << 10)
 
@@ -44,11 +46,12 @@ memory_allocate(int fd, uint64_t size)
 }
 
 static void
-set_mapping(struct region *r, void *addr, uint64_t size)
+set_mapping(struct region *r, void *addr, uint64_t size, uint64_t mapped)
 {
-	POOL_ASSERT(r->addr == NULL && addr != NULL);
+	POOL_ASSERT(r->addr == NULL && addr != NULL && size <= mapped);
 	r->addr = addr;
 	r->size = (size_t)size;
+	r->mapped = (size_t)mapped;
 	r->layout = addr;
 }
 
@@ -76,7 +79,7 @@ memory_map_file(struct region *r, uint64_t size, size_t align)
 	}
 	os_close(fd);
 	if (ret == 0)
-		set_mapping(r, addr, size);
+		set_mapping(r, addr, size, size);
 	return ret;
 }
 
@@ -87,14 +90,28 @@ memory_map_private(struct region *r, uint64_t size, size_t align)
 	int ret;
 
 	if ((ret = os_map(-1, (size_t)size, mapping_align(align), &addr)) == 0)
-		set_mapping(r, addr, size);
+		set_mapping(r, addr, size, size);
+	return ret;
+}
+
+int
+memory_map_segment(struct region *r, uint64_t size, uint64_t max, size_t align)
+{
+	void *addr;
+	int ret;
+
+	if ((ret = os_shm_map(r->segid, max, mapping_align(align), &addr)) == 0)
+		set_mapping(r, addr, size, max);
 	return ret;
 }
 
 void
 memory_unmap(struct region *r)
 {
-	os_unmap(r->addr, r->size);
+	if (r->is_system)
+		os_shm_detach(r->addr);
+	else
+		os_unmap(r->addr, r->mapped);
 	r->addr = NULL;
 	r->layout = NULL;
 	r->clients = NULL;

@@ -87,15 +87,26 @@ remove_file(struct region *r)
 	int ret;
 
 	POOL_ASSERT(!r->is_private && r->fd != -1);
+	if (r->is_system && (ret = segment_remove(r)) != 0)
+		return ret;
 	store_seq(&r->layout->valid, 0);
 	if ((ret = os_unlink(r->path)) != 0) {
-		/* Still there: leave it as it was. */
-		store_seq(&r->layout->valid, DB_REGIONMAGIC);
+		/* Still there: leave it as it was, unless it names nothing any more. */
+		if (!r->is_system)
+			store_seq(&r->layout->valid, DB_REGIONMAGIC);
 		env_err(r->dbenv, "%s: cannot unlink: %s", r->path, db_strerror(ret));
 		return ret;
 	}
 	env_event(r->dbenv, "%s: removed", r->path);
 	return 0;
+}
+
+static void
+note_clean(struct region *r, bool clean)
+{
+	store_seq(&r->layout->clean, clean ? 1u : 0u);
+	if (r->is_system)
+		segment_note_clean(r, clean ? 1u : 0u);
 }
 
 /* As the last client, or not, with REGION_BYTE held. */
@@ -117,7 +128,7 @@ leave_locked(struct region *r, bool remove, bool (*last)(struct region *r, void 
 	else if (remove)
 		ret = remove_file(r);
 	else if (last != NULL && load_seq(&r->layout->panic) == 0)
-		store_seq(&r->layout->clean, last(r, arg) ? 1u : 0u);
+		note_clean(r, last(r, arg));
 	store_relaxed(&r->layout->refcnt, 0);
 	return ret;
 }
@@ -158,15 +169,31 @@ region_detach(struct region *r, bool remove, bool (*last)(struct region *r, void
 
 /* So that those who are attached get ESTALE.  A file that is no region keeps its bytes. */
 static void
-clear_valid(int fd)
+clear_valid(struct region *r)
 {
 	static const uint32_t zero;
 	RLAYOUT copy;
 	size_t n;
 
-	if (os_pread(fd, &copy, sizeof(copy), 0, &n) == 0 && n == sizeof(copy) &&
+	if (os_pread(r->fd, &copy, sizeof(copy), 0, &n) == 0 && n == sizeof(copy) &&
 	    copy.valid == DB_REGIONMAGIC)
-		(void)os_pwrite(fd, &zero, sizeof(zero), offsetof(RLAYOUT, valid));
+		(void)os_pwrite(r->fd, &zero, sizeof(zero), offsetof(RLAYOUT, valid));
+	if (r->layout != NULL)
+		store_seq(&r->layout->valid, 0);
+}
+
+/* The segment that the file may name.  The mapping stays, for clear_valid. */
+static int
+unlink_segment(struct region *r)
+{
+	struct os_stat st;
+	RLAYOUT copy;
+	size_t n;
+
+	if (os_fstat(r->fd, &st) != 0 || os_pread(r->fd, &copy, sizeof(copy), 0, &n) != 0 ||
+	    n < sizeof(copy) || !layout_is_system(&copy, st.size))
+		return 0;
+	return segment_remove_forced(r, &copy);
 }
 
 /* r->fd is open.  *againp: the path led to another file than that. */
@@ -186,9 +213,11 @@ unlink_open(struct region *r, bool *againp)
 		*againp = true;
 		return 0;
 	}
-	clear_valid(r->fd);
+	if ((ret = unlink_segment(r)) != 0)
+		return ret;
+	clear_valid(r);
 	ret = os_unlink(r->path);
-	clear_valid(r->fd);
+	clear_valid(r);
 	return ret;
 }
 
@@ -206,6 +235,7 @@ unlink_path(struct region *r)
 		else if (ret != ENOENT)
 			/* What cannot be opened, a symbolic link too, can still be removed. */
 			ret = os_unlink(r->path);
+		memory_unmap(r);
 		region_close_fd(r);
 	} while (again);
 	return ret == ENOENT ? 0 : ret;

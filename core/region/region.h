@@ -41,7 +41,11 @@ struct region_spec {
 	int mode;	   /* 0: 0600; less the umask */
 	bool create;	   /* make it if it is not there */
 	bool is_private;   /* process memory, joined by nobody */
+	bool is_system;	   /* create it in a System V segment; joiners take what is there */
+	bool populate;	   /* give each page its memory at creation */
+	int32_t shm_key;   /* of a created segment; 0: none */
 	uint64_t size;	   /* bytes for a created region, all included; rounded up to OS pages */
+	uint64_t max;	   /* bytes that it may grow to; 0: region_max's default */
 	size_t body_align; /* alignment of the mapping's address, 0 for the OS page */
 	uint32_t nclients; /* size of the client table when creating */
 	uint32_t subsystem_stamp; /* joiners must have the same: EPROTO */
@@ -61,7 +65,8 @@ struct region {
 	DB_ENV *dbenv;
 	char *path;	 /* absolute, of the file; NULL if private */
 	uint8_t *addr;	 /* where the region starts in this process */
-	size_t size;	 /* bytes mapped */
+	size_t size;	 /* bytes in use */
+	size_t mapped;	 /* bytes of address space */
 	RLAYOUT *layout; /* == addr */
 	struct client *clients;
 	uint32_t nclients; /* checked copy */
@@ -70,6 +75,8 @@ struct region {
 	int home_fd;	   /* the home directory, held by region_hold_home; -1: none */
 	bool created;	   /* this attach made it */
 	bool is_private;
+	bool is_system;
+	int32_t segid;		  /* if is_system */
 	unsigned fork_generation; /* handles do not survive fork */
 };
 
@@ -82,6 +89,9 @@ struct region {
  * that differs: EPROTO.  A panicked region: DB_RUNRECOVERY.  A region of another boot that was
  * not cleanly detached: remade, with a message that counts what was lost.  A region file that is
  * a symbolic link, or that others than the caller (or root) own in a sticky directory: EPERM.
+ * System memory: ENOMEM if the machine has not size bytes to spare; ENXIO if the segment is in
+ * another IPC namespace; EIDRM if it is gone though there are live clients (with none, the region
+ * is made anew); EEXIST if shm_key is taken.
  * Other errors: ENOENT, EAGAIN, ENOSPC, EINVAL (larger than the machine), ENOMEM.
  */
 int region_attach(const struct region_spec *spec, struct region **rp);
@@ -99,15 +109,17 @@ int region_detach(
 
 /*
  * region_unlink_forced - remove the file whatever is in it.  Clears valid in a region that has
- * the right magic, so that those attached get ESTALE.  Absent: 0.
+ * the right magic, so that those attached get ESTALE.  Absent: 0.  A segment that cannot be got
+ * at (ENXIO, EACCES, EPERM) keeps its file if there are live clients; without, the file goes and
+ * a sentence names the segment.
  */
 int region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file);
 
 /*
  * region_hold_home - hold the home directory until detach: exclusively for a private region,
- * together with others for one that is joined by its file's name.  So one home has one pool.
- * EBUSY with a sentence if the other kind holds it.  Where directories cannot be locked, nothing
- * is held.
+ * together with all whose region's file is in the same directory for one that is joined.  So one
+ * home has one pool.  EBUSY with a sentence if others hold it.  Where directories cannot be
+ * locked, nothing is held.
  */
 int region_hold_home(struct region *r, const char *home);
 
@@ -153,10 +165,34 @@ int region_each(const char *dir, int (*fn)(const char *file, void *arg), void *a
 int region_peek(const char *path, RLAYOUT *copy);
 
 /*
+ * The bytes of the region whose file is open behind fd, read-only; fd stays the caller's, and
+ * must stay open.  Anything may be in them.  If a segment cannot be got at, they are the file's.
+ * Reading a segment where nothing is makes the kernel give it memory there.
+ */
+struct region_look {
+	int fd;
+	void *segment; /* or NULL: in the file */
+	uint64_t bytes;
+};
+
+int region_look_init(struct region_look *look, int fd);
+void region_look_fini(struct region_look *look);
+
+/* As os_pread: *donep is less than bytes only at the end. */
+int region_look_read(
+    const struct region_look *look, void *buf, size_t bytes, uint64_t offset, size_t *donep);
+
+/*
  * environment_dir - the absolute directory that a dir argument means (memp_open's rules for dir
  * and dbenv; private pools have none).  *dirp is the caller's, from malloc.  ENOENT if there is
  * none.
  */
 int environment_dir(const DB_ENV *dbenv, const char *dir, char **dirp, bool *temporaryp);
+
+/*
+ * environment_region_dir - where the region files of the environment in dir (absolute, from
+ * environment_dir) are: region_dir if that is set, else dir.  *regionp is the caller's.  ENOENT.
+ */
+int environment_region_dir(const DB_ENV *dbenv, const char *dir, char **regionp);
 
 #endif

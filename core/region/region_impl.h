@@ -6,6 +6,7 @@
  *   attach.c  create or join            layout.c  RLAYOUT: filled in, judged
  *   region.c  detach, unlink, panic     memory.c  the bytes and where they come from
  *   client.c  the table of clients      attached.c  what is attached, for fork(2)
+ *   segment.c System V segments         look.c    reading without attaching
  *
  * A region in a file has two open file descriptions: r->fd carries the locks and nothing else;
  * the mapping is made through another one that is closed at once.  A mapping keeps its
@@ -40,6 +41,7 @@ enum layout_verdict {
 	LAYOUT_LEFTOVER,   /* its creator or remover died; holds nothing */
 	LAYOUT_OTHER_BOOT, /* of an earlier boot; the layout's offsets are checked */
 	LAYOUT_OTHER_BOOT_DAMAGED,
+	LAYOUT_GONE, /* its segment is not there any more, and nobody is attached */
 };
 
 /* The first byte of the client table and of the body, in every region of this format. */
@@ -47,7 +49,7 @@ roff_t layout_clients_offset(void);
 roff_t layout_body_offset(uint32_t nclients);
 
 /* Fill in everything but valid, in zeroed memory. */
-void layout_init(RLAYOUT *rl, const struct region_spec *spec, uint64_t size);
+void layout_init(RLAYOUT *rl, const struct region_spec *spec, uint64_t size, uint64_t max);
 
 /*
  * What lies in the file behind fd, of file_bytes bytes?  Sets *verdict and *copy (the fields,
@@ -55,6 +57,16 @@ void layout_init(RLAYOUT *rl, const struct region_spec *spec, uint64_t size);
  */
 int layout_judge(const struct region_spec *spec, const char *path, int fd, uint64_t file_bytes,
     RLAYOUT *copy, enum layout_verdict *verdict);
+
+/* The same for a copy that has been read: of a segment that the file names. */
+int layout_judge_copy(const struct region_spec *spec, const char *path, int fd, uint64_t bytes,
+    const RLAYOUT *copy, enum layout_verdict *verdict);
+
+/* Was it made before the machine was started last? */
+bool layout_is_other_boot(const RLAYOUT *copy);
+
+/* Is this, from a file of so many bytes, the name of a segment? */
+bool layout_is_system(const RLAYOUT *copy, uint64_t file_bytes);
 
 /* Do size, max, nclients, clients and body fit together and into file_bytes? */
 bool layout_fits(const RLAYOUT *copy, uint64_t file_bytes);
@@ -71,7 +83,47 @@ int memory_allocate(int fd, uint64_t size);
 int memory_map_file(struct region *r, uint64_t size, size_t align);
 /* The same with zeroed memory of this process. */
 int memory_map_private(struct region *r, uint64_t size, size_t align);
+/* The same with the segment r->segid, which has max bytes in whole pages. */
+int memory_map_segment(struct region *r, uint64_t size, uint64_t max, size_t align);
 void memory_unmap(struct region *r);
+
+/* --- segment.c ----------------------------------------------------------------------------- */
+
+/*
+ * All of these want REGION_BYTE, and r->fd open on the region's file.
+ *
+ * Make a segment, map it, and have the file name it, without valid; segment_publish sets that.
+ * What a failed creation made is gone.
+ */
+int segment_create(const struct region_spec *spec, struct region *r, uint64_t size, uint64_t max);
+int segment_publish(struct region *r);
+/* After all not: the mapped segment goes. */
+void segment_abandon(struct region *r);
+
+/*
+ * Map the segment that copy, from the file, names.  *copy becomes the segment's own RLAYOUT and
+ * *verdict what that is: mapped if LAYOUT_VALID.
+ */
+int segment_join(
+    const struct region_spec *spec, struct region *r, RLAYOUT *copy, enum layout_verdict *verdict);
+
+/* Remove the segment that copy, from a file that is to be removed, may have named. */
+int segment_discard(DB_ENV *dbenv, struct region *r, const RLAYOUT *copy);
+
+/* Remove the mapped segment; the file is marked first, and is to be removed next. */
+int segment_remove(struct region *r);
+
+/* Tell the file, for a later boot, whether anything unwritten is in the segment. */
+void segment_note_clean(struct region *r, uint32_t clean);
+
+/*
+ * For removal by force: clear valid in the file and in the segment that copy names, map it so
+ * that this can be done once more, and remove it.
+ */
+int segment_remove_forced(struct region *r, const RLAYOUT *copy);
+
+/* For a look: attached read-only, or NULL if it is not there, not ours or not to be had. */
+void *segment_attach_quietly(const RLAYOUT *named);
 
 /* --- client.c ------------------------------------------------------------------------------ */
 

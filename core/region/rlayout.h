@@ -8,7 +8,11 @@
  *   +--------+-------------- - - --+-----------------------------+------- - - -------+
  *
  * Only offsets from the region's start, no pointers.  Everything here can be written by every
- * process that is attached: it is input, and read with checks (region.c: layout_check).
+ * process that is attached: it is input, and read with checks (layout.c).
+ *
+ * A region in system memory has two: one begins the segment, and a copy is all that the region's
+ * file holds.  The file's is written at creation and removal, and says where the segment is; all
+ * that changes meanwhile, clean apart, is in the segment's.
  */
 #ifndef REGION_RLAYOUT_H
 #define REGION_RLAYOUT_H
@@ -23,6 +27,9 @@ typedef uint64_t roff_t; /* bytes from the region's start */
 #define REGION_FORMAT 1u /* raised when any shared structure changes */
 #define REGION_BYTE_ORDER 0x01020304u
 #define REGION_WHY_BYTES 128
+
+/* RLAYOUT.flags */
+#define REGION_SYSTEM 0x1u /* the bytes are in a System V segment; see segment.c */
 
 /* A lock word in shared memory; see region/shlock.h. */
 struct shlock {
@@ -40,7 +47,7 @@ typedef struct rlayout {
 	int32_t patch;
 	int32_t panic; /* not 0: the bytes can no longer be trusted */
 	int32_t segid; /* System V segment, or INVALID_SEGID */
-	uint32_t flags;
+	uint32_t flags; /* REGION_SYSTEM */
 	/* ours: the stamp */
 	uint32_t format;     /* REGION_FORMAT */
 	uint32_t byte_order; /* REGION_BYTE_ORDER in the creator's order */
@@ -59,7 +66,7 @@ typedef struct rlayout {
 	roff_t body;	/* the subsystem's first byte, cache-line aligned */
 	/* ours: the panic report, valid if panic is not 0 */
 	int32_t panic_pid;
-	uint32_t pad;
+	uint32_t ipc_ns; /* where segid means something: its IPC namespace's number */
 	uint64_t panic_usec;
 	char panic_why[REGION_WHY_BYTES];
 } RLAYOUT;

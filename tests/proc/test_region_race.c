@@ -336,11 +336,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		t_test(attached_processes_see_one_region),
-		t_test(removal_by_force_never_leaves_two_usable_regions),
-		t_test(killed_clients_leave_no_obstacle_and_no_double_number),
-		t_test(joiner_of_a_stopped_creator_is_eagain),
-		t_test(creator_overtaken_by_force_makes_another),
+		segment_test(attached_processes_see_one_region),
+		segment_test(removal_by_force_never_leaves_two_usable_regions),
+		segment_test(killed_clients_leave_no_obstacle_and_no_double_number),
+		segment_test(joiner_of_a_stopped_creator_is_eagain),
+		segment_test(creator_overtaken_by_force_makes_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,9 @@
 /*
  * region_t.h - what the tests of core/region share: a subsystem to attach, and the last sentence.
  *
+ * With TEST_MEMORY=system in the environment the regions are System V segments, and each test ends
+ * with none left.
+ *
  * The subsystem's body is one struct body; its init fills it in, so that whoever joins can tell a
  * whole region from one that is being made.
  */
@@ -16,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/atomics.h"
+#include "base/os_shm.h"
 #include "region/region.h"
 
 #define REGION_FILE "__db_test.share"
@@ -74,6 +78,17 @@ body_lost(struct region *r, void *arg)
 	return LOST_PAGES;
 }
 
+/* Of this run alone: so its segments are told from all others by their length. */
+static uint64_t segment_max;
+
+static inline bool
+in_system_memory(void)
+{
+	const char *memory = getenv("TEST_MEMORY");
+
+	return memory != NULL && strcmp(memory, "system") == 0;
+}
+
 static inline struct region_spec
 spec_in(const char *dir)
 {
@@ -82,7 +97,9 @@ spec_in(const char *dir)
 		.dir = dir,
 		.file = REGION_FILE,
 		.create = true,
+		.is_system = in_system_memory(),
 		.size = REGION_BYTES,
+		.max = segment_max,
 		.nclients = CLIENTS,
 		.subsystem_stamp = STAMP,
 		.init = body_init,
@@ -124,6 +141,51 @@ detach(struct region *r)
 {
 	t_check(region_detach(r, false, NULL, NULL) == 0);
 }
+
+static inline int
+count_one(const struct os_segment *segment, void *arg)
+{
+	if (segment->bytes > segment_max - os_page_size() && segment->bytes <= segment_max)
+		++*(int *)arg;
+	return 0;
+}
+
+/* Segments of this run. */
+static inline int
+segments(void)
+{
+	int n = 0;
+
+	t_check(os_shm_each(count_one, &n) == 0);
+	return n;
+}
+
+static inline int
+segments_setup(void **state)
+{
+	if (segment_max == 0)
+		segment_max = REGION_BYTES + (uint64_t)(1 + getpid() % 50000) * os_page_size();
+	return t_setup(state);
+}
+
+static inline int
+segments_teardown(void **state)
+{
+	struct t *t = *state;
+	int left;
+
+	(void)t_fault_off();
+	(void)region_unlink_forced(NULL, t->dir, REGION_FILE);
+	if ((left = segments()) != 0)
+		print_message("# %d segments left\n", left);
+	return t_teardown(state) != 0 || left != 0;
+}
+
+/* A line of the table of tests whose regions may be segments. */
+#define segment_test(fn)                                                                           \
+	{                                                                                          \
+#fn, fn, segments_setup, segments_teardown, (void *)#fn                            \
+	}
 
 static inline bool
 exists(const struct t *t)

@@ -4,6 +4,8 @@
  */
 #include "t.h"
 
+#include "base/os_shm.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -628,6 +630,8 @@ call_of_kind(enum os_call kind, int fd, const char *path)
 		return os_lock_try(fd, 1);
 	case OS_MALLOC:
 		return os_calloc(1, 1, &p);
+	case OS_SHM:
+		return os_shm_attach(-1, &p);
 	case OS_CLOSE:
 	case OS_CALLS:
 	default:

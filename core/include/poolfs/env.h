@@ -63,6 +63,7 @@ typedef struct {
 
 /* DB_ENV.region_flags (ours). */
 #define DB_PRIVATE 0x1	   /* regions in process memory, never joined */
+#define DB_SYSTEM_MEM 0x2  /* regions in System V shared memory; not with DB_PRIVATE */
 #define DB_USE_ENVIRON 0x4 /* the DB_HOME variable may override db_home */
 
 typedef struct __db_env DB_ENV;
@@ -81,7 +82,23 @@ struct __db_env {
 
 	/* ours; db_home set means that the environment is initialised */
 	const char *db_home;	/* directory that relative dir and file arguments start from */
-	u_int32_t region_flags; /* DB_PRIVATE, DB_USE_ENVIRON */
+	u_int32_t region_flags; /* DB_PRIVATE, DB_SYSTEM_MEM, DB_USE_ENVIRON */
+	/*
+	 * Where the region files are, if not in the environment's directory: absolute, or
+	 * relative to db_home (without one, to that directory).  All processes of an environment
+	 * give the same.
+	 */
+	const char *region_dir;
+	/*
+	 * Only for regions that are created.  region_max: bytes of address space that a region in
+	 * system memory reserves to grow in (0: 16 times its size, 1 GiB at least; never more
+	 * than the machine's memory).  region_init: not 0: every page gets its memory at once, so
+	 * that none is missing later.  shm_key: 0: segments have no key; else the pool's has this
+	 * one, and the n-th other region's this + n.
+	 */
+	size_t region_max;
+	int region_init;
+	int shm_key;
 
 	/* Write-ahead: makes the log durable up to *lsn; 0 or an errno value.  NULL: no log. */
 	int (*lg_flush)(DB_ENV *dbenv, const DB_LSN *lsn);

@@ -91,7 +91,10 @@ typedef struct __db_mpool_fstat {
  *
  * dir: with dbenv->db_home set, relative to it (NULL: db_home itself).  Else relative to the
  * working directory; NULL with DB_MPOOL_PRIVATE or with dbenv NULL: a private pool; NULL
- * otherwise: TMPDIR, TEMP, TMP, then the first existing of /var/tmp, /usr/tmp, /temp, /tmp.
+ * otherwise: TMPDIR, TEMP, TMP, then the first existing of /var/tmp, /usr/tmp, /temp, /tmp.  The
+ * region's file is there, or in dbenv->region_dir; with DB_SYSTEM_MEM it only names a System V
+ * segment.  Which of the two a pool is, who joins it learns from the file.
+ *
  * flags: DB_CREATE, DB_MPOOL_PRIVATE, DB_NOMMAP, DB_THREAD.  mode: of the region file, less the
  * umask; 0 means 0600.  dbenv may be NULL; mp_size is the size asked for.  May wait for a process
  * that is creating the pool right now: 5 s at most, then EAGAIN. On success *mpp is the caller's,
@@ -100,7 +103,10 @@ typedef struct __db_mpool_fstat {
  * Errors: EINVAL flags, mp_size of 1..20479 bytes or more than the machine's memory; ENOENT no
  * pool and no DB_CREATE, or no such directory; ENOSPC the region does not fit on the disk; EBUSY
  * another pool is in use over the same home; EPROTO a region of another format; DB_RUNRECOVERY a
- * damaged one; EAGAIN see above; ENOMEM; what open(2) and mmap(2) return.
+ * damaged one; EAGAIN see above; ENOMEM; what open(2) and mmap(2) return.  System memory: ENOMEM
+ * less is available than the pool needs; EEXIST shm_key is taken; ENXIO the segment is in another
+ * IPC namespace; EIDRM somebody removed it under live processes; what shmget(2) and shmat(2)
+ * return.
  */
 POOLFS_API int memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp);
 
