@@ -3,10 +3,11 @@
  * fs/file.c - regular files as the pool has them open.
  *
  * A node gets a struct file when its data are first wanted.  All open(2)s of a file share one
- * DB_MPOOLFILE, which is opened for writing if the daemon may, and otherwise anew when a writer
- * comes.  When nobody has the file open any more the handle stays, in a list of some: the next
- * open(2) finds it.  The pool may close under open handles (when its region is removed); the next
- * request opens both again.
+ * DB_MPOOLFILE, which is opened for writing only while there are writers (a program that is open
+ * for writing cannot be run): anew when the first comes, and again when the last has gone.  When
+ * nobody has the file open any more the handle stays, in a list of some: the next open(2) finds
+ * it.  The pool may close under open handles (when its region is removed); the next request opens
+ * both again.
  *
  * Locking: state.h.  The rule that keeps it simple: whoever uses file.mpf holds file.state
  * shared, whoever sets it holds it exclusively; and every change that the mount itself makes to a
@@ -83,19 +84,6 @@ file_of(struct fs *fs, struct node *node)
 
 /* --- opening in the pool ------------------------------------------------------------------- */
 
-static int
-open_on_disk(struct fs *fs, struct node *node, int *fdp, bool *writablep)
-{
-	int err = EROFS;
-
-	if (!fs->opt->read_only)
-		err = node_open(fs, node, O_RDWR, fdp);
-	*writablep = err == 0;
-	if (err == EACCES || err == EPERM || err == EROFS || err == ETXTBSY)
-		err = node_open(fs, node, O_RDONLY, fdp);
-	return err;
-}
-
 /*
  * The name is for people, and for reopening: where the node was last seen.  That is not the path
  * of a descriptor, which may have been opened by a name that is gone while others stayed.
@@ -142,8 +130,8 @@ name_in_pool(struct fs *fs, struct file *f, char *path)
  * mpool_open_fd, which takes fd over.  The pool's table of files has an end: files that are open
  * only in case somebody wants them again make room.
  */
-static int
-open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPOOLFILE **mpfp)
+int
+file_open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPOOLFILE **mpfp)
 {
 	int spare = fcntl(fd, F_DUPFD_CLOEXEC, 0), err;
 	int flags = DB_ODDFILESIZE | (writable ? 0 : DB_RDONLY);
@@ -159,27 +147,34 @@ open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPOOLFIL
 	return err;
 }
 
+/* fd is taken over. */
+static int
+replace_locked(struct fs *fs, struct file *f, int fd, bool writable)
+{
+	DB_MPOOLFILE *mpf;
+	int err;
+
+	if ((err = file_open_fd_locked(fs, f, fd, writable, &mpf)) != 0)
+		return err;
+	file_close_in_pool_locked(f);
+	f->mpf = mpf;
+	f->writable = writable;
+	f->kept = false;
+	return 0;
+}
+
 static int
 open_in_pool_locked(struct fs *fs, struct file *f, bool writable)
 {
-	DB_MPOOLFILE *mpf;
-	bool may_write;
 	int fd, err;
 
 	if (f->mpf != NULL && (!writable || f->writable))
 		return 0;
-	if ((err = open_on_disk(fs, f->node, &fd, &may_write)) != 0)
-		return err;
-	if (writable && !may_write) {
-		(void)close(fd);
-		return EACCES;
-	}
-	if ((err = open_fd_locked(fs, f, fd, may_write, &mpf)) != 0)
-		return err;
-	file_close_in_pool_locked(f);
-	f->mpf = mpf;
-	f->writable = may_write;
-	return 0;
+	if (writable && fs->opt->read_only)
+		return EROFS;
+	if ((err = node_open(fs, f->node, writable ? O_RDWR : O_RDONLY, &fd)) != 0)
+		return err == ETXTBSY || !writable ? err : EACCES;
+	return replace_locked(fs, f, fd, writable);
 }
 
 static int
@@ -193,30 +188,12 @@ file_hold(struct fs *fs, struct file *f, bool writable)
 			return 0;
 		(void)pthread_rwlock_unlock(&f->state);
 		(void)pthread_rwlock_wrlock(&f->state);
-		err = open_in_pool_locked(fs, f, writable);
-		(void)pthread_rwlock_unlock(&f->state);
-		if (err != 0)
+		if ((err = open_in_pool_locked(fs, f, writable)) != 0) {
+			file_let_go(fs, f);
 			return err;
+		}
+		(void)pthread_rwlock_unlock(&f->state);
 	}
-}
-
-int
-file_adopt(struct fs *fs, struct node *node, int fd)
-{
-	struct file *f;
-	int err = 0;
-
-	if ((f = file_of(fs, node)) == NULL) {
-		(void)close(fd);
-		return ENOMEM;
-	}
-	(void)pthread_rwlock_wrlock(&f->state);
-	if (f->mpf != NULL)
-		(void)close(fd);
-	else if ((err = open_fd_locked(fs, f, fd, true, &f->mpf)) == 0)
-		f->writable = true;
-	(void)pthread_rwlock_unlock(&f->state);
-	return err;
 }
 
 int
@@ -236,31 +213,47 @@ file_get(struct fs *fs, struct node *node, bool writable, struct file **fp)
 bool
 file_get_known(struct fs *fs, struct node *node, struct file **fp)
 {
+	struct file *f = __atomic_load_n(&node->file, __ATOMIC_ACQUIRE);
 	int64_t mtime;
 	off_t bytes;
 
+	if (f != NULL) {
+		(void)pthread_rwlock_rdlock(&f->state);
+		if (f->mpf != NULL) {
+			*fp = f;
+			return true;
+		}
+		file_let_go(fs, f);
+	}
 	/* A file that may not even be read can be known only by another process's handle. */
-	return S_ISREG(node->type) && file_attr(fs, node, &bytes, &mtime) &&
+	return S_ISREG(node->type) &&
+	    mpool_ident_attr(fs->pool, &node->ident, &bytes, &mtime) == 0 &&
 	    file_get(fs, node, false, fp) == 0;
 }
 
 void
 file_put(struct fs *fs, struct file *f)
 {
-	(void)pthread_rwlock_unlock(&f->state);
-	if (__atomic_load_n(&f->opens, __ATOMIC_ACQUIRE) == 0)
-		file_rest(fs, f);
+	file_let_go(fs, f);
 }
 
 /* --- open(2) and close(2) ------------------------------------------------------------------ */
 
+static bool
+writes(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY;
+}
+
 static void
-count_open(struct fs *fs, struct file *f)
+count_open(struct fs *fs, struct file *f, int flags)
 {
 	bool was_idle;
 
 	(void)pthread_mutex_lock(&fs->nodes.lock);
-	(void)__atomic_add_fetch(&f->opens, 1, __ATOMIC_ACQ_REL);
+	(void)__atomic_add_fetch(&f->opens, 1, __ATOMIC_SEQ_CST);
+	if (writes(flags))
+		(void)__atomic_add_fetch(&f->writers, 1, __ATOMIC_SEQ_CST);
 	f->node->refs++;
 	was_idle = file_wake_locked(fs, f);
 	(void)pthread_mutex_unlock(&fs->nodes.lock);
@@ -292,13 +285,13 @@ file_open(struct fs *fs, struct node *node, int flags, struct handle **hp)
 	/* Held for the handle's life: a file without a name can be reopened through it alone. */
 	if ((err = node_fd_get(fs, node, &fd)) != 0)
 		goto fail;
-	if ((err = file_get(fs, node, (flags & O_ACCMODE) != O_RDONLY, &f)) != 0)
+	if ((err = file_get(fs, node, writes(flags), &f)) != 0)
 		goto fail_fd;
 	if ((err = file_check_disk(f)) != 0) {
 		file_put(fs, f);
 		goto fail_fd;
 	}
-	count_open(fs, f);
+	count_open(fs, f, flags);
 	h->node = node;
 	h->flags = flags;
 	(void)pthread_mutex_lock(&f->error_lock);
@@ -314,23 +307,63 @@ fail:
 	return err;
 }
 
-/* The last handle went. */
+/* The last handle went, or the last that may write. */
 static void
 file_settle(struct fs *fs, struct file *f)
 {
-	bool gone;
-
 	(void)pthread_rwlock_rdlock(&f->state);
 	if (f->mpf != NULL && f->writable)
 		space_trim(f);
-	(void)pthread_rwlock_unlock(&f->state);
+	file_let_go(fs, f);
+}
+
+/* The counterpart of count_open; true if there is something to settle. */
+static bool
+count_close(struct fs *fs, struct file *f, int flags)
+{
+	bool last;
+
 	(void)pthread_mutex_lock(&fs->nodes.lock);
-	gone = f->gone;
+	last = __atomic_sub_fetch(&f->opens, 1, __ATOMIC_SEQ_CST) == 0;
+	if (writes(flags) && __atomic_sub_fetch(&f->writers, 1, __ATOMIC_SEQ_CST) == 0)
+		last = true;
 	(void)pthread_mutex_unlock(&fs->nodes.lock);
-	if (gone)
-		file_close_if_idle(f);
+	return last;
+}
+
+/* A handle for reading, made by somebody who was quicker, will not do. */
+static int
+file_adopt(struct fs *fs, struct file *f, int fd)
+{
+	int err = 0;
+
+	(void)pthread_rwlock_wrlock(&f->state);
+	if (f->mpf != NULL && f->writable)
+		(void)close(fd);
 	else
-		file_rest(fs, f);
+		err = replace_locked(fs, f, fd, true);
+	(void)pthread_rwlock_unlock(&f->state);
+	return err;
+}
+
+int
+file_open_created(struct fs *fs, struct node *node, int fd, int flags, struct handle **hp)
+{
+	struct file *f;
+	int err;
+
+	if ((f = file_of(fs, node)) == NULL) {
+		(void)close(fd);
+		return ENOMEM;
+	}
+	/* counted as a writer meanwhile: else the handle is given back at once */
+	count_open(fs, f, O_RDWR);
+	if ((err = file_adopt(fs, f, fd)) == 0)
+		err = file_open(fs, node, flags, hp);
+	if (count_close(fs, f, O_RDWR))
+		file_settle(fs, f);
+	node_put(fs, node);
+	return err;
 }
 
 void
@@ -338,12 +371,8 @@ file_close(struct fs *fs, struct handle *h, bool pool_usable)
 {
 	struct node *node = h->node;
 	struct file *f = node->file;
-	unsigned left;
 
-	(void)pthread_mutex_lock(&fs->nodes.lock);
-	left = __atomic_sub_fetch(&f->opens, 1, __ATOMIC_ACQ_REL);
-	(void)pthread_mutex_unlock(&fs->nodes.lock);
-	if (left == 0 && pool_usable)
+	if (count_close(fs, f, h->flags) && pool_usable)
 		file_settle(fs, f);
 	node_fd_put(fs, node);
 	node_put(fs, node);
@@ -354,16 +383,15 @@ void
 file_gone(struct fs *fs, struct node *node, const struct os_ident *id)
 {
 	struct file *f = node == NULL ? NULL : __atomic_load_n(&node->file, __ATOMIC_ACQUIRE);
-	bool was_idle, unused;
+	bool was_idle;
 
 	if (f != NULL) {
 		(void)pthread_mutex_lock(&fs->nodes.lock);
-		f->gone = true;
-		unused = f->opens == 0;
+		__atomic_store_n(&f->gone, true, __ATOMIC_SEQ_CST);
 		was_idle = file_wake_locked(fs, f);
 		(void)pthread_mutex_unlock(&fs->nodes.lock);
-		if (unused)
-			file_close_if_idle(f);
+		(void)pthread_rwlock_rdlock(&f->state);
+		file_let_go(fs, f);
 		if (was_idle)
 			node_put(fs, node);
 	}
@@ -371,6 +399,18 @@ file_gone(struct fs *fs, struct node *node, const struct os_ident *id)
 	if (node != NULL)
 		node_fd_drop(fs, node);
 	__atomic_store_n(&fs->removed_usec, os_monotonic_usec(), __ATOMIC_RELAXED);
+}
+
+void
+file_is_named(struct fs *fs, struct node *node)
+{
+	struct file *f = __atomic_load_n(&node->file, __ATOMIC_ACQUIRE);
+
+	if (f == NULL || !__atomic_load_n(&f->gone, __ATOMIC_SEQ_CST))
+		return;
+	(void)pthread_mutex_lock(&fs->nodes.lock);
+	__atomic_store_n(&f->gone, false, __ATOMIC_SEQ_CST);
+	(void)pthread_mutex_unlock(&fs->nodes.lock);
 }
 
 /* --- errors and durability ----------------------------------------------------------------- */
@@ -407,19 +447,20 @@ file_sync(struct fs *fs, struct handle *h)
 }
 
 int
-file_tell_error(struct handle *h)
+file_tell_error(struct fs *fs, struct handle *h)
 {
 	struct file *f = h->node->file;
 	int err;
 
 	(void)pthread_rwlock_rdlock(&f->state);
 	err = tell_error(f, h, 0);
-	(void)pthread_rwlock_unlock(&f->state);
+	file_let_go(fs, f);
 	return err;
 }
 
 /* --- metadata ------------------------------------------------------------------------------ */
 
+/* A file that nobody has open here is as the disk says, unless the pool has something newer. */
 bool
 file_attr(struct fs *fs, struct node *node, off_t *bytesp, int64_t *mtimep)
 {
@@ -428,11 +469,12 @@ file_attr(struct fs *fs, struct node *node, off_t *bytesp, int64_t *mtimep)
 
 	if (f != NULL) {
 		(void)pthread_rwlock_rdlock(&f->state);
-		if (f->mpf != NULL && memp_fsize(f->mpf, bytesp) == 0) {
+		if (f->mpf != NULL && __atomic_load_n(&f->opens, __ATOMIC_SEQ_CST) > 0 &&
+		    memp_fsize(f->mpf, bytesp) == 0) {
 			*mtimep = mpool_file_mtime(f->mpf);
 			known = true;
 		}
-		(void)pthread_rwlock_unlock(&f->state);
+		file_let_go(fs, f);
 	}
 	return known || mpool_ident_attr(fs->pool, &node->ident, bytesp, mtimep) == 0;
 }
@@ -505,7 +547,7 @@ file_sync_all(struct fs *fs)
 	for (f = next_file(fs, NULL); f != NULL; f = next_file(fs, f)) {
 		(void)pthread_rwlock_rdlock(&f->state);
 		err = f->mpf == NULL ? 0 : mpool_file_sync(f->mpf, false);
-		(void)pthread_rwlock_unlock(&f->state);
+		file_let_go(fs, f);
 		if (err != 0)
 			complain_unwritten(fs, f, err);
 		if (first == 0)

@@ -17,10 +17,12 @@ struct file {
 	struct link pooled; /* [t] in nodes.pooled */
 	struct link idle;   /* [t] in nodes.idle_files, holding a reference to node */
 	unsigned opens;	    /* [t] open handles */
+	unsigned writers;   /* [t] of these: that may write */
 
 	pthread_rwlock_t state;
 	DB_MPOOLFILE *mpf; /* [state] NULL: not open in the pool */
 	bool writable;	   /* [state] mpf may be written through */
+	bool kept;	   /* [state] it could not be opened for reading alone */
 	bool gone;	   /* [t] its last name was removed: close at last release */
 
 	pthread_rwlock_t io;
@@ -47,27 +49,35 @@ struct handle {
 int file_get(struct fs *fs, struct node *node, bool writable, struct file **fp);
 void file_put(struct fs *fs, struct file *f);
 
-/*
- * A file that was just created, and perhaps cannot be opened for writing again: fd (taken over) is
- * open for reading and writing.
- */
-int file_adopt(struct fs *fs, struct node *node, int fd);
 
 /* As file_get, but only if the pool knows the file (open here, or pages in it). */
 bool file_get_known(struct fs *fs, struct node *node, struct file **fp);
 
 /* An open(2): the file is in the pool and checked against the disk.  *hp goes to file_close. */
 int file_open(struct fs *fs, struct node *node, int flags, struct handle **hp);
+/*
+ * The same for a file that was just created, and perhaps cannot be opened for writing again: fd
+ * (taken over) is open for reading and writing.
+ */
+int file_open_created(struct fs *fs, struct node *node, int fd, int flags, struct handle **hp);
 /* A close.  pool_usable: the caller holds the pool and it is open. */
 void file_close(struct fs *fs, struct handle *h, bool pool_usable);
 
 /* Make the file durable; report an error that this handle was not told of yet, too. */
 int file_sync(struct fs *fs, struct handle *h);
 /* The write error that this handle was not told of yet, or 0.  Opens nothing. */
-int file_tell_error(struct handle *h);
+int file_tell_error(struct fs *fs, struct handle *h);
 
 /* The last name went: forget what the pool has of it. */
 void file_gone(struct fs *fs, struct node *node, const struct os_ident *id);
+
+/* node, found under a name, is not one that is gone: its number may have been used again. */
+void file_is_named(struct fs *fs, struct node *node);
+/*
+ * Files that nobody has open here and that lost their last name behind the mount's back: close
+ * what keeps their blocks.  Not all are looked at by every call; call it once in a while.
+ */
+void file_forget_removed(struct fs *fs);
 
 /*
  * Around a change that the mount itself makes to a file's metadata on disk, so that the pool does

@@ -22,8 +22,18 @@ void file_rest(struct fs *fs, struct file *f);
  */
 bool file_wake_locked(struct fs *fs, struct file *f);
 
+/*
+ * Unlock file.state.  Whoever is the last to do so closes a file that is gone, gives a handle
+ * for writing back that no writer needs, and lets a file rest that nobody has open.
+ */
+void file_let_go(struct fs *fs, struct file *f);
+
 /* Close in the pool unless somebody uses it or has it open; then it comes to rest later. */
-void file_close_if_idle(struct file *f);
+void file_close_if_idle(struct fs *fs, struct file *f);
+
+/* file.c: a handle in the pool for fd, which is taken over; file.state held exclusively. */
+int file_open_fd_locked(
+    struct fs *fs, struct file *f, int fd, bool writable, DB_MPOOLFILE **mpfp);
 
 /* Close all that rest; how many. */
 unsigned file_close_idle(struct fs *fs);

@@ -24,9 +24,27 @@
 #include "state.h"
 
 bool
-files_hidden(const struct fs *fs, const struct node *dir, const char *name)
+files_hidden(const char *name)
 {
-	return dir == fs->nodes.home && fnmatch("__db_*.share", name, 0) == 0;
+	return fnmatch("__db_*.share", name, 0) == 0;
+}
+
+int
+files_note_region(struct fs *fs, int fd)
+{
+	struct statx sx;
+	int err;
+
+	if ((err = node_statx(fd, &sx)) == 0)
+		node_ident(&sx, &fs->region);
+	return err;
+}
+
+/* To truncate it under those who have it mapped would kill them all. */
+bool
+files_is_region(const struct fs *fs, const struct os_ident *id)
+{
+	return id->ino == fs->region.ino && id->dev == fs->region.dev;
 }
 
 /* --- attributes ---------------------------------------------------------------------------- */
@@ -131,21 +149,26 @@ files_root(struct fs *fs, struct node **np)
 	return node_of(fs, NULL, NULL, fd, &sx, np);
 }
 
-static int
-lookup_at(
-    struct fs *fs, struct node *dir, int dirfd, const char *name, struct node **np, struct stat *st)
+int
+files_found(
+    struct fs *fs, struct node *dir, const char *name, int fd, struct node **np, struct stat *st)
 {
+	struct os_ident id;
 	struct statx sx;
-	int fd, err;
+	int err;
 
-	if ((err = path_fd_open(dirfd, name, O_PATH, &fd)) != 0)
-		return err;
-	if ((err = node_statx(fd, &sx)) != 0) {
+	if ((err = node_statx(fd, &sx)) == 0) {
+		node_ident(&sx, &id);
+		err = files_is_region(fs, &id) ? EPERM : 0;
+	}
+	if (err != 0) {
 		(void)close(fd);
 		return err;
 	}
 	if ((err = node_of(fs, dir, name, fd, &sx, np)) != 0)
 		return err;
+	if (sx.stx_nlink > 0)
+		file_is_named(fs, *np);
 	fill(fs, *np, &sx, st);
 	return 0;
 }
@@ -153,15 +176,15 @@ lookup_at(
 int
 files_lookup(struct fs *fs, struct node *dir, const char *name, struct node **np, struct stat *st)
 {
-	int dirfd, err;
+	int dirfd, fd, err;
 
-	if (files_hidden(fs, dir, name))
+	if (files_hidden(name))
 		return ENOENT;
 	if ((err = node_fd_get(fs, dir, &dirfd)) != 0)
 		return err;
-	err = lookup_at(fs, dir, dirfd, name, np, st);
+	err = path_fd_open(dirfd, name, O_PATH, &fd);
 	node_fd_put(fs, dir);
-	return err;
+	return err != 0 ? err : files_found(fs, dir, name, fd, np, st);
 }
 
 int
@@ -262,9 +285,13 @@ change_watched(struct fs *fs, struct node *node, int fd, const struct caller *c,
 
 	if ((err = file_change_begin(fs, node, &f)) != 0)
 		return err;
-	/* A time that is set must not be moved by the write-back of what was written before it. */
-	if (f != NULL && sets_mtime && f->writable)
+	/*
+	 * A time that is set must not be moved by the write-back of what was written before it.
+	 */
+	if (f != NULL && sets_mtime)
 		err = mpool_file_sync(f->mpf, true);
+	if (f != NULL && !f->writable)
+		err = 0; /* only what others put can be dirty, and may not be ours to write */
 	if (err == 0)
 		err = change_on_disk(fs, fd, c, change);
 	if (err == 0 && f != NULL && sets_mtime)

@@ -24,16 +24,23 @@ struct files_change {
 };
 
 /*
- * The pool's own files, directly in HOME: not listed, not found, and no such name can be made in
- * the mount (EPERM).
+ * The pools' own files, HOME's and those of homes below it: not listed, not found, and no such
+ * name can be made in the mount (EPERM).
  */
-bool files_hidden(const struct fs *fs, const struct node *dir, const char *name);
+bool files_hidden(const char *name);
+
+/* The file of the pool's region, which is not to be reached by any other name either: EPERM. */
+int files_note_region(struct fs *fs, int fd);
+bool files_is_region(const struct fs *fs, const struct os_ident *id);
 
 /* The node of HOME itself, for node_table.home. */
 int files_root(struct fs *fs, struct node **np);
 
 int files_lookup(
     struct fs *fs, struct node *dir, const char *name, struct node **np, struct stat *st);
+/* The node and attributes of what fd (taken over) is open on, seen as name in dir. */
+int files_found(
+    struct fs *fs, struct node *dir, const char *name, int fd, struct node **np, struct stat *st);
 int files_getattr(struct fs *fs, struct node *node, struct stat *st);
 int files_setattr(struct fs *fs, struct node *node, const struct caller *c,
     const struct files_change *change, struct stat *st);

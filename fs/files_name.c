@@ -25,7 +25,7 @@
 static int
 make_begin(struct fs *fs, struct node *dir, const char *name, int *dirfdp)
 {
-	if (files_hidden(fs, dir, name))
+	if (files_hidden(name))
 		return EPERM;
 	return node_fd_get(fs, dir, dirfdp);
 }
@@ -133,6 +133,8 @@ object_open(struct fs *fs, int dirfd, const char *name, struct object *o)
 		return err;
 	}
 	node_ident(&sx, &o->ident);
+	if (files_is_region(fs, &o->ident))
+		return EPERM;
 	o->mode = sx.stx_mode;
 	o->node = node_find(fs, &o->ident);
 	return 0;
@@ -197,7 +199,7 @@ files_unlink(struct fs *fs, struct node *dir, const char *name, const struct cal
 {
 	int dirfd, err;
 
-	if (files_hidden(fs, dir, name))
+	if (files_hidden(name))
 		return ENOENT;
 	if ((err = node_fd_get(fs, dir, &dirfd)) != 0)
 		return err;
@@ -211,7 +213,7 @@ files_rmdir(struct fs *fs, struct node *dir, const char *name, const struct call
 {
 	int dirfd, err;
 
-	if (files_hidden(fs, dir, name))
+	if (files_hidden(name))
 		return ENOENT;
 	if ((err = node_fd_get(fs, dir, &dirfd)) != 0)
 		return err;
@@ -340,9 +342,9 @@ files_rename(struct fs *fs, struct node *dir, const char *name, struct node *new
 	struct side from, to;
 	int err;
 
-	if (files_hidden(fs, dir, name))
+	if (files_hidden(name))
 		return ENOENT;
-	if (files_hidden(fs, newdir, newname))
+	if (files_hidden(newname))
 		return EPERM;
 	if ((err = side_open(fs, &from, dir, name)) != 0) {
 		side_close(fs, &from);

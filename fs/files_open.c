@@ -105,18 +105,16 @@ open_created(struct fs *fs, struct node *dir, const char *name, int fd, int flag
     struct stat *st, struct handle **hp)
 {
 	struct node *node;
-	int err;
+	int path_fd, err;
 
-	if ((err = files_lookup(fs, dir, name, &node, st)) != 0) {
+	/* The name may be another file's already: what was created is known by fd alone. */
+	path_fd = openat(fs->proc_fd, fd_name(fd).text, O_PATH | O_CLOEXEC);
+	err = path_fd == -1 ? errno : files_found(fs, dir, name, path_fd, &node, st);
+	if (err != 0) {
 		(void)close(fd);
 		return err;
 	}
-	if (!S_ISREG(node->type)) {
-		(void)close(fd);
-		err = ESTALE; /* replaced already by somebody else */
-	} else if ((err = file_adopt(fs, node, fd)) == 0) {
-		err = file_open(fs, node, flags, hp);
-	}
+	err = file_open_created(fs, node, fd, flags, hp);
 	if (err == 0)
 		*np = node;
 	else
@@ -148,7 +146,7 @@ files_create(struct fs *fs, struct node *dir, const char *name, const struct cal
 {
 	int fd, err;
 
-	if (files_hidden(fs, dir, name))
+	if (files_hidden(name))
 		return EPERM;
 	err = create_at(fs, dir, name, c, mode, &fd);
 	if (err == EEXIST && (flags & O_EXCL) == 0)
@@ -220,6 +218,14 @@ dir_peek(struct dir *d, int *errp)
 	return (struct dirent64 *)(void *)(d->buf + d->at);
 }
 
+static bool
+is_hidden(const struct fs *fs, const struct dir *d, const struct dirent64 *e)
+{
+	struct os_ident id = { .dev = d->node->ident.dev, .ino = e->d_ino };
+
+	return files_hidden(e->d_name) || files_is_region(fs, &id);
+}
+
 static int
 dir_read_locked(struct fs *fs, struct dir *d, off_t offset,
     bool (*add)(void *arg, const char *name, uint64_t ino, unsigned type, off_t next), void *arg)
@@ -231,7 +237,7 @@ dir_read_locked(struct fs *fs, struct dir *d, off_t offset,
 	if ((err = dir_seek(d, offset)) != 0)
 		return err;
 	while ((e = dir_peek(d, &err)) != NULL) {
-		if (!files_hidden(fs, d->node, e->d_name) &&
+		if (!is_hidden(fs, d, e) &&
 		    !add(arg, e->d_name, e->d_ino, e->d_type, (off_t)e->d_off))
 			return 0;
 		added++;

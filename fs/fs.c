@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "files.h"
@@ -85,7 +86,9 @@ init_locks(struct fs *fs)
 	int err;
 
 	(void)pthread_rwlockattr_init(&rwattr);
-	/* Else requests that overlap without end keep the removal of a region waiting for ever. */
+	/*
+	 * Else requests that overlap without end keep the removal of a region waiting for ever.
+	 */
 	(void)pthread_rwlockattr_setkind_np(&rwattr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	err = pthread_rwlock_init(&fs->pool_lock, &rwattr);
 	(void)pthread_rwlockattr_destroy(&rwattr);
@@ -131,6 +134,26 @@ init_env(struct fs *fs)
 	fs->env.db_home = fs->opt->home;
 }
 
+/* It is allowed, and what one writes the other shows; but seldom meant. */
+static void
+warn_of_other_mount(const struct fs *fs)
+{
+	const struct region *r = mpool_region(fs->pool);
+	struct client other;
+
+	for (uint32_t i = 0; i < r->nclients; i++) {
+		if (i == r->self || !client_is_alive(r, i))
+			continue;
+		other = r->clients[i];
+		/* A mount calls itself by its program's name, as we do. */
+		if (strncmp(other.name, r->clients[r->self].name, sizeof(other.name)) != 0)
+			continue;
+		fs_log(LOG_WARNING, "another mount of HOME %s is at work (process %d)",
+		    fs->opt->home, (int)other.pid);
+		return;
+	}
+}
+
 /* One sentence, with core's reason in it if it gave one. */
 static int
 open_pool(struct fs *fs)
@@ -142,6 +165,7 @@ open_pool(struct fs *fs)
 	err = pool_get(fs);
 	fs_log_release(why, sizeof(why));
 	if (err == 0) {
+		warn_of_other_mount(fs);
 		pool_put(fs);
 		return 0;
 	}
@@ -275,6 +299,17 @@ fs_mount(struct fs *fs)
 
 /* --- serving ------------------------------------------------------------------------------- */
 
+/* Somebody who came at the same time may have mounted on top. */
+static int
+ask_who_answers(const struct fs *fs)
+{
+	char pid[16] = "";
+
+	if (getxattr(fs->opt->mountpoint, "user.poolfs.pid", pid, sizeof(pid) - 1) == -1)
+		return errno;
+	return strtol(pid, NULL, 10) == (long)getpid() ? 0 : EBUSY;
+}
+
 static int
 ask_mount(const struct fs *fs)
 {
@@ -286,15 +321,21 @@ ask_mount(const struct fs *fs)
 		return ENOMEM;
 	err = stat(path, &st) == -1 ? errno : 0;
 	free(path);
-	return err;
+	return err != 0 ? err : ask_who_answers(fs);
 }
 
 static void *
 asker_main(void *arg)
 {
 	struct fs *fs = arg;
+	int err = ask_mount(fs);
 
-	fs->ready(fs->ready_arg, ask_mount(fs));
+	fs->ready(fs->ready_arg, err);
+	if (err == EBUSY) {
+		fs_log(LOG_ERR, "another pool was mounted on %s at the same time",
+		    fs->opt->mountpoint);
+		(void)kill(getpid(), SIGTERM);
+	}
 	return NULL;
 }
 

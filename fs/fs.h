@@ -42,7 +42,8 @@ int fs_mount(struct fs *fs);
 /*
  * Serve requests until the file system is unmounted or SIGTERM, SIGINT or SIGHUP arrives.
  * ready(arg, error) is called once, on a thread of its own, when the mount has answered a request
- * (0) or cannot (an errno value).
+ * (0) or cannot (an errno value).  EBUSY: another pool was mounted on top meanwhile; then the
+ * end follows, and fs_unmount would unmount the other.
  */
 int fs_run(struct fs *fs, void (*ready)(void *arg, int error), void *arg);
 

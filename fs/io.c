@@ -409,9 +409,10 @@ io_truncate(struct fs *fs, struct node *node, const struct caller *c, uint64_t b
 }
 
 static int
-seek_locked(struct file *f, uint64_t offset, int whence, off_t *resultp)
+seek_locked(struct fs *fs, struct file *f, uint64_t offset, int whence, off_t *resultp)
 {
 	off_t length, found;
+	int64_t mtime;
 	int err;
 
 	if ((err = memp_fsize(f->mpf, &length)) != 0)
@@ -419,11 +420,8 @@ seek_locked(struct file *f, uint64_t offset, int whence, off_t *resultp)
 	if (offset >= (uint64_t)length)
 		return ENXIO;
 	/* The disk knows where the holes are, once it has all that was written. */
-	if (!f->writable) {
-		/*
-		 * the disk may lack what others have put, and it is not ours to write: no hole is
-		 * seen
-		 */
+	if (!f->writable && mpool_ident_attr(fs->pool, &f->node->ident, &found, &mtime) != ENOENT) {
+		/* it lacks what others have put, and it is not ours to write: no hole is seen */
 		*resultp = whence == SEEK_DATA ? (off_t)offset : length;
 		return 0;
 	}
@@ -448,7 +446,7 @@ io_seek(struct fs *fs, struct node *node, uint64_t offset, int whence, off_t *re
 	if ((err = file_get(fs, node, false, &f)) != 0)
 		return err;
 	(void)pthread_rwlock_wrlock(&f->io);
-	err = seek_locked(f, offset, whence, resultp);
+	err = seek_locked(fs, f, offset, whence, resultp);
 	(void)pthread_rwlock_unlock(&f->io);
 	file_put(fs, f);
 	return err;

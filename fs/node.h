@@ -74,6 +74,7 @@ struct node_table {
 	struct link idle_fds;		    /* [t] nodes whose path_fd nobody uses, oldest first */
 	unsigned open_fds;		    /* [t] path descriptors open */
 	unsigned fd_limit;		    /* above it idle ones are closed */
+	size_t next_bucket;		    /* [t] where path_fd_removed goes on */
 	struct link idle_files;		    /* [t] struct file, see file.h, oldest first */
 	unsigned idle_count;		    /* [t] */
 	unsigned idle_limit;		    /* set when the pool is opened */

@@ -4,8 +4,8 @@
  *
  * The handlers (here, and in ops_file.c, ops_dir.c, ops_xattr.c) are translation and nothing
  * else: each turns a request into a call of files, io, space or status, and its result into a
- * reply.  Errors become what a user may see in one place (reply_error): core has codes of its own,
- * which are EIO to a program.  A request on files/ that may touch the pool holds it while it
+ * reply.  Errors become what a user may see in one place (reply_error): core has codes of its
+ * own, which are EIO to a program.  A request on files/ that may touch the pool holds it while it
  * runs.
  *
  * Kernel caching is off: attributes and names are valid for no time, files are direct_io, so that

@@ -112,6 +112,15 @@ op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	reply_error(req, 0);
 }
 
+static int
+sync_pool(struct fs *fs)
+{
+	int err = pool_peek(fs) ? pool_sync(fs) : 0;
+
+	pool_put(fs);
+	return err;
+}
+
 /* On the root it means everything: neither sync(1) nor syncfs(2) reaches a FUSE file system. */
 void
 op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -124,9 +133,9 @@ op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info 
 	if (in_files(node)) {
 		err = files_fsyncdir(dir_of(fi));
 	} else if (ino == FUSE_ROOT_ID) {
-		if (pool_peek(fs))
-			err = pool_sync(fs);
-		pool_put(fs);
+		/* Removed by force meanwhile: then the next look finds no pool any more. */
+		if ((err = sync_pool(fs)) == ESTALE)
+			err = sync_pool(fs);
 	}
 	reply_error(req, err);
 }

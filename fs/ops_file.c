@@ -118,7 +118,7 @@ op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (in_files(node_at(req, ino))) {
 		(void)pool_peek(fs);
-		err = file_tell_error(handle_of(fi));
+		err = file_tell_error(fs, handle_of(fi));
 		pool_put(fs);
 	}
 	reply_error(req, err);

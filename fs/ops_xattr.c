@@ -2,34 +2,81 @@
 /*
  * fs/ops_xattr.c - requests on extended attributes.
  *
- * Objects in files/ have HOME's.  The status tree has none, but for one on the mount's root: the
- * daemon's process number, for those who wait for its end.
+ * Objects in files/ have HOME's.  The status tree has none, but for those on the mount's root that
+ * say who serves it, for those who wait for its end: the process number, the PID namespace in
+ * which it means something, and, while there is a pool, the daemon's client number in it.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "files.h"
 #include "ops_impl.h"
 #include "pool.h"
 
-#define PID_XATTR "user.poolfs.pid"
+static int
+own_pid(struct fs *fs, uint64_t *np)
+{
+	(void)fs;
+	*np = (uint64_t)getpid();
+	return 0;
+}
 
 static int
-root_xattr(fuse_ino_t ino, const char *name, char *buf, size_t bytes, size_t *donep)
+own_namespace(struct fs *fs, uint64_t *np)
 {
-	char pid[16];
-	int n;
+	struct stat st;
 
-	if (ino != FUSE_ROOT_ID || strcmp(name, PID_XATTR) != 0)
+	(void)fs;
+	if (stat("/proc/self/ns/pid", &st) == -1)
 		return ENODATA;
-	n = snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	*np = st.st_ino;
+	return 0;
+}
+
+static int
+own_client(struct fs *fs, uint64_t *np)
+{
+	int err = ENODATA;
+
+	if (pool_peek(fs)) {
+		*np = mpool_region(fs->pool)->self;
+		err = 0;
+	}
+	pool_put(fs);
+	return err;
+}
+
+static const struct {
+	const char *name;
+	int (*ask)(struct fs *fs, uint64_t *np);
+} root_xattrs[] = {
+	{ "user.poolfs.pid", own_pid },
+	{ "user.poolfs.pid_namespace", own_namespace },
+	{ "user.poolfs.client", own_client },
+};
+
+static int
+root_xattr(struct fs *fs, const char *name, char *buf, size_t bytes, size_t *donep)
+{
+	int n, err = ENODATA;
+	uint64_t value = 0;
+	char text[24];
+
+	for (size_t i = 0; i < sizeof(root_xattrs) / sizeof(root_xattrs[0]); i++)
+		if (strcmp(name, root_xattrs[i].name) == 0)
+			err = root_xattrs[i].ask(fs, &value);
+	if (err != 0)
+		return err;
+	n = snprintf(text, sizeof(text), "%" PRIu64, value);
 	if (bytes > 0 && (size_t)n > bytes)
 		return ERANGE;
 	if (bytes > 0)
-		memcpy(buf, pid, (size_t)n);
+		memcpy(buf, text, (size_t)n);
 	*donep = (size_t)n;
 	return 0;
 }
@@ -59,8 +106,10 @@ op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t room)
 		err = ENOMEM;
 	else if (in_files(node))
 		err = files_getxattr(fs, node, &c, name, buf, room, &bytes);
+	else if (ino == FUSE_ROOT_ID)
+		err = root_xattr(fs, name, buf, room, &bytes);
 	else
-		err = root_xattr(ino, name, buf, room, &bytes);
+		err = ENODATA;
 	reply_xattr(req, err, buf, room, bytes);
 	free(buf);
 }

@@ -27,6 +27,8 @@
 #include "state.h"
 
 #define REOPEN_DEPTH 256
+#define BUCKETS_AT_ONCE (NODE_BUCKETS / 8)
+#define LOOK_AT_ONCE 1024
 
 static int fd_get_deep(struct fs *fs, struct node *node, int depth, int *fdp);
 
@@ -257,6 +259,54 @@ node_fd_drop(struct fs *fs, struct node *node)
 	(void)pthread_mutex_unlock(&fs->nodes.lock);
 	if (fd != -1)
 		(void)close(fd);
+}
+
+/* --- removed behind our back --------------------------------------------------------------- */
+
+/* A removed file's last descriptor may be ours.  It is looked at without the lock. */
+struct idle_fd {
+	struct node *node;
+	int fd;
+};
+
+static unsigned
+idle_fds_locked(struct fs *fs, struct idle_fd *idle, unsigned max)
+{
+	struct node_table *t = &fs->nodes;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < BUCKETS_AT_ONCE && n < max; i++) {
+		for (struct node *node = t->buckets[t->next_bucket]; node != NULL && n < max;
+		     node = node->hash_next) {
+			if (!S_ISREG(node->type) || node->path_fd == -1 || node->fd_users > 0)
+				continue;
+			node->refs++;
+			idle[n++] = (struct idle_fd){ node, node->path_fd };
+		}
+		t->next_bucket = (t->next_bucket + 1) % NODE_BUCKETS;
+	}
+	return n;
+}
+
+unsigned
+path_fd_removed(struct fs *fs, struct node **nodes, unsigned max)
+{
+	struct idle_fd idle[LOOK_AT_ONCE];
+	unsigned n, removed = 0;
+	struct statx sx;
+
+	(void)pthread_mutex_lock(&fs->nodes.lock);
+	n = idle_fds_locked(fs, idle, max < LOOK_AT_ONCE ? max : LOOK_AT_ONCE);
+	(void)pthread_mutex_unlock(&fs->nodes.lock);
+	for (unsigned i = 0; i < n; i++) {
+		/* the descriptor may be closed, or something else's by now: then it is not it */
+		if (node_statx(idle[i].fd, &sx) == 0 && sx.stx_nlink == 0 &&
+		    fd_check(idle[i].node, idle[i].fd) == 0)
+			nodes[removed++] = idle[i].node;
+		else
+			node_put(fs, idle[i].node);
+	}
+	return removed;
 }
 
 /* --- from a descriptor to other things ----------------------------------------------------- */

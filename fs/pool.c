@@ -8,7 +8,8 @@
  * Open files notice nothing: file.c opens them in the new pool when they are used.
  *
  * The background writer does once a second what nobody else is sure to do: take over from
- * processes that died, and write pages that have been dirty for longer than dirty_expire.
+ * processes that died, write pages that have been dirty for longer than dirty_expire, and let go
+ * of files that were removed from HOME.
  */
 #include "pool.h"
 
@@ -18,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "file.h"
+#include "files.h"
 #include "state.h"
 
 #define WRITER_PERIOD_SEC 1
@@ -61,6 +62,10 @@ open_locked(struct fs *fs)
 	}
 	set_limits(fs, st->st_cachesize);
 	free(st);
+	if ((err = files_note_region(fs, mpool_region(pool)->fd)) != 0) {
+		(void)memp_close(pool);
+		return err;
+	}
 	fs->pool = pool;
 	return 0;
 }
@@ -79,17 +84,34 @@ close_locked(struct fs *fs)
 	fs->pool = NULL;
 }
 
+static void *
+say_nothing(char *prefix, char *sentence)
+{
+	(void)prefix;
+	(void)sentence;
+	return NULL;
+}
+
+/* If the pool was removed by force.  That no file can be written any more goes without saying. */
+static void
+drop_removed_locked(struct fs *fs)
+{
+	if (fs->pool == NULL || !is_removed(fs))
+		return;
+	fs_log(LOG_ERR, "the pool of %s was removed by force: what was not written is lost",
+	    fs->opt->home);
+	fs->env.db_errcall = say_nothing;
+	close_locked(fs);
+	fs->env.db_errcall = fs_log_core;
+}
+
 static int
 renew(struct fs *fs)
 {
 	int err = 0;
 
 	(void)pthread_rwlock_wrlock(&fs->pool_lock);
-	if (fs->pool != NULL && is_removed(fs)) {
-		fs_log(LOG_ERR, "the pool of %s was removed by force: what was not written is lost",
-		    fs->opt->home);
-		close_locked(fs);
-	}
+	drop_removed_locked(fs);
 	if (fs->pool == NULL)
 		err = open_locked(fs);
 	(void)pthread_rwlock_unlock(&fs->pool_lock);
@@ -114,8 +136,15 @@ pool_get(struct fs *fs)
 bool
 pool_peek(struct fs *fs)
 {
-	(void)pthread_rwlock_rdlock(&fs->pool_lock);
-	return fs->pool != NULL;
+	for (;;) {
+		(void)pthread_rwlock_rdlock(&fs->pool_lock);
+		if (fs->pool == NULL || !is_removed(fs))
+			return fs->pool != NULL;
+		(void)pthread_rwlock_unlock(&fs->pool_lock);
+		(void)pthread_rwlock_wrlock(&fs->pool_lock);
+		drop_removed_locked(fs);
+		(void)pthread_rwlock_unlock(&fs->pool_lock);
+	}
 }
 
 void
@@ -147,6 +176,7 @@ pool_finish(struct fs *fs)
 	int err = 0;
 
 	(void)pthread_rwlock_wrlock(&fs->pool_lock);
+	drop_removed_locked(fs);
 	if (fs->pool != NULL) {
 		err = pool_sync(fs);
 		close_locked(fs);
@@ -178,6 +208,7 @@ pool_remove(struct fs *fs)
 	int err = 0;
 
 	(void)pthread_rwlock_wrlock(&fs->pool_lock);
+	drop_removed_locked(fs);
 	if (fs->pool != NULL)
 		err = remove_open_locked(fs);
 	if (err == 0)
@@ -198,6 +229,7 @@ write_old(struct fs *fs)
 
 	if (pool_peek(fs)) {
 		(void)memp_reap(fs->pool);
+		file_forget_removed(fs);
 		(void)mpool_write_old(
 		    fs->pool, (uint64_t)fs->opt->dirty_expire * 1000000, &written);
 	}

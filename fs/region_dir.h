@@ -23,7 +23,9 @@ int region_open_file(struct fs *fs, const char *file, int *fdp);
 /* ENOENT for anything but a regular file. */
 int region_stat_file(struct fs *fs, const char *file, struct stat *st);
 
-/* Is anybody alive attached?  By the locks that clients hold; also for regions that are damaged. */
+/*
+ * Is anybody alive attached?  By the locks that clients hold; also for regions that are damaged.
+ */
 int region_in_use(struct fs *fs, const char *file, bool *usedp);
 
 /* rm regions/NAME */

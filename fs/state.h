@@ -47,6 +47,7 @@ struct fs {
 	DB_MPOOL *pool; /* [pool_lock] NULL between the removal of a region and its next use */
 
 	uint64_t removed_usec; /* atomic: when a file lost its last name, by the monotonic clock */
+	struct os_ident region; /* [pool_lock] the region file: nobody's under any name */
 	struct node_table nodes;
 	struct node *status[STATUS_NUMBERS]; /* the entries that always exist */
 

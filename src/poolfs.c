@@ -8,6 +8,7 @@
  */
 #include "poolfs.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,16 +35,35 @@ print_version(void)
 	    db_version(NULL, NULL, NULL), fs_library_version(), REGION_FORMAT);
 }
 
+struct service {
+	struct options *options;
+	struct daemon *daemon;
+	int error; /* why the mount could not answer; atomic */
+};
+
+/* fs_run's callback. */
+static void
+ready(void *arg, int error)
+{
+	struct service *s = arg;
+
+	__atomic_store_n(&s->error, error, __ATOMIC_RELEASE);
+	place_release(s->options);
+	daemon_ready(s->daemon, error);
+}
+
 static int
-serve(struct fs *fs, struct daemon *d)
+serve(struct fs *fs, struct service *s)
 {
 	int err, finished;
 
 	if (fs_mount(fs) != 0)
 		return EXIT_FAILURE;
-	err = fs_run(fs, daemon_ready, d);
+	err = fs_run(fs, ready, s);
 	/* While it is still mounted: when the mount point is free again, HOME is complete. */
 	finished = fs_finish(fs);
+	if (__atomic_load_n(&s->error, __ATOMIC_ACQUIRE) == EBUSY)
+		return EXIT_FAILURE; /* what is mounted there now is another's */
 	fs_unmount(fs);
 	return err == 0 && finished == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
@@ -51,20 +71,20 @@ serve(struct fs *fs, struct daemon *d)
 static int
 mount_and_serve(struct options *o)
 {
-	struct daemon *d;
+	struct service s = { .options = o };
 	struct fs *fs;
 	int ret;
 
-	if ((ret = place_check(o)) != 0 || (ret = daemon_start(o->foreground, &d)) != 0)
+	if ((ret = place_check(o)) != 0 || (ret = daemon_start(o->foreground, &s.daemon)) != 0)
 		return ret;
 	fs_log_take_over_fuse();
 	if (fs_create(&o->fs, &fs) != 0) {
-		daemon_fini(d);
+		daemon_fini(s.daemon);
 		return EXIT_FAILURE;
 	}
-	ret = serve(fs, d);
+	ret = serve(fs, &s);
 	fs_destroy(fs);
-	daemon_fini(d);
+	daemon_fini(s.daemon);
 	return ret;
 }
 

@@ -9,10 +9,13 @@
 #define SRC_POOLFS_H
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 #include "fs.h"
 
 #define EXIT_USAGE 2
+#define POOL_FILE "__db_mpool.share" /* the pool's region, in HOME */
 
 enum what_to_do { DO_MOUNT, DO_UNMOUNT, DO_HELP, DO_VERSION };
 
@@ -24,6 +27,7 @@ struct options {
 	char *mount_words; /* for the kernel and libfuse */
 	bool foreground;
 	bool cache_size_given;
+	int place_fd; /* keeps others from mounting there too, or -1 */
 };
 
 /* One sentence on standard error, behind "poolfs: ". */
@@ -36,11 +40,15 @@ void options_help(void);
 
 /* poolfs_place.c: are HOME and MOUNTPOINT fit?  Makes them absolute.  0 or an exit status */
 int place_check(struct options *o);
+/* The mount is there for everybody to see: others need not be kept away any more. */
+void place_release(struct options *o);
 
 /* What is mounted at path (absolute), by the kernel's list; strings from malloc. */
 struct mounted {
 	char *type;   /* "fuse.poolfs" */
 	char *source; /* HOME */
+	uid_t uid;    /* who mounted it */
+	gid_t gid;
 };
 bool mounted_find(const char *path, struct mounted *m);
 void mounted_fini(struct mounted *m);
@@ -49,11 +57,27 @@ void mounted_fini(struct mounted *m);
 struct daemon;
 /* Fork unless in the foreground.  Returns in the child; the parent exits when that is ready. */
 int daemon_start(bool foreground, struct daemon **dp);
-/* fs_run's callback; arg is the struct daemon. */
-void daemon_ready(void *arg, int error);
+/* The mount has answered, or (error) cannot.  Then the end is near, and it has been explained. */
+void daemon_ready(struct daemon *d, int error);
 void daemon_fini(struct daemon *d);
 
 /* poolfs_unmount.c: poolfs -u.  An exit status */
 int unmount_and_wait(const char *mountpoint);
+
+/* poolfs_watch.c: the daemon of a mount, to wait for its end. */
+struct watch {
+	int process;	 /* descriptor of it, or -1 */
+	int region;	 /* descriptor of the pool's region, or -1 */
+	uint64_t entry;	 /* where in region the daemon's struct client is */
+	uint32_t client; /* its number */
+	int32_t pid;	 /* as the entry says */
+	uint64_t attached_usec;
+	bool is_blind; /* there is a daemon, and its end cannot be seen */
+};
+/* While the mount still answers.  Freed by watch_fini in any case. */
+void watch_init(struct watch *w, const char *mountpoint, const char *home);
+/* Until it has gone; false at once if that cannot be seen. */
+bool watch_wait(const struct watch *w);
+void watch_fini(struct watch *w);
 
 #endif

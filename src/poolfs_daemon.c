@@ -143,11 +143,8 @@ notify_manager(void)
 }
 
 void
-daemon_ready(void *arg, int error)
+daemon_ready(struct daemon *d, int error)
 {
-	struct daemon *d = arg;
-
-	/* An end before the first answer is reported by whoever ended it. */
 	if (error != 0)
 		return;
 	if (d->foreground) {

@@ -341,7 +341,7 @@ set_defaults(struct options *o)
 {
 	uint64_t quarter = os_memory_bytes() / 4;
 
-	*o = (struct options){ .what = DO_MOUNT };
+	*o = (struct options){ .what = DO_MOUNT, .place_fd = -1 };
 	o->fs.cache_bytes = (size_t)(quarter < CACHE_DEFAULT_MOST ? quarter : CACHE_DEFAULT_MOST);
 	o->fs.page_bytes = PAGE_DEFAULT;
 	o->fs.dirty_expire = EXPIRE_DEFAULT;
@@ -370,6 +370,7 @@ options_parse(int argc, char **argv, struct options *o)
 void
 options_fini(struct options *o)
 {
+	place_release(o);
 	free((char *)(uintptr_t)o->fs.home);
 	free((char *)(uintptr_t)o->fs.mountpoint);
 	free(o->mount_words);

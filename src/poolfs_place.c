@@ -6,6 +6,9 @@
  * sentence about the cause and not about its consequence three layers down.  Paths are made
  * absolute, because the daemon changes to the root directory.  What the kernel has mounted where
  * is read from /proc/self/mountinfo, whose octal escapes are undone.
+ *
+ * Nothing keeps the kernel from mounting twice on one place.  So the directory is locked from the
+ * moment it is found free until the mount is there: of two that come together one is refused.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,13 +43,22 @@ unescape(char *s)
 	*to = '\0';
 }
 
+/* FUSE's "user_id=1000" among the super-options; 0 if it is not there. */
+static unsigned
+parse_id(const char *options, const char *key)
+{
+	const char *at = options == NULL ? NULL : strstr(options, key);
+
+	return at == NULL ? 0 : (unsigned)strtoul(at + strlen(key), NULL, 10);
+}
+
 /*
  * 36 35 98:0 /root /mount/point options [optional fields ...] - type source super-options
  */
 static bool
 parse_line(char *line, const char *path, struct mounted *m)
 {
-	char *save = NULL, *field, *type, *source;
+	char *save = NULL, *field, *type, *source, *options;
 	int i;
 
 	for (i = 0, field = strtok_r(line, " ", &save); field != NULL && i < 4; i++)
@@ -59,12 +72,15 @@ parse_line(char *line, const char *path, struct mounted *m)
 		;
 	type = strtok_r(NULL, " ", &save);
 	source = strtok_r(NULL, " ", &save);
+	options = strtok_r(NULL, " ", &save);
 	if (type == NULL || source == NULL)
 		return false;
 	unescape(source);
 	mounted_fini(m);
 	m->type = strdup(type);
 	m->source = strdup(source);
+	m->uid = parse_id(options, ",user_id=");
+	m->gid = parse_id(options, ",group_id=");
 	return m->type != NULL && m->source != NULL;
 }
 
@@ -145,11 +161,31 @@ check_not_busy(const struct options *o)
 	return EXIT_FAILURE;
 }
 
+/* Where directories cannot be locked, or not be read, nothing is locked. */
+static int
+lock_place(struct options *o)
+{
+	o->place_fd = open(o->fs.mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (o->place_fd == -1 || flock(o->place_fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+		return 0;
+	complain("MOUNTPOINT %s is busy: another process is just mounting on it", o->mountpoint);
+	return EXIT_FAILURE;
+}
+
+void
+place_release(struct options *o)
+{
+	if (o->place_fd != -1)
+		(void)close(o->place_fd);
+	o->place_fd = -1;
+}
+
 static int
 check_mountpoint(struct options *o)
 {
 	struct stat st;
 	char *path;
+	int err;
 
 	if (stat(o->mountpoint, &st) == -1) {
 		if (errno == ENOTCONN)
@@ -166,6 +202,9 @@ check_mountpoint(struct options *o)
 		complain("MOUNTPOINT %s is not a directory", o->mountpoint);
 		return EXIT_FAILURE;
 	}
+	if ((err = check_not_busy(o)) != 0 || (err = lock_place(o)) != 0)
+		return err;
+	/* Again: who held the lock may have mounted. */
 	return check_not_busy(o);
 }
 

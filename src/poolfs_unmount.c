@@ -5,22 +5,22 @@
  *
  * An unmount returns before a FUSE daemon has finished, and what could not be written would be
  * known to its log alone.  So: fsync(2) of the mount's root asks the daemon to write everything,
- * and its failure is ours, with nothing unmounted.  Then the unmount; then the daemon's end,
- * through a descriptor of its process that was opened before.  Last, this process attaches to the
- * pool of HOME itself, if there is one, and writes what is left: that is nothing, unless the
- * daemon was killed, and then it is what makes HOME complete.  So a dead mount is no different.
+ * and its failure is ours, with nothing unmounted.  Then the unmount; then the daemon's end
+ * (poolfs_watch.c).  Last, this process attaches to the pool of HOME itself, if there is one, and
+ * writes what is left: that is nothing, unless the daemon was killed, and then it is what makes
+ * HOME complete.  So a dead mount is no different; but if its pool is no pool any more, nobody can
+ * know what was lost with it, and that is a failure.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <poll.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/syscall.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <poolfs/mpool.h>
@@ -54,56 +54,40 @@ absolute_path(const char *path)
 	return result;
 }
 
-/* --- the daemon ---------------------------------------------------------------------------- */
+/* --- who unmounts -------------------------------------------------------------------------- */
 
-static pid_t
-daemon_pid(const char *mountpoint)
-{
-	char text[16] = "";
-
-	if (getxattr(mountpoint, "user.poolfs.pid", text, sizeof(text) - 1) <= 0)
-		return -1;
-	return (pid_t)strtol(text, NULL, 10);
-}
-
-/* A descriptor of the daemon's process, or -1: it is dead, or in another PID namespace. */
+/*
+ * A mount answers nobody but its owner, root included, and root does not trust a region that
+ * somebody else owns.  So root does it as the owner, who could do it himself.
+ */
 static int
-open_daemon(const char *mountpoint)
+act_as_owner(const struct mounted *m)
 {
-	pid_t pid = daemon_pid(mountpoint);
-	int fd;
+	const struct passwd *pw;
+	int ret;
 
-	if (pid <= 0 || (fd = (int)syscall(SYS_pidfd_open, pid, 0)) == -1)
-		return -1;
-	/* Still the same: then the descriptor is the daemon's and nobody else's. */
-	if (daemon_pid(mountpoint) == pid)
-		return fd;
-	(void)close(fd);
-	return -1;
-}
-
-static void
-wait_for_daemon(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-
-	if (fd == -1)
-		return;
-	while (poll(&p, 1, -1) == -1 && errno == EINTR)
-		;
-	(void)close(fd);
+	if (geteuid() != 0 || m->uid == 0)
+		return 0;
+	pw = getpwuid(m->uid);
+	ret = pw != NULL ? initgroups(pw->pw_name, m->gid) : setgroups(0, NULL);
+	if (ret == 0 && setresgid(m->gid, m->gid, m->gid) == 0 &&
+	    setresuid(m->uid, m->uid, m->uid) == 0)
+		return 0;
+	complain("cannot act as user %u, who mounted it: %s", (unsigned)m->uid, strerror(errno));
+	return EXIT_FAILURE;
 }
 
 /* --- the steps ----------------------------------------------------------------------------- */
 
-/* A dead mount has nothing to say. */
+/* A dead mount has nothing to say; nor has one of another user namespace to our root. */
 static int
 sync_mount(const char *mountpoint)
 {
 	int fd, err = 0;
 
 	if ((fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1) {
-		if (errno == ENOTCONN || errno == ECONNABORTED)
+		if (errno == ENOTCONN || errno == ECONNABORTED ||
+		    (errno == EACCES && geteuid() == 0))
 			return 0;
 		complain("cannot open %s: %s", mountpoint, strerror(errno));
 		return EXIT_FAILURE;
@@ -154,41 +138,83 @@ unmount(const char *mountpoint)
 	return EXIT_FAILURE;
 }
 
-/* Attach, write what is left, detach.  No pool: nothing is left. */
+static bool
+has_region(const char *home)
+{
+	struct stat st;
+	char *path;
+	bool found;
+
+	if (asprintf(&path, "%s/%s", home, POOL_FILE) == -1)
+		return false;
+	found = lstat(path, &st) == 0;
+	free(path);
+	return found;
+}
+
 static int
-complete_home(const char *home)
+write_what_is_left(const char *home)
 {
 	DB_ENV env = { .db_errcall = fs_log_core, .db_home = home };
 	DB_MPOOL *pool;
+	int err;
+
+	/* The region shows its clients by name: this one is no mount. */
+	program_invocation_short_name = (char *)(uintptr_t) "poolfs -u";
+	if ((err = memp_open(NULL, 0, 0, &env, &pool)) != 0)
+		return err;
+	err = memp_sync(pool, NULL);
+	(void)memp_close(pool);
+	/* Pages that a live process is changing are for that process to write. */
+	return err == DB_INCOMPLETE ? 0 : err;
+}
+
+/* No region: nothing is left.  One that is no pool: nobody knows. */
+static int
+complete_home(const char *home)
+{
+	bool had_region = has_region(home);
 	char why[512];
 	int err;
 
 	fs_log_hold();
-	if ((err = memp_open(NULL, 0, 0, &env, &pool)) == 0) {
-		err = memp_sync(pool, NULL);
-		(void)memp_close(pool);
-	}
+	err = write_what_is_left(home);
 	fs_log_release(why, sizeof(why));
-	/* Pages that a live process is changing are for that process to write. */
-	if (err == 0 || err == DB_INCOMPLETE || err == ENOENT)
+	if (err == 0 || (err == ENOENT && !had_region))
 		return 0;
-	complain("unmounted, but the pool of %s could not be written: %s", home,
-	    why[0] != '\0' ? why : db_strerror(err));
+	complain("unmounted, but what was not written yet may be lost: the pool of %s could not be "
+		 "written: %s",
+	    home, why[0] != '\0' ? why : db_strerror(err));
 	return EXIT_FAILURE;
 }
 
 static int
-unmount_found(const char *mountpoint, const char *home)
+wait_and_complete(const struct watch *w, const char *home)
 {
-	int fd = open_daemon(mountpoint), ret;
+	bool seen = watch_wait(w);
+	int ret = complete_home(home);
 
-	if ((ret = sync_mount(mountpoint)) != 0 || (ret = unmount(mountpoint)) != 0) {
-		if (fd != -1)
-			(void)close(fd);
+	if (seen || ret != 0)
 		return ret;
-	}
-	wait_for_daemon(fd);
-	return complete_home(home);
+	complain("unmounted, but its daemon cannot be seen from here: when it has ended, %s is "
+		 "complete",
+	    home);
+	return EXIT_FAILURE;
+}
+
+static int
+unmount_found(const char *mountpoint, const struct mounted *m)
+{
+	struct watch w;
+	int ret;
+
+	if ((ret = act_as_owner(m)) != 0)
+		return ret;
+	watch_init(&w, mountpoint, m->source);
+	if ((ret = sync_mount(mountpoint)) == 0 && (ret = unmount(mountpoint)) == 0)
+		ret = wait_and_complete(&w, m->source);
+	watch_fini(&w);
+	return ret;
 }
 
 int
@@ -207,7 +233,7 @@ unmount_and_wait(const char *mountpoint)
 	else if (strcmp(m.type, "fuse.poolfs") != 0)
 		complain("what is mounted on %s is not a poolfs but %s", mountpoint, m.type);
 	else
-		ret = unmount_found(path, m.source);
+		ret = unmount_found(path, &m);
 	mounted_fini(&m);
 	free(path);
 	return ret;

@@ -196,6 +196,8 @@ check it_reads_what_the_mount_has_written cmp "$work/names.db" "$mnt/files/names
 
 printf 'written by the mount, page by page' >"$work/text"
 dd if=/dev/zero of="$mnt/files/shared" bs=4096 count=100 status=none
+# What was written gets to HOME when the last writer closes: one stays.
+exec 7<>"$mnt/files/shared"
 dd if="$work/text" of="$mnt/files/shared" bs=1 seek=40955 conv=notrunc status=none
 tell "open shared" >/dev/null
 same it_reads_the_mounts_bytes "$(cat "$work/text")" "$(tell 'get 40955 34')"
@@ -203,6 +205,7 @@ tell "put 81915 written by the other process" >/dev/null
 same the_mount_reads_what_it_has_put "written by the other process" \
 	"$(dd if="$mnt/files/shared" bs=1 skip=81915 count=28 status=none)"
 same and_home_has_neither 0 "$(tr -d '\0' <"$home/shared" | wc -c)"
+exec 7>&-
 tell "extend 500000" >/dev/null
 same the_mount_sees_it_grow 503808 "$(stat -c %s "$mnt/files/shared")"
 truncate -s 12345 "$mnt/files/shared"

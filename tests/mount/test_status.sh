@@ -147,7 +147,7 @@ check_fails cannot_be_made 'not permitted' touch "$mnt/files/__db_new.share"
 check_fails cannot_be_linked 'not permitted' ln "$mnt/files/data" "$mnt/files/__db_x.share"
 check_fails cannot_be_renamed_to 'not permitted' mv "$mnt/files/data" "$mnt/files/__db_x.share"
 mkdir "$mnt/files/sub"
-check elsewhere_the_name_is_free touch "$mnt/files/sub/__db_x.share"
+check_fails nor_made_in_a_directory 'not permitted' touch "$mnt/files/sub/__db_x.share"
 
 # --- rm regions/NAME ------------------------------------------------------------------------
 

@@ -23,8 +23,9 @@ append()
 append "$mnt/files/log" a &
 append "$work/mnt2/files/log" b &
 wait
-same no_append_is_lost "1000 1000 200000" \
-	"$(grep -c '^a ' "$mnt/files/log") $(grep -c '^b ' "$work/mnt2/files/log") $(stat -c %s "$mnt/files/log")"
+same no_append_of_one_is_lost 1000 "$(grep -c '^a ' "$mnt/files/log")"
+same nor_of_the_other 1000 "$(grep -c '^b ' "$work/mnt2/files/log")"
+same nor_is_there_a_hole 200000 "$(stat -c %s "$mnt/files/log")"
 timeout 60 "$POOLFS" -u "$work/mnt2"
 unmount_pool
 same nor_in_home 2000 "$(wc -l <"$home/log")"

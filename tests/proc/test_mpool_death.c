@@ -6,6 +6,7 @@
  */
 #include "../pool_t.h"
 
+#include <malloc.h>
 #include <sched.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
@@ -148,7 +149,9 @@ dies_in(struct t_child *c, void *arg)
 		t_fault(T_FAULT_ANY, d->call, T_FAULT_KILL);
 	else {
 		must(enter(mp, &t));
-		must(os_calloc(1, IO_BYTES, (void **)&t->io)); /* a million instructions */
+		/* two things of a million instructions each */
+		must(os_calloc(1, IO_BYTES, (void **)&t->io));
+		(void)mallopt(M_PERTURB, 0);
 		t_check(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
 		(void)raise(SIGSTOP);
 	}
