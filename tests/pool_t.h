@@ -3,8 +3,8 @@
  * pool_t.h - what the tests of core/pool share: a pool in the test's directory, pages that say
  * what they hold, and what was said last.
  *
- * With TEST_MEMORY=system in the environment the pools are in System V segments, in an IPC namespace
- * of the test's own, so that none is left.
+ * With TEST_MEMORY=system in the environment the pools are in System V segments, in an IPC
+ * namespace of the test's own, so that none is left.
  *
  * must() and refuses() serve in children and threads too.  Everything here fails the test that
  * calls it; finish() is how a test that ends at rest ends: the walker, the sums, memp_close.

@@ -59,7 +59,8 @@ nobody_attached()
 # has_said LINES PATTERN: what the last command said.
 has_said()
 {
-	[ "$(wc -l <"$work/log")" -eq "$1" ] && [ "$(grep -cE "$2" "$work/log")" -eq "$1" ] && return
+	[ "$(wc -l <"$work/log")" -eq "$1" ] &&
+	    [ "$(grep -cE "$2" "$work/log")" -eq "$1" ] && return
 	cat "$work/log"
 	return 1
 }
@@ -185,7 +186,8 @@ if as_user "$POOLFS" --cache-size=1M "$work/user" "$work/mnt_user" 2>"$work/log"
 	same a_users_home_is_complete mine "$(cat "$work/user/mine")"
 	if as_user "$POOLFS" "$work/user" "$work/mnt_user"; then
 		as_user sh -c 'echo dead >"$0/files/mine"' "$work/mnt_user"
-		pid=$(as_user getfattr --only-values -n user.poolfs.pid "$work/mnt_user" 2>/dev/null)
+		pid=$(as_user getfattr --only-values -n user.poolfs.pid \
+			"$work/mnt_user" 2>/dev/null)
 		kill -9 "$pid"
 		gone "$pid"
 		check root_unmounts_a_users_dead_mount "$POOLFS" -u "$work/mnt_user"
