@@ -235,7 +235,7 @@ file_close_idle(struct fs *fs)
 	return n;
 }
 
-/* --- removed behind our back --------------------------------------------------------------- */
+/* --- removed behind our back, or wanted by others -------------------------------------------- */
 
 /* The idle files' nodes, with a reference to each. */
 static unsigned
@@ -254,16 +254,16 @@ idle_nodes(struct fs *fs, struct node *nodes[LOOK_AT_ONCE])
 	return n;
 }
 
-static bool
-was_removed(struct fs *fs, struct file *f)
+/* Why the mount should give up an idle file. */
+static void
+look_at_idle(struct fs *fs, struct file *f, bool *removedp, bool *wantedp)
 {
 	struct os_stat st;
-	bool removed;
 
 	(void)pthread_rwlock_rdlock(&f->state);
-	removed = f->mpf != NULL && os_fstat(mpool_file_fd(f->mpf), &st) == 0 && st.nlink == 0;
+	*removedp = f->mpf != NULL && os_fstat(mpool_file_fd(f->mpf), &st) == 0 && st.nlink == 0;
+	*wantedp = f->mpf != NULL && mpool_file_wanted(f->mpf);
 	file_let_go(fs, f);
-	return removed;
 }
 
 void
@@ -271,10 +271,14 @@ file_forget_removed(struct fs *fs)
 {
 	struct node *nodes[LOOK_AT_ONCE];
 	unsigned n = idle_nodes(fs, nodes);
+	bool removed, wanted;
 
 	for (unsigned i = 0; i < n; i++) {
-		if (was_removed(fs, nodes[i]->file))
+		look_at_idle(fs, nodes[i]->file, &removed, &wanted);
+		if (removed)
 			file_gone(fs, nodes[i], &nodes[i]->ident);
+		else if (wanted)
+			file_close_if_idle(fs, nodes[i]->file);
 		node_put(fs, nodes[i]);
 	}
 	n = path_fd_removed(fs, nodes, LOOK_AT_ONCE);

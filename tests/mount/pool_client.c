@@ -3,6 +3,7 @@
  * pool_client.c - a second process on the mount's pool, for the scripts: it attaches with the
  * library as any program would, and does what it is told on standard input, a command a line.
  *
+ *	pages BYTES		page size of the next open
  *	open FILE		FILE of HOME, for writing if it may
  *	length			prints the file's length
  *	get OFFSET BYTES	prints these bytes, and a newline
@@ -24,8 +25,8 @@
 
 #include <poolfs/mpool.h>
 
-#define PAGE 4096u
 
+static size_t page_bytes = 4096;
 static DB_MPOOL *pool;
 static DB_MPOOLFILE *file;
 static void *pinned;
@@ -44,9 +45,9 @@ each_page(off_t offset, size_t bytes, unsigned long put_flags,
     void (*fn)(void *page, size_t n, void *arg), void *arg)
 {
 	while (bytes > 0) {
-		db_pgno_t pgno = (db_pgno_t)(offset / PAGE);
-		size_t from = (size_t)(offset % PAGE);
-		size_t n = PAGE - from < bytes ? PAGE - from : bytes;
+		db_pgno_t pgno = (db_pgno_t)(offset / page_bytes);
+		size_t from = (size_t)(offset % page_bytes);
+		size_t n = page_bytes - from < bytes ? page_bytes - from : bytes;
 		void *page;
 		int err;
 
@@ -84,13 +85,13 @@ do_open(const char *path)
 	if (file != NULL && (err = memp_fclose(file)) != 0)
 		return err;
 	file = NULL;
-	return memp_fopen(pool, path, 0, DB_ODDFILESIZE, 0, PAGE, -1, NULL, NULL, &file);
+	return memp_fopen(pool, path, 0, DB_ODDFILESIZE, 0, page_bytes, -1, NULL, NULL, &file);
 }
 
 static int
 do_extend(off_t bytes)
 {
-	db_pgno_t pgno = (db_pgno_t)((bytes - 1) / PAGE);
+	db_pgno_t pgno = (db_pgno_t)((bytes - 1) / page_bytes);
 	void *page;
 	int err;
 
@@ -156,6 +157,10 @@ do_line(char *line)
 	long long offset = strtoll(rest, &behind, 10);
 	const char *text;
 
+	if (strcmp(word, "pages") == 0) {
+		page_bytes = (size_t)offset;
+		return 0;
+	}
 	if (strcmp(word, "open") == 0)
 		return do_open(rest);
 	if (strcmp(word, "sync") == 0)

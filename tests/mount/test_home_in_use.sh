@@ -74,5 +74,16 @@ same the_time_of_a_write_is_homes_when_nobody_has_it_open \
 echo more >>"$home/w"
 same a_written_file_changed_in_home_has_its_new_size 13 "$(stat -c %s "$mnt/files/w")"
 
+# --- page size ------------------------------------------------------------------------------
+
+head -c 65536 /dev/urandom >"$mnt/files/p"
+cat "$mnt/files/p" >/dev/null
+printf "%s\n" "pages 8192" "open p" "put 24576 other page size" |
+	"$TEST_BIN/pool_client" "$home" >"$work/client"
+same a_file_that_was_only_read_here_opens_with_another_page_size \
+	"ok ok ok" "$(xargs <"$work/client")"
+same and_the_mount_goes_on_with_it "other page size" \
+	"$(dd if="$mnt/files/p" bs=1 skip=24576 count=15 status=none)"
+
 unmount_pool
 finish
