@@ -126,7 +126,7 @@ region_in_use(struct fs *fs, const char *file, bool *usedp)
 		.l_start = (off_t)CLIENT_BYTE,
 		.l_len = CLIENTS_MOST,
 	};
-	int fd, err;
+	int fd = -1, err;
 
 	if ((err = region_open_file(fs, file, &fd)) != 0)
 		return err;
