@@ -144,7 +144,6 @@ enum counter {
 	C_CLEANED,
 	C_SEARCHES, /* look-ups other than those that ended in C_HIT at once */
 	C_EXAMINED, /* buckets looked at beyond one per look-up */
-	C_LONGEST,
 	C_TRICKLE,
 	C_SUSPECT,
 	C_PREFETCH,

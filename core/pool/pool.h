@@ -67,7 +67,6 @@ struct thread {
 	struct hint_list free[PAGE_SHIFTS];
 	uint32_t evicted[PAGE_SHIFTS]; /* since another size's extent was looked at */
 	uint8_t *io;		       /* IO_BYTES, allocated when first needed */
-	uint32_t seed;
 };
 
 struct registration {

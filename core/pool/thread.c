@@ -172,7 +172,6 @@ thread_create(DB_MPOOL *p, struct thread **tp)
 	t->pool = p;
 	t->pool_id = p->id;
 	t->self = pthread_self();
-	t->seed = (uint32_t)os_random();
 	if ((ret = pin_block_add(t)) != 0) {
 		thread_free(t);
 		return ret;
@@ -341,12 +340,10 @@ uint64_t
 counter_sum(const DB_MPOOL *p, enum counter c)
 {
 	uint32_t used = load_acquire(&p->mp->blocks_used);
-	uint64_t n = 0, v;
+	uint64_t n = 0;
 
-	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++) {
-		v = load_relaxed(&p->blocks[i].counters[c]);
-		n = c != C_LONGEST ? n + v : v > n ? v : n;
-	}
+	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++)
+		n += load_relaxed(&p->blocks[i].counters[c]);
 	return n;
 }
 
