@@ -128,7 +128,7 @@ open_home(struct fs *fs)
 static void
 init_env(struct fs *fs)
 {
-	fs->env.db_errcall = fs_log_core;
+	pool_listen(fs);
 	fs->env.db_verbose = fs->opt->debug ? 2 : 1;
 	fs->env.mp_size = fs->opt->cache_bytes;
 	fs->env.db_home = fs->opt->home;

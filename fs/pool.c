@@ -28,6 +28,36 @@
 #define CACHE_PER_IDLE_FILE 65536
 #define REQUESTS_IN_CACHE 64
 
+/* --- what the pool says -------------------------------------------------------------------- */
+
+static bool
+is_removed(const struct fs *fs)
+{
+	return region_usable(mpool_region(fs->pool)) == ESTALE;
+}
+
+/* The callback of DB_ENV has no argument, and one process serves one mount. */
+static const struct fs *serving;
+
+/*
+ * Who calls the pool holds pool_lock.  Of a pool that was removed by force nothing can be read or
+ * written any more: drop_removed_locked says that once, for all the calls that find it so.
+ */
+static void *
+pool_says(char *prefix, char *sentence)
+{
+	if (serving->pool != NULL && is_removed(serving))
+		return NULL;
+	return fs_log_core(prefix, sentence);
+}
+
+void
+pool_listen(struct fs *fs)
+{
+	serving = fs;
+	fs->env.db_errcall = pool_says;
+}
+
 /* --- opening and holding ------------------------------------------------------------------- */
 
 /*
@@ -70,12 +100,6 @@ open_locked(struct fs *fs)
 	return 0;
 }
 
-static bool
-is_removed(const struct fs *fs)
-{
-	return region_usable(mpool_region(fs->pool)) == ESTALE;
-}
-
 static void
 close_locked(struct fs *fs)
 {
@@ -84,15 +108,6 @@ close_locked(struct fs *fs)
 	fs->pool = NULL;
 }
 
-static void *
-say_nothing(char *prefix, char *sentence)
-{
-	(void)prefix;
-	(void)sentence;
-	return NULL;
-}
-
-/* If the pool was removed by force.  That no file can be written any more goes without saying. */
 static void
 drop_removed_locked(struct fs *fs)
 {
@@ -100,9 +115,7 @@ drop_removed_locked(struct fs *fs)
 		return;
 	fs_log(LOG_ERR, "the pool of %s was removed by force: what was not written is lost",
 	    fs->opt->home);
-	fs->env.db_errcall = say_nothing;
 	close_locked(fs);
-	fs->env.db_errcall = fs_log_core;
 }
 
 static int

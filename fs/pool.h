@@ -9,6 +9,9 @@
 
 struct fs;
 
+/* The pool's sentences go to the log. */
+void pool_listen(struct fs *fs);
+
 /* Hold the pool, open (a fresh one is made if there is none), until pool_put. */
 int pool_get(struct fs *fs);
 /* Hold it as it is: true if it is open.  pool_put in any case. */
