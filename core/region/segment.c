@@ -150,11 +150,24 @@ check_memory(const struct region_spec *spec, const struct region *r, uint64_t si
 	return ENOMEM;
 }
 
+static bool
+is_limit(int error)
+{
+	return error == ENOSPC || error == ENOMEM || error == EINVAL;
+}
+
+/* Where the system's limits count what is only reserved, it can do without room to grow. */
 static int
-make(const struct region_spec *spec, struct region *r, const RLAYOUT *named)
+make(const struct region_spec *spec, struct region *r, RLAYOUT *named)
 {
 	int ret = os_shm_create(spec->shm_key, length(named), &r->segid);
 
+	if (is_limit(ret) && named->max > named->size) {
+		named->max = named->size;
+		if ((ret = os_pwrite(r->fd, named, sizeof(*named), 0)) != 0)
+			return ret;
+		ret = os_shm_create(spec->shm_key, length(named), &r->segid);
+	}
 	if (ret == EEXIST)
 		env_err(spec->dbenv, "%s: there is a segment with key %#x already", r->path,
 		    (unsigned)spec->shm_key);
