@@ -27,6 +27,7 @@
 #include "files.h"
 #include "ops.h"
 #include "pool.h"
+#include "region_dir.h"
 #include "space.h"
 #include "state.h"
 
@@ -103,6 +104,19 @@ init_locks(struct fs *fs)
 }
 
 static int
+open_regions(struct fs *fs)
+{
+	const char *dir = region_dir(fs);
+	int err;
+
+	if ((fs->region_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) != -1)
+		return 0;
+	err = errno;
+	fs_log(LOG_ERR, "cannot open the directory %s: %s", dir, strerror(err));
+	return err;
+}
+
+static int
 open_home(struct fs *fs)
 {
 	int err;
@@ -112,6 +126,8 @@ open_home(struct fs *fs)
 		fs_log(LOG_ERR, "cannot open the directory %s: %s", fs->opt->home, strerror(err));
 		return err;
 	}
+	if ((err = open_regions(fs)) != 0)
+		return err;
 	if ((fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC)) == -1) {
 		err = errno;
 		fs_log(LOG_ERR, "cannot open /proc/self/fd, without which there is no mount: %s",
@@ -132,6 +148,11 @@ init_env(struct fs *fs)
 	fs->env.db_verbose = fs->opt->debug ? 2 : 1;
 	fs->env.mp_size = fs->opt->cache_bytes;
 	fs->env.db_home = fs->opt->home;
+	fs->env.region_dir = fs->opt->region_dir;
+	if (fs->opt->memory == FS_MEMORY_SYSTEM)
+		fs->env.region_flags |= DB_SYSTEM_MEM;
+	else if (fs->opt->memory == FS_MEMORY_PRIVATE)
+		fs->env.region_flags |= DB_PRIVATE;
 }
 
 /* It is allowed, and what one writes the other shows; but seldom meant. */
@@ -212,7 +233,7 @@ fs_create(const struct fs_options *options, struct fs **fsp)
 	if ((fs = calloc(1, sizeof(*fs))) == NULL)
 		return ENOMEM;
 	fs->opt = options;
-	fs->home_fd = fs->proc_fd = -1;
+	fs->home_fd = fs->region_fd = fs->proc_fd = -1;
 	if ((err = fill(fs)) != 0) {
 		fs_destroy(fs);
 		return err;
@@ -436,6 +457,7 @@ fs_destroy(struct fs *fs)
 	node_table_fini(fs);
 	status_fini(fs);
 	close_fd(fs->proc_fd);
+	close_fd(fs->region_fd);
 	close_fd(fs->home_fd);
 	(void)pthread_rwlock_destroy(&fs->pool_lock);
 	(void)pthread_mutex_destroy(&fs->writer_lock);

@@ -18,10 +18,14 @@
 
 struct fs;
 
+enum fs_memory { FS_MEMORY_SYSTEM, FS_MEMORY_FILE, FS_MEMORY_PRIVATE };
+
 struct fs_options {
 	const char *home;	 /* absolute path of the directory */
 	const char *mountpoint;	 /* absolute path */
 	const char *mount_words; /* further words for -o, comma-separated, or NULL */
+	enum fs_memory memory;	 /* of a newly made pool */
+	const char *region_dir;	 /* absolute path of where the region files are; NULL: home */
 	size_t cache_bytes;	 /* pages that a newly made pool holds */
 	size_t page_bytes;	 /* page size of files that the pool does not know yet */
 	unsigned mode;		 /* of a region file that is created; 0: 0600 */

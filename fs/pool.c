@@ -218,11 +218,11 @@ remove_open_locked(struct fs *fs)
 int
 pool_remove(struct fs *fs)
 {
-	int err = 0;
+	int err = fs->opt->memory == FS_MEMORY_PRIVATE ? EPERM : 0;
 
 	(void)pthread_rwlock_wrlock(&fs->pool_lock);
 	drop_removed_locked(fs);
-	if (fs->pool != NULL)
+	if (err == 0 && fs->pool != NULL)
 		err = remove_open_locked(fs);
 	if (err == 0)
 		err = memp_unlink(NULL, 0, &fs->env);

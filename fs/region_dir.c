@@ -2,8 +2,8 @@
 /*
  * fs/region_dir.c - the regions/ directory: names, the files behind them, and their removal.
  *
- * A region is looked at through its file, read with pread(2) and never mapped: a region that
- * somebody else truncates must not kill the daemon.  Whether a client lives is asked of the
+ * A region is looked at through its file, with region_look: what somebody else truncates or
+ * damages must not kill the daemon.  Whether a client lives is asked of the
  * kernel (it holds a lock on one byte of the file), so nothing needs to be attached.
  */
 #include "region_dir.h"
@@ -90,10 +90,16 @@ region_parse_name(const char *shown, char *file, enum region_view *view)
 
 /* --- files --------------------------------------------------------------------------------- */
 
+const char *
+region_dir(const struct fs *fs)
+{
+	return fs->opt->region_dir != NULL ? fs->opt->region_dir : fs->opt->home;
+}
+
 int
 region_stat_file(struct fs *fs, const char *file, struct stat *st)
 {
-	if (fstatat(fs->home_fd, file, st, AT_SYMLINK_NOFOLLOW) == -1)
+	if (fstatat(fs->region_fd, file, st, AT_SYMLINK_NOFOLLOW) == -1)
 		return errno;
 	return S_ISREG(st->st_mode) ? 0 : ENOENT;
 }
@@ -104,7 +110,7 @@ region_open_file(struct fs *fs, const char *file, int *fdp)
 	struct stat st;
 	int fd;
 
-	fd = openat(fs->home_fd, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+	fd = openat(fs->region_fd, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd == -1)
 		return errno == ELOOP ? ENOENT : errno;
 	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
@@ -113,6 +119,28 @@ region_open_file(struct fs *fs, const char *file, int *fdp)
 	}
 	*fdp = fd;
 	return 0;
+}
+
+int
+region_extent(struct fs *fs, const char *file, uint64_t *bytesp, uint64_t *created_usecp)
+{
+	struct region_look look;
+	RLAYOUT layout;
+	size_t n;
+	int fd, err;
+
+	if ((err = region_open_file(fs, file, &fd)) != 0)
+		return err;
+	if ((err = region_look_init(&look, fd)) == 0) {
+		*bytesp = look.bytes;
+		*created_usecp = 0;
+		if (region_look_read(&look, &layout, sizeof(layout), 0, &n) == 0 &&
+		    n == sizeof(layout) && layout.valid == DB_REGIONMAGIC)
+			*created_usecp = layout.created_usec;
+		region_look_fini(&look);
+	}
+	(void)close(fd);
+	return err;
 }
 
 /* --- who is attached ----------------------------------------------------------------------- */
@@ -150,10 +178,10 @@ remove_other(struct fs *fs, const char *file)
 		return err;
 	if (used) {
 		fs_log(LOG_WARNING, "%s/%s is in use by other processes: not removed",
-		    fs->opt->home, file);
+		    region_dir(fs), file);
 		return EBUSY;
 	}
-	return region_unlink_forced(&fs->env, fs->opt->home, file);
+	return region_unlink_forced(&fs->env, region_dir(fs), file);
 }
 
 int

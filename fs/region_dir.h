@@ -18,10 +18,15 @@ void region_shown_name(const char *file, char *shown);
 /* The file and view behind a name in regions/; false: not such a name. */
 bool region_parse_name(const char *shown, char *file, enum region_view *view);
 
+/* The path of the directory in which the region files are. */
+const char *region_dir(const struct fs *fs);
+
 /* Open the region's file for reading, through no link. */
 int region_open_file(struct fs *fs, const char *file, int *fdp);
 /* ENOENT for anything but a regular file. */
 int region_stat_file(struct fs *fs, const char *file, struct stat *st);
+/* How many bytes the region has, wherever they are, and when it was made (0: unknown). */
+int region_extent(struct fs *fs, const char *file, uint64_t *bytesp, uint64_t *created_usecp);
 
 /*
  * Is anybody alive attached?  By the locks that clients hold; also for regions that are damaged.

@@ -8,7 +8,7 @@
  * many bytes as fstat(2) promised him, from the snapshot taken at open.  The node keeps the last
  * one for its length.
  *
- * The raw memory of a region is read straight from its file, at each read.
+ * The raw memory of a region is read from where it is, at each read.
  */
 #include "snapshot.h"
 
@@ -31,7 +31,8 @@ struct snapshot {
 
 struct status_handle {
 	struct node *node;
-	int fd; /* of a raw region, else -1 */
+	int fd;			 /* of a raw region, else -1 */
+	struct region_look look; /* if there is an fd */
 	pthread_mutex_t lock;
 	struct snapshot *snapshot; /* [lock] */
 	bool was_read;		   /* [lock] */
@@ -122,6 +123,17 @@ count_user(struct fs *fs, struct node *node, int change)
 	(void)pthread_mutex_unlock(&fs->nodes.lock);
 }
 
+static int
+open_raw(struct fs *fs, struct node *node, struct status_handle *h)
+{
+	int err;
+
+	if ((err = region_open_file(fs, node->region, &h->fd)) == 0 &&
+	    (err = region_look_init(&h->look, h->fd)) != 0)
+		(void)close(h->fd);
+	return err;
+}
+
 int
 status_open(struct fs *fs, struct node *node, int flags, struct status_handle **hp)
 {
@@ -136,7 +148,7 @@ status_open(struct fs *fs, struct node *node, int flags, struct status_handle **
 		return ENOMEM;
 	h->fd = -1;
 	if (node->kind == NODE_REGION && node->view == REGION_RAW)
-		err = region_open_file(fs, node->region, &h->fd);
+		err = open_raw(fs, node, h);
 	else
 		err = snapshot_take(fs, node, &h->snapshot);
 	if (err != 0) {
@@ -155,8 +167,10 @@ status_open(struct fs *fs, struct node *node, int flags, struct status_handle **
 void
 status_close(struct fs *fs, struct status_handle *h)
 {
-	if (h->fd != -1)
+	if (h->fd != -1) {
+		region_look_fini(&h->look);
 		(void)close(h->fd);
+	}
 	snapshot_put(h->snapshot);
 	(void)pthread_mutex_destroy(&h->lock);
 	count_user(fs, h->node, -1);
@@ -177,7 +191,7 @@ read_raw(struct status_handle *h, size_t bytes, uint64_t offset,
 		return EINVAL;
 	if ((iov.iov_base = malloc(bytes + 1)) == NULL)
 		return ENOMEM;
-	if ((err = os_pread(h->fd, iov.iov_base, bytes, offset, &iov.iov_len)) == 0)
+	if ((err = region_look_read(&h->look, iov.iov_base, bytes, offset, &iov.iov_len)) == 0)
 		reply(arg, &iov, 1);
 	free(iov.iov_base);
 	return err;

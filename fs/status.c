@@ -220,37 +220,22 @@ getattr_entry(struct fs *fs, struct node *node, struct stat *st)
 	return node->entry->view == NULL ? 0 : getattr_text(fs, node, st);
 }
 
-/* When the region was made, as its header says; the mount's start if that cannot be read. */
-static int64_t
-region_created_nsec(struct fs *fs, const char *file)
-{
-	RLAYOUT layout;
-	char *path;
-	int64_t nsec = fs->start_nsec;
-
-	if (asprintf(&path, "%s/%s", fs->opt->home, file) == -1)
-		return nsec;
-	if (region_peek(path, &layout) == 0 && layout.created_usec < INT64_MAX / 1000)
-		nsec = (int64_t)layout.created_usec * 1000;
-	free(path);
-	return nsec;
-}
-
 static int
 getattr_region(struct fs *fs, struct node *node, struct stat *st)
 {
-	struct stat rst;
+	uint64_t bytes, created_usec;
 	int err;
 
-	if ((err = region_stat_file(fs, node->region, &rst)) != 0)
+	if ((err = region_extent(fs, node->region, &bytes, &created_usec)) != 0)
 		return err;
 	st->st_nlink = 1;
 	fill_owner(fs, node->region, st);
-	fill_times(st, region_created_nsec(fs, node->region));
+	/* The mount's start if the region's is not known. */
+	if (created_usec > 0 && created_usec < INT64_MAX / 1000)
+		fill_times(st, (int64_t)created_usec * 1000);
 	if (node->view != REGION_RAW)
 		return getattr_text(fs, node, st);
-	st->st_size = rst.st_size;
-	st->st_blocks = rst.st_blocks;
+	fill_size(st, bytes < INT64_MAX ? (off_t)bytes : INT64_MAX);
 	return 0;
 }
 

@@ -69,7 +69,7 @@ dir_fill(struct fs *fs, struct node *node, struct status_dir *d)
 	    (err = dir_add(d, "..", fs->status[STATUS_ROOT]->ino, DT_DIR)) != 0)
 		return err;
 	if (node == fs->status[STATUS_REGIONS])
-		return region_each(fs->opt->home, add_region, d);
+		return region_each(region_dir(fs), add_region, d);
 	if (node == fs->status[STATUS_ROOT])
 		err = dir_add(d, "files", fs->nodes.home->ino, DT_DIR);
 	for (int i = STATUS_ROOT + 1; i < STATUS_NUMBERS && err == 0; i++)

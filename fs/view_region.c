@@ -2,9 +2,9 @@
 /*
  * fs/view_region.c - regions/NAME.layout and regions/NAME.clients.
  *
- * Both read the region's file.  What it says is input: offsets and counts are checked against the
- * file's length before they are used, and a region that is too damaged to show is an error
- * (EPROTO), not a guess.
+ * Both read the region's bytes, wherever they are.  What they say is input: offsets and counts are
+ * checked against the region's length before they are used, and a region that is too damaged to
+ * show is an error (EPROTO), not a guess.
  */
 #include "view.h"
 
@@ -20,9 +20,10 @@
 
 #define CLIENTS_MOST 65536u
 
-/* A region's file, its header, and its table of clients, all copies. */
+/* A region's file, and copies of its header and its table of clients. */
 struct region_copy {
 	int fd;
+	struct region_look look;
 	RLAYOUT layout;
 	struct client
 	    *clients; /* nclients of them; NULL if the header's word on them is not good */
@@ -30,27 +31,28 @@ struct region_copy {
 };
 
 static int
-read_exactly(int fd, void *buf, size_t bytes, uint64_t offset)
+read_exactly(const struct region_look *look, void *buf, size_t bytes, uint64_t offset)
 {
 	size_t done;
 	int err;
 
-	if ((err = os_pread(fd, buf, bytes, offset, &done)) != 0)
+	if ((err = region_look_read(look, buf, bytes, offset, &done)) != 0)
 		return err;
 	return done == bytes ? 0 : EPROTO;
 }
 
 static void
-copy_clients(struct region_copy *c, uint64_t file_bytes)
+copy_clients(struct region_copy *c)
 {
 	uint64_t bytes = (uint64_t)c->layout.nclients * sizeof(struct client);
+	uint64_t all = c->look.bytes;
 
 	if (c->layout.valid != DB_REGIONMAGIC || c->layout.nclients > CLIENTS_MOST || bytes == 0 ||
-	    c->layout.clients > file_bytes || bytes > file_bytes - c->layout.clients)
+	    c->layout.clients > all || bytes > all - c->layout.clients)
 		return;
 	if ((c->clients = malloc(bytes)) == NULL)
 		return;
-	if (read_exactly(c->fd, c->clients, bytes, c->layout.clients) != 0) {
+	if (read_exactly(&c->look, c->clients, bytes, c->layout.clients) != 0) {
 		free(c->clients);
 		c->clients = NULL;
 		return;
@@ -61,16 +63,17 @@ copy_clients(struct region_copy *c, uint64_t file_bytes)
 static int
 region_copy_open(struct fs *fs, const char *region, struct region_copy *c)
 {
-	struct os_stat st;
 	int err;
 
 	*c = (struct region_copy){ .fd = -1 };
 	if ((err = region_open_file(fs, region, &c->fd)) != 0)
 		return err;
-	if ((err = os_fstat(c->fd, &st)) == 0 &&
-	    (err = read_exactly(c->fd, &c->layout, sizeof(c->layout), 0)) == 0) {
-		copy_clients(c, st.size);
-		return 0;
+	if ((err = region_look_init(&c->look, c->fd)) == 0) {
+		if ((err = read_exactly(&c->look, &c->layout, sizeof(c->layout), 0)) == 0) {
+			copy_clients(c);
+			return 0;
+		}
+		region_look_fini(&c->look);
 	}
 	(void)close(c->fd);
 	return err;
@@ -79,6 +82,7 @@ region_copy_open(struct fs *fs, const char *region, struct region_copy *c)
 static void
 region_copy_close(struct region_copy *c)
 {
+	region_look_fini(&c->look);
 	(void)close(c->fd);
 	free(c->clients);
 }
@@ -106,8 +110,17 @@ count_live(struct region_copy *c)
 		c->layout.refcnt = live;
 }
 
+/* A segment that is gone leaves its name. */
+static const char *
+memory_word(const struct region_copy *c)
+{
+	bool is_name = c->look.bytes == sizeof(RLAYOUT) && (c->layout.flags & REGION_SYSTEM) != 0;
+
+	return c->look.segment != NULL || is_name ? "system" : "file";
+}
+
 static void
-render_layout(const RLAYOUT *l, struct text *t)
+render_layout(const RLAYOUT *l, const char *memory, struct text *t)
 {
 	char why[REGION_WHY_BYTES + 1] = "";
 
@@ -121,6 +134,7 @@ render_layout(const RLAYOUT *l, struct text *t)
 #undef HEX
 	memcpy(why, l->panic_why, REGION_WHY_BYTES);
 	render_text(t, "panic_why", why[0] == '\0' ? "-" : why);
+	render_text(t, "memory", memory);
 }
 
 int
@@ -132,7 +146,7 @@ view_layout(struct fs *fs, const char *region, struct text *t)
 	if ((err = region_copy_open(fs, region, &c)) != 0)
 		return err;
 	count_live(&c);
-	render_layout(&c.layout, t);
+	render_layout(&c.layout, memory_word(&c), t);
 	region_copy_close(&c);
 	return 0;
 }

@@ -100,7 +100,7 @@ main(int argc, char **argv)
 		else if (o.what == DO_VERSION)
 			print_version();
 		else if (o.what == DO_UNMOUNT)
-			ret = unmount_and_wait(o.mountpoint);
+			ret = unmount_and_wait(&o);
 		else
 			ret = mount_and_serve(&o);
 	}

@@ -28,6 +28,7 @@ struct options {
 	bool foreground;
 	bool cache_size_given;
 	int place_fd; /* keeps others from mounting there too, or -1 */
+	char *region_dir; /* as given; NULL: HOME */
 };
 
 /* One sentence on standard error, behind "poolfs: ". */
@@ -42,6 +43,8 @@ void options_help(void);
 int place_check(struct options *o);
 /* The mount is there for everybody to see: others need not be kept away any more. */
 void place_release(struct options *o);
+/* The absolute path of --region-dir, if that is given.  0 or an exit status */
+int place_region_dir(struct options *o, const char *home);
 
 /* What is mounted at path (absolute), by the kernel's list; strings from malloc. */
 struct mounted {
@@ -62,7 +65,7 @@ void daemon_ready(struct daemon *d, int error);
 void daemon_fini(struct daemon *d);
 
 /* poolfs_unmount.c: poolfs -u.  An exit status */
-int unmount_and_wait(const char *mountpoint);
+int unmount_and_wait(struct options *o);
 
 /* poolfs_watch.c: the daemon of a mount, to wait for its end. */
 struct watch {
@@ -75,7 +78,7 @@ struct watch {
 	bool is_blind; /* there is a daemon, and its end cannot be seen */
 };
 /* While the mount still answers.  Freed by watch_fini in any case. */
-void watch_init(struct watch *w, const char *mountpoint, const char *home);
+void watch_init(struct watch *w, const char *mountpoint, const char *region_dir);
 /* Until it has gone; false at once if that cannot be seen. */
 bool watch_wait(const struct watch *w);
 void watch_fini(struct watch *w);

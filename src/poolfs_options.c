@@ -161,6 +161,43 @@ set_dirty_expire(struct options *o, const char *value)
 	return 0;
 }
 
+static int
+set_memory(struct options *o, const char *value)
+{
+	static const char *const words[] = {
+		[FS_MEMORY_SYSTEM] = "system",
+		[FS_MEMORY_FILE] = "file",
+		[FS_MEMORY_PRIVATE] = "private",
+	};
+
+	for (int i = FS_MEMORY_SYSTEM; i <= FS_MEMORY_PRIVATE; i++)
+		if (strcmp(value, words[i]) == 0) {
+			o->fs.memory = (enum fs_memory)i;
+			return 0;
+		}
+	complain("memory: system, file or private, not %s", value);
+	return EXIT_USAGE;
+}
+
+/* Copied: a word of -o does not last. */
+static int
+set_region_dir(struct options *o, const char *value)
+{
+	char *copy;
+
+	if (*value == '\0') {
+		complain("region-dir: a directory, not nothing");
+		return EXIT_USAGE;
+	}
+	if ((copy = strdup(value)) == NULL) {
+		complain("not enough memory");
+		return EXIT_FAILURE;
+	}
+	free(o->region_dir);
+	o->region_dir = copy;
+	return 0;
+}
+
 /* --- -o ------------------------------------------------------------------------------------ */
 
 static int
@@ -205,6 +242,8 @@ static const struct {
 	{ "cache_size", set_cache_size },
 	{ "page_size", set_page_size },
 	{ "mode", set_mode },
+	{ "memory", set_memory },
+	{ "region_dir", set_region_dir },
 	{ "dirty_expire", set_dirty_expire },
 };
 
@@ -257,7 +296,14 @@ set_words(struct options *o, const char *list)
 
 /* --- the command line ---------------------------------------------------------------------- */
 
-enum long_option { LONG_CACHE_SIZE = 256, LONG_PAGE_SIZE, LONG_MODE, LONG_DIRTY_EXPIRE };
+enum long_option {
+	LONG_CACHE_SIZE = 256,
+	LONG_PAGE_SIZE,
+	LONG_MODE,
+	LONG_DIRTY_EXPIRE,
+	LONG_MEMORY,
+	LONG_REGION_DIR
+};
 
 static const struct option long_options[] = {
 	{ "help", no_argument, NULL, 'h' },
@@ -269,6 +315,8 @@ static const struct option long_options[] = {
 	{ "page-size", required_argument, NULL, LONG_PAGE_SIZE },
 	{ "mode", required_argument, NULL, LONG_MODE },
 	{ "dirty-expire", required_argument, NULL, LONG_DIRTY_EXPIRE },
+	{ "memory", required_argument, NULL, LONG_MEMORY },
+	{ "region-dir", required_argument, NULL, LONG_REGION_DIR },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -304,6 +352,10 @@ set_option(struct options *o, int option, char **argv, int at)
 		return set_mode(o, optarg);
 	case LONG_DIRTY_EXPIRE:
 		return set_dirty_expire(o, optarg);
+	case LONG_MEMORY:
+		return set_memory(o, optarg);
+	case LONG_REGION_DIR:
+		return set_region_dir(o, optarg);
 	case ':':
 		complain("option %s needs a value (poolfs -h explains)", argv[at]);
 		return EXIT_USAGE;
@@ -373,6 +425,8 @@ options_fini(struct options *o)
 	place_release(o);
 	free((char *)(uintptr_t)o->fs.home);
 	free((char *)(uintptr_t)o->fs.mountpoint);
+	free((char *)(uintptr_t)o->fs.region_dir);
+	free(o->region_dir);
 	free(o->mount_words);
 }
 
@@ -394,7 +448,10 @@ options_help(void)
 	    "  --page-size=SIZE       of files new to the pool, 512 to 64K (4K)\n"
 	    "  --mode=MODE            octal permissions of a new pool's region (0600)\n"
 	    "  --dirty-expire=SECONDS after which changed pages are written (30)\n"
-	    "  -o WORD[,WORD...]      the four above by name (-o cache_size=1G), and\n"
+	    "  --memory=KIND          of a new pool: system (a System V segment), file, or "
+	    "private\n"
+	    "  --region-dir=DIR       where the region files are, if not in HOME\n"
+	    "  -o WORD[,WORD...]      the six above by name (-o cache_size=1G), and\n"
 	    "       ro                read-only\n"
 	    "       allow_other       let other users in\n"
 	    "       sync              every write is on the disk when it returns\n"

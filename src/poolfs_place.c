@@ -135,6 +135,30 @@ check_home(struct options *o)
 	return 0;
 }
 
+int
+place_region_dir(struct options *o, const char *home)
+{
+	char *joined = NULL, *path;
+	struct stat st;
+
+	if (o->region_dir == NULL)
+		return 0;
+	if (o->region_dir[0] != '/' && asprintf(&joined, "%s/%s", home, o->region_dir) == -1) {
+		complain("not enough memory");
+		return EXIT_FAILURE;
+	}
+	path = realpath(joined != NULL ? joined : o->region_dir, NULL);
+	free(joined);
+	if (path == NULL || stat(path, &st) == -1 || !S_ISDIR(st.st_mode)) {
+		complain("cannot use the region directory %s: %s", o->region_dir,
+		    strerror(path == NULL ? errno : ENOTDIR));
+		free(path);
+		return EXIT_FAILURE;
+	}
+	o->fs.region_dir = path;
+	return 0;
+}
+
 /* --- MOUNTPOINT ---------------------------------------------------------------------------- */
 
 static int
@@ -255,6 +279,11 @@ check_apart(const struct options *o)
 		    o->mountpoint);
 		return EXIT_FAILURE;
 	}
+	if (o->fs.region_dir != NULL && is_within(o->fs.region_dir, o->fs.mountpoint)) {
+		complain("the region directory %s is inside MOUNTPOINT %s: the mount would hide it",
+		    o->region_dir, o->mountpoint);
+		return EXIT_FAILURE;
+	}
 	return 0;
 }
 
@@ -279,8 +308,8 @@ place_check(struct options *o)
 {
 	int ret;
 
-	if ((ret = check_home(o)) != 0 || (ret = check_mountpoint(o)) != 0 ||
-	    (ret = check_apart(o)) != 0)
+	if ((ret = check_home(o)) != 0 || (ret = place_region_dir(o, o->fs.home)) != 0 ||
+	    (ret = check_mountpoint(o)) != 0 || (ret = check_apart(o)) != 0)
 		return ret;
 	return check_device();
 }

@@ -153,9 +153,9 @@ has_region(const char *home)
 }
 
 static int
-write_what_is_left(const char *home)
+write_what_is_left(const char *home, const char *region_dir)
 {
-	DB_ENV env = { .db_errcall = fs_log_core, .db_home = home };
+	DB_ENV env = { .db_errcall = fs_log_core, .db_home = home, .region_dir = region_dir };
 	DB_MPOOL *pool;
 	int err;
 
@@ -171,14 +171,14 @@ write_what_is_left(const char *home)
 
 /* No region: nothing is left.  One that is no pool: nobody knows. */
 static int
-complete_home(const char *home)
+complete_home(const char *home, const char *region_dir)
 {
-	bool had_region = has_region(home);
+	bool had_region = has_region(region_dir != NULL ? region_dir : home);
 	char why[512];
 	int err;
 
 	fs_log_hold();
-	err = write_what_is_left(home);
+	err = write_what_is_left(home, region_dir);
 	fs_log_release(why, sizeof(why));
 	if (err == 0 || (err == ENOENT && !had_region))
 		return 0;
@@ -189,10 +189,10 @@ complete_home(const char *home)
 }
 
 static int
-wait_and_complete(const struct watch *w, const char *home)
+wait_and_complete(const struct watch *w, const char *home, const char *region_dir)
 {
 	bool seen = watch_wait(w);
-	int ret = complete_home(home);
+	int ret = complete_home(home, region_dir);
 
 	if (seen || ret != 0)
 		return ret;
@@ -203,23 +203,24 @@ wait_and_complete(const struct watch *w, const char *home)
 }
 
 static int
-unmount_found(const char *mountpoint, const struct mounted *m)
+unmount_found(struct options *o, const char *mountpoint, const struct mounted *m)
 {
 	struct watch w;
 	int ret;
 
-	if ((ret = act_as_owner(m)) != 0)
+	if ((ret = act_as_owner(m)) != 0 || (ret = place_region_dir(o, m->source)) != 0)
 		return ret;
-	watch_init(&w, mountpoint, m->source);
+	watch_init(&w, mountpoint, o->fs.region_dir != NULL ? o->fs.region_dir : m->source);
 	if ((ret = sync_mount(mountpoint)) == 0 && (ret = unmount(mountpoint)) == 0)
-		ret = wait_and_complete(&w, m->source);
+		ret = wait_and_complete(&w, m->source, o->fs.region_dir);
 	watch_fini(&w);
 	return ret;
 }
 
 int
-unmount_and_wait(const char *mountpoint)
+unmount_and_wait(struct options *o)
 {
+	const char *mountpoint = o->mountpoint;
 	struct mounted m;
 	char *path;
 	int ret = EXIT_FAILURE;
@@ -233,7 +234,7 @@ unmount_and_wait(const char *mountpoint)
 	else if (strcmp(m.type, "fuse.poolfs") != 0)
 		complain("what is mounted on %s is not a poolfs but %s", mountpoint, m.type);
 	else
-		ret = unmount_found(path, &m);
+		ret = unmount_found(o, path, &m);
 	mounted_fini(&m);
 	free(path);
 	return ret;

@@ -16,7 +16,10 @@ mounted=
 
 finish()
 {
-	[ -z "$mounted" ] || "$POOLFS" -u "$point" || :
+	if [ -n "$mounted" ]; then
+		rm "$point/regions/mpool" || :
+		"$POOLFS" -u "$point" || :
+	fi
 	rm -rf --one-file-system "$work"
 }
 trap finish EXIT
@@ -36,9 +39,9 @@ with_pool()
 	before=$(page_in)
 	"$BENCH_BIN/bench_read" compare "$2" "$point/files/file" "$home/file"
 	after=$(page_in)
+	rm "$point/regions/mpool"
 	"$POOLFS" -u "$point"
 	mounted=
-	rm -f "$home"/__db_*.share
 }
 
 mkdir "$home" "$point"

@@ -18,6 +18,12 @@ if [ "$(id -u)" != 0 ] || ! (: <>/dev/fuse) 2>/dev/null; then
 	exit 77
 fi
 
+# System V segments outlive everybody; in an IPC namespace of its own the test leaves none.
+if [ -z "${OWN_IPC:-}" ]; then
+	export OWN_IPC=yes
+	exec unshare --ipc sh "$0" "$@"
+fi
+
 work=$(mktemp -d "${TMPDIR:-/tmp}/poolfs-test.XXXXXX") || exit 1
 home=$work/home
 mnt=$work/mnt
@@ -138,6 +144,15 @@ unmount_pool()
 		ok unmounts 1
 		finish
 	fi
+}
+
+# remove_pool: $home's, which nothing uses.
+remove_pool()
+{
+	[ -e "$home/__db_mpool.share" ] || return 0
+	mount_pool
+	rm "$mnt/regions/mpool"
+	unmount_pool
 }
 
 # stat_of KEY: a number of stat/pool.

@@ -20,12 +20,14 @@ rounds()
 			"$mnt/files/$seed" "$work/bare/$seed" "$seed" "${OPERATIONS:-1500}"
 	done
 	unmount_pool
-	rm -f "$home/__db_mpool.share"
+	remove_pool
 	check "${name}_leaves_home_the_same" diff -r --no-dereference "$work/bare" "$home"
 }
 
 rounds tiny_pool --cache-size=256K
 rounds small_pages --cache-size=512K --page-size=512
 rounds large_pages --cache-size=4M --page-size=64K
+rounds memory_in_a_file --memory=file --cache-size=1M
+rounds memory_of_its_own --memory=private --cache-size=1M
 rounds one_thread --cache-size=1M -o sync -s
 finish

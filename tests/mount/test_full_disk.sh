@@ -15,7 +15,7 @@ if ! mkfs.ext4 -q "$work/disk" || ! mount -o loop "$work/disk" "$home" 2>/dev/nu
 fi
 
 check_fails a_pool_that_does_not_fit_is_refused 'no space left' \
-	"$POOLFS" --cache-size=200M "$home" "$mnt"
+	"$POOLFS" --memory=file --cache-size=200M "$home" "$mnt"
 check and_leaves_nothing sh -c "! ls '$home' | grep __db_"
 
 mount_pool --cache-size=8M

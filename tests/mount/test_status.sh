@@ -125,7 +125,7 @@ tar_both()
 check tar_copies_them copy_with tar_both
 check cp_copies_them copy_with cp -a "$mnt/stat" "$mnt/regions" "$work/copy"
 check rsync_copies_them copy_with rsync -a "$mnt/stat" "$mnt/regions" "$work/copy"
-same raw_bytes_are_the_regions "$(stat -c %s "$home/__db_mpool.share")" \
+same raw_bytes_are_the_regions "$(awk '$1 == "size" { print $2 }' "$mnt/regions/mpool.layout")" \
 	"$(wc -c <"$mnt/regions/mpool")"
 same raw_has_the_regions_mode "$(stat -c '%a %U' "$home/__db_mpool.share")" \
 	"$(stat -c '%a %U' "$mnt/regions/mpool")"
