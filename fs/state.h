@@ -33,7 +33,7 @@ struct fuse_session;
 struct fs {
 	const struct fs_options *opt;
 	int home_fd;		      /* HOME, O_DIRECTORY */
-	int region_fd;		      /* where the region files are, O_DIRECTORY */
+	int region_fd;	/* where the region files are, O_DIRECTORY */
 	int proc_fd;	   /* /proc/self/fd: the way from an O_PATH descriptor to an open file */
 	uint64_t home_dev; /* the device that st_dev stands for */
 	uid_t uid;	   /* who runs the daemon */

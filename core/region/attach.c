@@ -152,13 +152,13 @@ format_region(const struct region_spec *spec, struct region *r)
 static int
 create_in_file(const struct region_spec *spec, struct region *r)
 {
-	uint64_t size = spec_size(spec);
+	uint64_t size = spec_size(spec), max = spec_max(spec);
 	int ret;
 
-	if ((ret = memory_allocate(r->fd, size)) != 0 ||
-	    (ret = memory_map_file(r, size, spec->body_align)) != 0)
+	if ((ret = memory_allocate(r->fd, 0, size)) != 0 ||
+	    (ret = memory_map_file(r, size, max, spec->body_align)) != 0)
 		return ret;
-	layout_init(r->layout, spec, size, size);
+	layout_init(r->layout, spec, size, max);
 	return format_region(spec, r);
 }
 
@@ -213,7 +213,8 @@ join(const struct region_spec *spec, struct region *r, const RLAYOUT *copy)
 	uint32_t attached;
 	int ret;
 
-	if (!r->is_system && (ret = memory_map_file(r, copy->size, spec->body_align)) != 0)
+	if (!r->is_system &&
+	    (ret = memory_map_file(r, copy->size, copy->max, spec->body_align)) != 0)
 		return say(spec, r, "cannot map", ret);
 	set_clients(r, copy->nclients);
 	if ((ret = client_take(r)) == EAGAIN) {
@@ -243,7 +244,7 @@ say_other_boot(const struct region_spec *spec, struct region *r, const RLAYOUT *
 		return;
 	}
 	if (!fits || spec->count_lost == NULL || r->is_system ||
-	    memory_map_file(r, copy->size, spec->body_align) != 0) {
+	    memory_map_file(r, copy->size, copy->size, spec->body_align) != 0) {
 		env_err(spec->dbenv,
 		    "%s is of an earlier boot and was not closed: made anew; what was unwritten is "
 		    "lost",

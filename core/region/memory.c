@@ -5,8 +5,9 @@
  *
  * A file's blocks are allocated when the region is created, so that a full disk is an error there
  * and never a SIGBUS at some later store.  Where the file system cannot allocate, zeros are
- * written.  The mapping of a file is as long as the region; that of a segment as long as the
- * region may become.  Which segment it is, and whether it is the right one, segment.c knows.
+ * written.  A mapping is as long as the region may become, so that it grows without moving; what
+ * lies behind a file's end is never touched (region_ptr).  Private memory does not grow.  Which
+ * segment it is, and whether it is the right one, segment.c knows.
  *
  * Who may call what when is attach.c's business; here is no locking.
  */
@@ -21,7 +22,7 @@
 #define ZEROS_BYTES ((size_t)256 << 10)
 
 static int
-write_zeros(int fd, uint64_t size)
+write_zeros(int fd, uint64_t offset, uint64_t size)
 {
 	void *zeros = NULL;
 	uint64_t at, n;
@@ -31,18 +32,18 @@ write_zeros(int fd, uint64_t size)
 		return ret;
 	for (at = 0; at < size && ret == 0; at += n) {
 		n = size - at < ZEROS_BYTES ? size - at : ZEROS_BYTES;
-		ret = os_pwrite(fd, zeros, (size_t)n, at);
+		ret = os_pwrite(fd, zeros, (size_t)n, offset + at);
 	}
 	free(zeros);
 	return ret;
 }
 
 int
-memory_allocate(int fd, uint64_t size)
+memory_allocate(int fd, uint64_t offset, uint64_t size)
 {
-	int ret = os_fallocate(fd, 0, size);
+	int ret = os_fallocate(fd, offset, size);
 
-	return ret == EOPNOTSUPP || ret == ENOSYS ? write_zeros(fd, size) : ret;
+	return ret == EOPNOTSUPP || ret == ENOSYS ? write_zeros(fd, offset, size) : ret;
 }
 
 static void
@@ -61,13 +62,21 @@ mapping_align(size_t align)
 	return align > os_page_size() ? align : os_page_size();
 }
 
+/* How much of what a file says to map: a room that is not believable is only lost for growing. */
+static uint64_t
+believable(uint64_t size, uint64_t max)
+{
+	return max > size && max <= os_memory_bytes() && max % os_page_size() == 0 ? max : size;
+}
+
 int
-memory_map_file(struct region *r, uint64_t size, size_t align)
+memory_map_file(struct region *r, uint64_t size, uint64_t max, size_t align)
 {
 	struct os_stat lock_st, map_st;
 	void *addr;
 	int fd = -1, ret;
 
+	max = believable(size, max);
 	if ((ret = os_open(r->path, O_RDWR | O_NOFOLLOW, 0, &fd)) != 0)
 		return ret;
 	if ((ret = os_fstat(r->fd, &lock_st)) == 0 && (ret = os_fstat(fd, &map_st)) == 0) {
@@ -75,11 +84,11 @@ memory_map_file(struct region *r, uint64_t size, size_t align)
 		if (lock_st.ident.dev != map_st.ident.dev || lock_st.ident.ino != map_st.ident.ino)
 			ret = ESTALE;
 		else
-			ret = os_map(fd, (size_t)size, mapping_align(align), &addr);
+			ret = os_map(fd, (size_t)max, mapping_align(align), &addr);
 	}
 	os_close(fd);
 	if (ret == 0)
-		set_mapping(r, addr, size, size);
+		set_mapping(r, addr, size, max);
 	return ret;
 }
 

@@ -36,7 +36,12 @@ region_usable(const struct region *r)
 void *
 region_ptr(const struct region *r, roff_t offset, size_t bytes)
 {
-	if (offset > r->size || bytes > r->size - offset)
+	size_t size = load_relaxed(&r->size);
+
+	/* It may have grown; never beyond what is mapped here. */
+	if (offset > size || bytes > size - offset)
+		size = region_look_again((struct region *)(uintptr_t)r);
+	if (offset > size || bytes > size - offset)
 		return NULL;
 	return r->addr + offset;
 }

@@ -65,7 +65,7 @@ struct region {
 	DB_ENV *dbenv;
 	char *path;	 /* absolute, of the file; NULL if private */
 	uint8_t *addr;	 /* where the region starts in this process */
-	size_t size;	 /* bytes in use */
+	size_t size;	 /* bytes in use, when last looked at (region_ptr does) */
 	size_t mapped;	 /* bytes of address space */
 	RLAYOUT *layout; /* == addr */
 	struct client *clients;
@@ -134,6 +134,14 @@ int region_usable(const struct region *r);
  * nothing.  Returns DB_RUNRECOVERY.
  */
 int region_panic(struct region *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/*
+ * region_grow - make the region size bytes long, if it is shorter.  Nothing moves; the new bytes
+ * are zeros, and everybody who is attached has them at once (region_ptr).  Nothing has changed
+ * after an error: ENOMEM more than layout->max, or than is available; ENOSPC; EAGAIN a live
+ * process is creating, joining or growing for too long; ESTALE; DB_RUNRECOVERY.
+ */
+int region_grow(struct region *r, uint64_t size);
 
 /* Where offset..offset+bytes of the region is, or NULL if that is not inside it. */
 void *region_ptr(const struct region *r, roff_t offset, size_t bytes);

@@ -7,6 +7,7 @@
  *   region.c  detach, unlink, panic     memory.c  the bytes and where they come from
  *   client.c  the table of clients      attached.c  what is attached, for fork(2)
  *   segment.c System V segments         look.c    reading without attaching
+ *   grow.c    more bytes
  *
  * A region in a file has two open file descriptions: r->fd carries the locks and nothing else;
  * the mapping is made through another one that is closed at once.  A mapping keeps its
@@ -76,11 +77,11 @@ bool layout_stamp_is_ours(const RLAYOUT *copy);
 
 /* --- memory.c ------------------------------------------------------------------------------ */
 
-/* Make the empty file behind fd size bytes of zeros, all of them allocated. */
-int memory_allocate(int fd, uint64_t size);
+/* Put size bytes of zeros at the end of the file behind fd, which is at offset; all allocated. */
+int memory_allocate(int fd, uint64_t offset, uint64_t size);
 
 /* Set r->addr, size and layout: the file r->path, which must be the one behind r->fd, shared. */
-int memory_map_file(struct region *r, uint64_t size, size_t align);
+int memory_map_file(struct region *r, uint64_t size, uint64_t max, size_t align);
 /* The same with zeroed memory of this process. */
 int memory_map_private(struct region *r, uint64_t size, size_t align);
 /* The same with the segment r->segid, which has max bytes in whole pages. */
@@ -97,6 +98,8 @@ void memory_unmap(struct region *r);
  */
 int segment_create(const struct region_spec *spec, struct region *r, uint64_t size, uint64_t max);
 int segment_publish(struct region *r);
+/* ENOMEM and a sentence if the machine has not so many bytes more. */
+int segment_check_memory(DB_ENV *dbenv, const char *path, uint64_t bytes);
 /* After all not: the mapped segment goes. */
 void segment_abandon(struct region *r);
 
@@ -137,6 +140,11 @@ void client_leave(struct region *r);
 uint32_t client_count_others(struct region *r);
 /* Is the byte of any client number locked, whatever the table says? */
 int client_any_locked(int fd, bool *anyp);
+
+/* --- grow.c -------------------------------------------------------------------------------- */
+
+/* Set r->size, which only grows, to what the region says, as far as it is mapped; return it. */
+size_t region_look_again(struct region *r);
 
 /* --- region.c ------------------------------------------------------------------------------ */
 

@@ -138,15 +138,15 @@ hold_leftover(const RLAYOUT *named, struct held *h)
 
 /* --- creation ------------------------------------------------------------------------------ */
 
-static int
-check_memory(const struct region_spec *spec, const struct region *r, uint64_t size)
+int
+segment_check_memory(DB_ENV *dbenv, const char *path, uint64_t bytes)
 {
 	uint64_t available = os_memory_available();
 
-	if (size <= available)
+	if (bytes <= available)
 		return 0;
-	env_err(spec->dbenv, "%s: %llu bytes of memory are wanted and %llu available", r->path,
-	    (unsigned long long)size, (unsigned long long)available);
+	env_err(dbenv, "%s: %llu bytes of memory are wanted and %llu available", path,
+	    (unsigned long long)bytes, (unsigned long long)available);
 	return ENOMEM;
 }
 
@@ -213,7 +213,7 @@ segment_create(const struct region_spec *spec, struct region *r, uint64_t size, 
 	int ret;
 
 	POOL_ASSERT(r->addr == NULL && size <= max && max % os_page_size() == 0);
-	if ((ret = check_memory(spec, r, size)) != 0)
+	if ((ret = segment_check_memory(spec->dbenv, r->path, size)) != 0)
 		return ret;
 	layout_init(&named, spec, size, max);
 	named.flags = REGION_SYSTEM;

@@ -192,6 +192,21 @@ segment_larger_than_what_is_available_is_enomem(void **state)
 	assert_false(exists(t));
 }
 
+static void
+segment_does_without_room_to_grow_where_limits_want_it(void **state)
+{
+	struct t *t = *state;
+	struct region *r;
+
+	t_fault(OS_SHM, 1, ENOSPC);
+	r = attach_system(t);
+	assert_true(t_fault_off());
+	assert_true(r->mapped == REGION_BYTES && r->layout->max == REGION_BYTES);
+	assert_true(file_copy(t).max == REGION_BYTES);
+	detach(r);
+	detach(attach_system(t));
+}
+
 static size_t
 resident_pages(const struct region *r)
 {
@@ -666,6 +681,7 @@ main(void)
 		segment_test(segment_has_the_files_mode_and_the_given_key),
 		segment_test(segment_is_aligned_as_asked),
 		segment_test(segment_larger_than_what_is_available_is_enomem),
+		segment_test(segment_does_without_room_to_grow_where_limits_want_it),
 		segment_test(region_is_populated_only_on_request),
 		segment_test(segment_creation_survives_failure_of_any_call),
 		segment_test(segment_join_survives_failure_of_any_call),
