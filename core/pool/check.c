@@ -11,7 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "pool.h"
+#include "extent.h"
+#include "file.h"
+#include "frame.h"
+#include "page_table.h"
+#include "thread.h"
 
 struct walk {
 	DB_MPOOL *p;

@@ -15,7 +15,10 @@
  * sets it again if it finds a frame of the file; a putter raises the count first and looks at the
  * bit afterwards, so one of the two sees the other.
  */
-#include "pool.h"
+#include "dirty.h"
+#include "file.h"
+#include "frame.h"
+#include "thread.h"
 
 static void
 group_set(DB_MPOOL *p, struct file_row *row, uint32_t f)

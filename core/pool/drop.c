@@ -11,7 +11,13 @@
  *
  * A truncation whose process died is finished by whoever meets it.
  */
-#include "pool.h"
+#include "evict.h"
+#include "extent.h"
+#include "file.h"
+#include "frame.h"
+#include "page_table.h"
+#include "reap.h"
+#include "thread.h"
 
 #define UNNOTED_MOST 8 /* looks, 0.1 s apart, at a truncation that its owner has no note of */
 

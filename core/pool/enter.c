@@ -7,6 +7,7 @@
  * expelled first if nobody has it open.  Sentences are said after the region lock was released.
  */
 #include "file.h"
+#include "thread.h"
 
 /* --- open records -------------------------------------------------------------------------- */
 

@@ -9,7 +9,15 @@
  *
  * No lock; several evictors at work get different parts of the pool from the hand.
  */
-#include "pool.h"
+#include "dirty.h"
+#include "evict.h"
+#include "extent.h"
+#include "file.h"
+#include "frame.h"
+#include "page_table.h"
+#include "reap.h"
+#include "thread.h"
+#include "writeback.h"
 
 #define PATIENCE 24 /* rounds without a frame, most of them 1 ms, before "the pool is full" */
 

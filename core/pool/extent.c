@@ -12,7 +12,11 @@
  * free frame looks at the extent's word again afterwards, and gives the frame back if the extent
  * is CHANGING.
  */
-#include "pool.h"
+#include "evict.h"
+#include "extent.h"
+#include "frame.h"
+#include "thread.h"
+#include "writeback.h"
 
 void
 extent_hint_free(DB_MPOOL *p, uint32_t f)

@@ -14,7 +14,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "extent.h"
 #include "file.h"
+#include "thread.h"
+#include "writeback.h"
 
 /* --- the lock ------------------------------------------------------------------------------ */
 

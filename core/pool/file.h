@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pool/file.h - what file.c (rows) offers enter.c (who has them open).  All under the region
- * lock, unless said otherwise.
+ * pool/file.h - handles, and the table of files.  file.c has the rows, enter.c who has them open.
  */
 #ifndef POOL_FILE_H
 #define POOL_FILE_H
@@ -10,6 +9,122 @@
 #include <stdlib.h>
 
 #include "pool.h"
+
+struct thread;
+
+struct __db_mpoolfile {
+	DB_MPOOLFILE *next;
+	DB_MPOOL *pool;
+	struct file_row *row;
+	struct open_record *record;
+	uint32_t file; /* id, checked against the row's */
+	unsigned pageshift;
+	size_t pagesize;
+	int ftype;
+	int fd; /* -1: temporary, not on disk yet */
+	bool rdonly;
+	bool odd;
+	bool temporary;
+	bool soft;
+	bool type_known;     /* ftype is 0, or was found registered */
+	uint32_t error_seen; /* row->error_seq at the last report */
+	uint32_t users;	     /* write-backs that use fd; under files_mutex */
+	DBT cookie;
+};
+
+struct file_spec {
+	const struct os_ident *ident; /* NULL: temporary */
+	const char *path;	      /* absolute */
+	unsigned pageshift;
+	int ftype;
+	int lsn_offset;
+	const DBT *cookie; /* may be NULL */
+	const u_int8_t *uid;
+	uint64_t length;
+	const struct os_stat *st;
+	uint32_t open_flags; /* OPEN_* */
+};
+
+/* How many rows, and open records, were ever used: what a walk has to look at. */
+uint32_t rows_used(const DB_MPOOL *p);
+uint32_t opens_used(const DB_MPOOL *p);
+
+void region_lock(DB_MPOOL *p); /* the region lock; repairs what a dead holder left */
+void region_unlock(DB_MPOOL *p);
+
+/* Find or enter the file, and enter an open record for it. */
+int file_enter(struct thread *t, const struct file_spec *spec, struct file_row **rowp,
+    uint32_t *idp, struct open_record **recordp);
+/* Give an open record back; *lastp: nobody has the file open any more. */
+void file_leave(DB_MPOOL *p, struct open_record *rec, bool *lastp);
+void file_leave_locked(DB_MPOOL *p, struct open_record *rec);
+/* Free a row nobody has open and of which no page is left. */
+void file_forget(struct thread *t, struct file_row *row, uint32_t id);
+
+/*
+ * The row of a file id (which may come from a frame), NULL if the file is not known (any more).
+ */
+struct file_row *file_row(const DB_MPOOL *p, uint32_t id);
+struct file_row *file_find(DB_MPOOL *p, const struct os_ident *id, uint32_t *idp);
+/* A copy of the row's path (malloc), NULL if it has none. */
+char *file_path(DB_MPOOL *p, const struct file_row *row, uint32_t id);
+int file_cookie(DB_MPOOL *p, const struct file_row *row, uint32_t id, DBT *copy);
+void file_set_path_locked(DB_MPOOL *p, struct file_row *row, const char *path);
+void file_stamp(struct file_row *row, const struct os_stat *st);
+bool file_stamp_is(const struct file_row *row, const struct os_stat *st);
+void file_repair_locked(DB_MPOOL *p);
+
+/* The row's page shift, checked; 0 and the region panics if it cannot be one. */
+unsigned file_pageshift(DB_MPOOL *p, const struct file_row *row);
+/* Pages that were pinned behind the end when the file was cut: gone or zero, before it grows. */
+void file_clear_behind(struct thread *t, struct file_row *row, uint32_t id);
+/*
+ * Make the disk file, open as fd, as long as the row says, if it is shorter; loads and writes
+ * wait.
+ */
+int file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd);
+/* Remember a failed write for the file's handles. */
+void file_set_error(struct file_row *row, int error);
+/* Zero what lies behind the end in a pinned page of the file, while nobody can move the end. */
+void file_clean_tail(struct thread *t, DB_MPOOLFILE *mpf, uint8_t *page, db_pgno_t pgno);
+/* Raise the length to at least bytes. */
+void file_extend(struct file_row *row, uint64_t bytes);
+/* Is [pgno ...] being cut off right now? */
+bool file_truncating(const struct file_row *row, db_pgno_t pgno, unsigned pageshift);
+/*
+ * Take the row's trunc word, not armed: loads and writes of the whole file wait.  False: it is
+ * taken.
+ */
+bool file_trunc_begin(struct thread *t, struct file_row *row);
+void file_trunc_end(struct thread *t, struct file_row *row);
+/* length.c: memp_ftruncate to a larger length. */
+int file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes);
+/* Wait until nobody truncates; finish a dead one's work. */
+void file_truncate_wait(struct thread *t, struct file_row *row, uint32_t id);
+/* For reap: the pool's part of a truncation whose process died, if it had gone ahead. */
+void file_truncate_finish(struct thread *t, struct file_row *row, uint32_t id);
+
+/* A descriptor to write a file with; *usedp is to be given to file_fd_put.  EACCES etc. */
+struct file_fd {
+	int fd;
+	DB_MPOOLFILE *mpf; /* whose it is, or NULL */
+	int ftype;
+	int lsn_offset;
+	DBT cookie; /* mpf's, or own memory */
+	struct registration conversion;
+	bool converts; /* conversion is to be used */
+};
+int file_fd_get(struct thread *t, struct file_row *row, uint32_t id, struct file_fd *ffd);
+void file_fd_put(DB_MPOOL *p, uint32_t id, struct file_fd *ffd);
+void file_fd_forget(DB_MPOOL *p, uint32_t id); /* 0: all */
+
+/* drop.c: the pages from first on go.  Number left because of pins, or dirt without dirty_too. */
+unsigned file_drop_pages(struct thread *t, uint32_t id, db_pgno_t first, bool dirty_too);
+
+/* fopen.c: see mpool_file_revalidate. */
+int file_revalidate(struct thread *t, DB_MPOOLFILE *mpf);
+
+/* --- between file.c and enter.c; under the region lock, unless said otherwise -------------- */
 
 bool file_has_ident(const struct file_row *row, const struct os_ident *id);
 struct file_row *file_find_ident(DB_MPOOL *p, const struct os_ident *id);

@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "pool.h"
+#include "dirty.h"
+#include "file.h"
+#include "thread.h"
 
 #define FOPEN_FLAGS (DB_CREATE | DB_NOMMAP | DB_RDONLY | DB_ODDFILESIZE)
 

@@ -8,6 +8,7 @@
  */
 #include <stdlib.h>
 
+#include "file.h"
 #include "format.h"
 
 #define SMALL_POOL ((uint64_t)1 << 20)

@@ -7,7 +7,10 @@
  * wrote may become CLAIMED or WRITING (P7, P12), so a bit that came meanwhile makes the proposal
  * fail.
  */
-#include "pool.h"
+#include "extent.h"
+#include "frame.h"
+#include "reap.h"
+#include "thread.h"
 
 unsigned
 frame_pageshift(const DB_MPOOL *p, uint32_t f)

@@ -9,7 +9,9 @@
  * A miss is load.c's.  A load that takes longer than STEAL_USEC is taken away from its loader,
  * which notices when it wants to publish (P11).
  */
+#include "frame.h"
 #include "load.h"
+#include "page_io.h"
 
 #define MISSES_MOST 20000 /* rounds of one memp_fget before the table is called damaged */
 

@@ -7,7 +7,10 @@
  * what somebody has written a moment ago; so it is only called while the row's trunc word, not
  * armed, holds off all loads and writes of the file (P20).
  */
-#include "pool.h"
+#include "dirty.h"
+#include "file.h"
+#include "frame.h"
+#include "thread.h"
 
 /* Writes of the file that began before the trunc word was taken. */
 static void

@@ -7,7 +7,11 @@
  * no lock held.  What is decided before publishing (is the page behind the end?  is the file
  * being cut?) is looked at again after it, since claiming a frame may have taken long.
  */
+#include "evict.h"
+#include "frame.h"
 #include "load.h"
+#include "page_io.h"
+#include "writeback.h"
 
 /*
  * A failed or stolen load: out of the table, free.  A thief has withdrawn the entry and left the

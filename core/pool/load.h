@@ -5,7 +5,11 @@
 #ifndef POOL_LOAD_H
 #define POOL_LOAD_H
 
-#include "pool.h"
+#include "file.h"
+#include "page_table.h"
+#include "thread.h"
+
+#define STEAL_USEC 1000000u	   /* a load older than this is taken from its loader (P11) */
 
 /* What a call of memp_fget is about. */
 struct getting {

@@ -4,7 +4,9 @@
  */
 #include <stdlib.h>
 
-#include "pool.h"
+#include "dirty.h"
+#include "file.h"
+#include "thread.h"
 
 int
 memp_fsize(DB_MPOOLFILE *mpf, off_t *bytesp)

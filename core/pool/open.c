@@ -7,7 +7,11 @@
  */
 #include <stdlib.h>
 
+#include "file.h"
 #include "format.h"
+#include "reap.h"
+#include "thread.h"
+#include "writeback.h"
 
 #define MPOOL_FILE "__db_mpool.share"
 #define TWO_KINDS (u_int32_t)(DB_PRIVATE | DB_SYSTEM_MEM)

@@ -14,7 +14,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "pool.h"
+#include "file.h"
+#include "frame.h"
+#include "page_io.h"
+#include "thread.h"
 
 #define REFUSED_USEC 1000000u
 

@@ -9,7 +9,10 @@
  * whoever owns its frame, without a lock.  A key whose buckets are both full goes to a small
  * overflow area, which the first bucket's header flags for good.
  */
-#include "pool.h"
+#include "frame.h"
+#include "page_table.h"
+#include "reap.h"
+#include "thread.h"
 
 #define UNNOTED_MOST 32 /* looks at a bucket whose holder has no note of it */
 

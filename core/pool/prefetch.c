@@ -5,7 +5,9 @@
  * A run ends at the first page that somebody has already, or for which there is no frame at hand:
  * while it holds LOADING frames a thread waits for nobody (P9).
  */
+#include "frame.h"
 #include "load.h"
+#include "page_io.h"
 
 struct run {
 	struct getting g;

@@ -7,7 +7,11 @@
  * eviction of a page that only this pin's memp_fset has made dirty; where anybody else has it
  * pinned or has dirtied it, it is an ordinary put (P5): one write too many, never a loss.
  */
-#include "pool.h"
+#include "dirty.h"
+#include "evict.h"
+#include "file.h"
+#include "frame.h"
+#include "thread.h"
 
 /* A pin that was found. */
 struct found {

@@ -7,7 +7,13 @@
  * nothing, releases its pins, its open handles, and frees the number last.  If the reaper dies
  * too, the next one starts over: every step can be repeated.
  */
-#include "pool.h"
+#include "dirty.h"
+#include "evict.h"
+#include "file.h"
+#include "frame.h"
+#include "page_table.h"
+#include "reap.h"
+#include "thread.h"
 
 /* CLAIMED or LOADING by the dead: its entry, if it is this frame's, goes; the frame is free. */
 static void

@@ -9,7 +9,8 @@
  */
 #include <stdlib.h>
 
-#include "pool.h"
+#include "file.h"
+#include "thread.h"
 
 static uint64_t
 minus(uint64_t a, uint64_t b)

@@ -9,7 +9,11 @@
  */
 #include <stdlib.h>
 
-#include "pool.h"
+#include "dirty.h"
+#include "file.h"
+#include "frame.h"
+#include "thread.h"
+#include "writeback.h"
 
 #define ROUNDS 200
 

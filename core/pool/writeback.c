@@ -13,7 +13,12 @@
  */
 #include <stdlib.h>
 
-#include "pool.h"
+#include "dirty.h"
+#include "evict.h"
+#include "file.h"
+#include "frame.h"
+#include "thread.h"
+#include "writeback.h"
 
 /* One page of a batch. */
 struct job {

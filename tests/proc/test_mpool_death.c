@@ -11,7 +11,7 @@
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
-#include "pool/pool.h"
+#include "pool/thread.h"
 
 #define PS 4096u
 

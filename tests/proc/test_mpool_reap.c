@@ -8,7 +8,9 @@
  */
 #include "../pool_t.h"
 
-#include "pool/pool.h"
+#include "pool/file.h"
+#include "pool/page_table.h"
+#include "pool/thread.h"
 
 #define PS 4096u
 #define BYTES (64 * KIB)

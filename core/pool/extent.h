@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/extent.h - page sizes and free frames.
+ */
+#ifndef POOL_EXTENT_H
+#define POOL_EXTENT_H
+
+#include "pool.h"
+
+struct thread;
+
+/* A page shift from shared memory: one that this pool can have, or 0. */
+static inline unsigned
+checked_pageshift(const DB_MPOOL *p, uint32_t s)
+{
+	return s >= PAGE_SHIFT_MIN && s <= PAGE_SHIFT_MAX && s <= p->g.extent_shift ? s : 0;
+}
+
+static inline unsigned
+extent_pageshift(const DB_MPOOL *p, uint64_t w)
+{
+	return checked_pageshift(p, (uint32_t)(w & EXTENT_SHIFT));
+}
+
+static inline uint32_t
+extent_frames(const DB_MPOOL *p, unsigned pageshift)
+{
+	return 1u << (p->g.extent_shift - pageshift);
+}
+
+/* Claim a FREE frame of that page size without evicting: CLAIMED by us, noted.  False: none. */
+bool extent_claim_free(struct thread *t, unsigned pageshift, uint32_t *fp);
+/* An extent has a free frame, as far as anybody knows. */
+void extent_hint_free(DB_MPOOL *p, uint32_t f);
+/* Is some extent on its way to another page size?  Then it is worth waiting for. */
+bool extent_is_changing(const DB_MPOOL *p);
+/* Empty the coldest extent of another page size and give it to this one.  ENOMEM: none can be. */
+int extent_take_over(struct thread *t, unsigned pageshift);
+/* Now and then: take over an extent of another size whose pages nobody uses any more. */
+void extent_balance(struct thread *t, unsigned pageshift);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/page_io.h - pages read from their files, and conversions.
+ */
+#ifndef POOL_PAGE_IO_H
+#define POOL_PAGE_IO_H
+
+#include "pool.h"
+
+struct thread;
+
+/* Read page pgno into a frame that we own (LOADING).  Zeros behind the end.  pgin. */
+int page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno);
+/* The pgin of a page created by DB_MPOOL_CREATE; nothing if the ftype has none. */
+int page_in(struct thread *t, DB_MPOOLFILE *mpf, void *page, db_pgno_t pgno);
+/* The ftype's pair as this process registered it.  False: it has none. */
+bool registered(DB_MPOOL *p, int ftype, struct registration *copy);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/thread.h - what one thread of this process has in one pool: blocks, slots, notes, counters.
+ */
+#ifndef POOL_THREAD_H
+#define POOL_THREAD_H
+
+#include "pool.h"
+
+#define HINTS 128		   /* frames that a thread believes to be free, per page size */
+#define IO_BYTES ((size_t)1 << 20) /* a thread's buffer for copies to be written */
+
+/* A pin as its process knows it. */
+struct pin {
+	DB_MPOOLFILE *mpf;
+	bool set_dirty; /* memp_fset through this pin made the clean page dirty */
+	bool set_clean; /* memp_fset asked to undo that */
+};
+
+struct pin_block {
+	struct block *b;
+	uint32_t index;
+	uint64_t used;	   /* slots in use, as its own thread knows */
+	uint64_t returned; /* slots that other threads have emptied since; atomic */
+	struct pin pins[BLOCK_SLOTS];
+};
+
+struct hint_list {
+	uint32_t n;
+	uint32_t frames[HINTS];
+};
+
+/* What one thread of this process has in one pool. */
+struct thread {
+	struct thread *next;	     /* in the pool's list */
+	struct thread *next_of_self; /* in the thread's own list of pools */
+	DB_MPOOL *pool;		     /* NULL: the pool was closed */
+	uint64_t pool_id;
+	pthread_t self;
+	bool exited;
+	bool in_callback; /* inside pgin, pgout or lg_flush: memp_* is EDEADLK */
+	unsigned npins;	  /* blocks below */
+	struct pin_block **pins;
+	struct pin_block *first; /* pins[0] */
+	struct block *home;	 /* first->b: notes and counters */
+	unsigned notes;		 /* highest note in use, about */
+	struct hint_list free[PAGE_SHIFTS];
+	uint32_t evicted[PAGE_SHIFTS]; /* since another size's extent was looked at */
+	uint8_t *io;		       /* IO_BYTES, allocated when first needed */
+};
+
+extern __thread struct thread *thread_last __attribute__((tls_model("initial-exec")));
+
+/* The calling thread's part, if it is at hand and no callback is running; else NULL. */
+static inline struct thread *
+thread_at_hand(const DB_MPOOL *p)
+{
+	struct thread *t = p->threaded ? thread_last : p->single;
+
+	return t != NULL && t->pool_id == p->id && !t->in_callback ? t : NULL;
+}
+
+/* The calling thread's part of the pool; EAGAIN if the region has no block left. */
+int thread_self(DB_MPOOL *p, struct thread **tp);
+int thread_spare(DB_MPOOL *p); /* makes p->spare */
+void threads_close(DB_MPOOL *p);
+
+/* A free slot: *slotp in the region, *pinp its private half.  EAGAIN with a sentence if none. */
+int slot_take(struct thread *t, uint32_t **slotp, struct pin **pinp);
+/* Empty a slot that slot_take gave to this thread. */
+void slot_drop(struct thread *t, uint32_t *slot);
+
+/* Notes: frames that reap must look at if we die.  Before the first store of our number. */
+void note_frame(struct thread *t, uint32_t f);
+void note_clear(struct thread *t, uint32_t f);
+
+static inline void
+count(struct thread *t, enum counter c, uint64_t n)
+{
+	counter_add(&t->home->counters[c], n);
+}
+
+uint64_t counter_sum(const DB_MPOOL *p, enum counter c);
+
+/* The set of frames that any slot names, asked for up to BATCH frames at once (P7). */
+struct pin_scan {
+	uint32_t n;
+	uint32_t frames[BATCH];
+	bool pinned[BATCH];
+};
+/* Fill pinned[].  except: a client number whose slots do not count, or NO_CLIENT. */
+void pins_scan(const DB_MPOOL *p, struct pin_scan *s, uint32_t except);
+
+#endif
