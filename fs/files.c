@@ -35,6 +35,10 @@ files_note_region(struct fs *fs, int fd)
 	struct statx sx;
 	int err;
 
+	/* A private one has no file. */
+	fs->region = (struct os_ident){ 0 };
+	if (fd == -1)
+		return 0;
 	if ((err = node_statx(fd, &sx)) == 0)
 		node_ident(&sx, &fs->region);
 	return err;

@@ -116,6 +116,18 @@ open_regions(struct fs *fs)
 	return err;
 }
 
+/*
+ * A byte of our own, which nobody had and nobody will have: whoever sees that it is not locked any
+ * more knows that the daemon has ended, from whatever PID or IPC namespace, with whatever memory.
+ */
+static void
+lock_own_byte(struct fs *fs)
+{
+	uint64_t byte = OS_BYTES_OF_NOBODY + os_random() % OS_BYTES_OF_NOBODY;
+
+	fs->home_byte = os_lock_share(fs->home_fd, byte) == 0 ? byte : 0;
+}
+
 static int
 open_home(struct fs *fs)
 {
@@ -126,6 +138,7 @@ open_home(struct fs *fs)
 		fs_log(LOG_ERR, "cannot open the directory %s: %s", fs->opt->home, strerror(err));
 		return err;
 	}
+	lock_own_byte(fs);
 	if ((err = open_regions(fs)) != 0)
 		return err;
 	if ((fs->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC)) == -1) {

@@ -4,7 +4,7 @@
  *
  * Objects in files/ have HOME's.  The status tree has none, but for those on the mount's root that
  * say who serves it, for those who wait for its end: the process number, the PID namespace in
- * which it means something, and, while there is a pool, the daemon's client number in it.
+ * which it means something, and the byte of HOME that the daemon keeps locked until it ends.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -39,16 +39,10 @@ own_namespace(struct fs *fs, uint64_t *np)
 }
 
 static int
-own_client(struct fs *fs, uint64_t *np)
+own_byte(struct fs *fs, uint64_t *np)
 {
-	int err = ENODATA;
-
-	if (pool_peek(fs)) {
-		*np = mpool_region(fs->pool)->self;
-		err = 0;
-	}
-	pool_put(fs);
-	return err;
+	*np = fs->home_byte;
+	return fs->home_byte != 0 ? 0 : ENODATA;
 }
 
 static const struct {
@@ -57,7 +51,7 @@ static const struct {
 } root_xattrs[] = {
 	{ "user.poolfs.pid", own_pid },
 	{ "user.poolfs.pid_namespace", own_namespace },
-	{ "user.poolfs.client", own_client },
+	{ "user.poolfs.home_byte", own_byte },
 };
 
 static int

@@ -32,11 +32,12 @@ struct fuse_session;
 
 struct fs {
 	const struct fs_options *opt;
-	int home_fd;		      /* HOME, O_DIRECTORY */
-	int region_fd;	/* where the region files are, O_DIRECTORY */
-	int proc_fd;	   /* /proc/self/fd: the way from an O_PATH descriptor to an open file */
-	uint64_t home_dev; /* the device that st_dev stands for */
-	uid_t uid;	   /* who runs the daemon */
+	int home_fd;	    /* HOME, O_DIRECTORY */
+	uint64_t home_byte; /* locked behind home_fd for as long as this lives; 0: cannot be */
+	int region_fd;	    /* where the region files are, O_DIRECTORY */
+	int proc_fd;	    /* /proc/self/fd: the way from an O_PATH descriptor to an open file */
+	uint64_t home_dev;  /* the device that st_dev stands for */
+	uid_t uid;	    /* who runs the daemon */
 	gid_t gid;
 	int64_t start_nsec;	/* the mount's start: the time of status files */
 	bool writes_through;	/* HOME's filesystem cannot reserve space */
@@ -47,7 +48,7 @@ struct fs {
 	uint64_t gather_bytes; /* [pool_lock] what one read may pin; more is copied page by page */
 	DB_MPOOL *pool; /* [pool_lock] NULL between the removal of a region and its next use */
 
-	uint64_t removed_usec; /* atomic: when a file lost its last name, by the monotonic clock */
+	uint64_t removed_usec;	/* atomic: when a file lost its last name, by the monotonic clock */
 	struct os_ident region; /* [pool_lock] the region file: nobody's under any name */
 	struct node_table nodes;
 	struct node *status[STATUS_NUMBERS]; /* the entries that always exist */

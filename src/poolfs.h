@@ -27,7 +27,7 @@ struct options {
 	char *mount_words; /* for the kernel and libfuse */
 	bool foreground;
 	bool cache_size_given;
-	int place_fd; /* keeps others from mounting there too, or -1 */
+	int place_fd;	  /* keeps others from mounting there too, or -1 */
 	char *region_dir; /* as given; NULL: HOME */
 };
 
@@ -69,16 +69,13 @@ int unmount_and_wait(struct options *o);
 
 /* poolfs_watch.c: the daemon of a mount, to wait for its end. */
 struct watch {
-	int process;	 /* descriptor of it, or -1 */
-	int region;	 /* descriptor of the pool's region, or -1 */
-	uint64_t entry;	 /* where in region the daemon's struct client is */
-	uint32_t client; /* its number */
-	int32_t pid;	 /* as the entry says */
-	uint64_t attached_usec;
+	int process;   /* descriptor of it, or -1 */
+	int home;      /* descriptor of HOME, or -1 */
+	uint64_t byte; /* of home, locked by the daemon */
 	bool is_blind; /* there is a daemon, and its end cannot be seen */
 };
 /* While the mount still answers.  Freed by watch_fini in any case. */
-void watch_init(struct watch *w, const char *mountpoint, const char *region_dir);
+void watch_init(struct watch *w, const char *mountpoint, const char *home);
 /* Until it has gone; false at once if that cannot be seen. */
 bool watch_wait(const struct watch *w);
 void watch_fini(struct watch *w);

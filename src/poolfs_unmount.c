@@ -27,6 +27,7 @@
 
 #include "log.h"
 #include "poolfs.h"
+#include "region/region.h"
 
 /* realpath(3), but the last name is not asked about itself: a dead mount does not answer. */
 static char *
@@ -138,16 +139,21 @@ unmount(const char *mountpoint)
 	return EXIT_FAILURE;
 }
 
+/* Is there a region, and has whoever was its last user left nothing unwritten in it? */
 static bool
-has_region(const char *home)
+has_region(const char *dir, bool *cleanp)
 {
+	RLAYOUT layout;
 	struct stat st;
 	char *path;
 	bool found;
 
-	if (asprintf(&path, "%s/%s", home, POOL_FILE) == -1)
+	*cleanp = false;
+	if (asprintf(&path, "%s/%s", dir, POOL_FILE) == -1)
 		return false;
 	found = lstat(path, &st) == 0;
+	if (found && region_peek(path, &layout) == 0)
+		*cleanp = layout.clean != 0;
 	free(path);
 	return found;
 }
@@ -169,18 +175,21 @@ write_what_is_left(const char *home, const char *region_dir)
 	return err == DB_INCOMPLETE ? 0 : err;
 }
 
-/* No region: nothing is left.  One that is no pool: nobody knows. */
+/*
+ * No region: nothing is left.  One in memory that cannot be got at from here (ENXIO): its file
+ * says whether anything is.  One that is no pool: nobody knows.
+ */
 static int
 complete_home(const char *home, const char *region_dir)
 {
-	bool had_region = has_region(region_dir != NULL ? region_dir : home);
+	bool is_clean, had_region = has_region(region_dir != NULL ? region_dir : home, &is_clean);
 	char why[512];
 	int err;
 
 	fs_log_hold();
 	err = write_what_is_left(home, region_dir);
 	fs_log_release(why, sizeof(why));
-	if (err == 0 || (err == ENOENT && !had_region))
+	if (err == 0 || (err == ENOENT && !had_region) || (err == ENXIO && is_clean))
 		return 0;
 	complain("unmounted, but what was not written yet may be lost: the pool of %s could not be "
 		 "written: %s",
@@ -210,7 +219,7 @@ unmount_found(struct options *o, const char *mountpoint, const struct mounted *m
 
 	if ((ret = act_as_owner(m)) != 0 || (ret = place_region_dir(o, m->source)) != 0)
 		return ret;
-	watch_init(&w, mountpoint, o->fs.region_dir != NULL ? o->fs.region_dir : m->source);
+	watch_init(&w, mountpoint, m->source);
 	if ((ret = sync_mount(mountpoint)) == 0 && (ret = unmount(mountpoint)) == 0)
 		ret = wait_and_complete(&w, m->source, o->fs.region_dir);
 	watch_fini(&w);

@@ -3,14 +3,11 @@
  * src/poolfs_watch.c - waiting for the end of a mount's daemon.
  *
  * The mount's root tells the daemon's process number, the PID namespace in which that number
- * means something, and its client number in the pool (fs/ops_xattr.c).  In our own namespace the
- * process is watched, by a descriptor that is opened while the mount still answers.  From another
- * one the daemon is seen through the region: it holds the lock on its client number's byte until
- * HOME is complete, and the kernel drops that lock if it dies.
- *
- * A number may be given to somebody else once it is free, so the client's entry is remembered:
- * when it changes, the daemon has gone.  The region is read, never mapped, and nothing of it but
- * that entry is believed.
+ * means something, and a byte of HOME (fs/ops_xattr.c).  In our own namespace the process is
+ * watched, by a descriptor that is opened while the mount still answers.  From another one the
+ * daemon is seen by that byte: it keeps it locked until HOME is complete, and the kernel drops the
+ * lock if it dies.  The byte is no other daemon's, before or after, so nothing but the lock is
+ * asked; the pool's region, which may lie in memory that cannot be reached from here, is not.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,9 +22,8 @@
 
 #include "base/os.h"
 #include "poolfs.h"
-#include "region/region.h"
 
-#define LOOK_USEC 10000 /* between two looks at the client's byte */
+#define LOOK_USEC 10000 /* between two looks at the daemon's byte */
 
 static bool
 ask_number(const char *mountpoint, const char *name, uint64_t *np)
@@ -71,52 +67,26 @@ watch_process(struct watch *w, const char *mountpoint, uint64_t pid)
 	return false;
 }
 
-/* --- the daemon's client number ------------------------------------------------------------ */
-
-static bool
-read_client(const struct watch *w, struct client *c)
-{
-	size_t n;
-
-	return os_pread(w->region, c, sizeof(*c), w->entry, &n) == 0 && n == sizeof(*c);
-}
+/* --- the daemon's byte of HOME -------------------------------------------------------------- */
 
 /* If the kernel cannot be asked, say yes: whoever waits can be interrupted. */
 static bool
-client_is_here(const struct watch *w)
+holds_byte(const struct watch *w)
 {
-	struct client now;
 	bool taken;
 
-	if (os_lock_test(w->region, CLIENT_BYTE + w->client, &taken) == 0 && !taken)
-		return false;
-	return read_client(w, &now) && now.state != CLIENT_FREE && now.pid == w->pid &&
-	    now.attached_usec == w->attached_usec;
+	return os_lock_test(w->home, w->byte, &taken) != 0 || taken;
 }
 
+/* False: that is not the daemon's HOME, or not seen from here as one. */
 static bool
-watch_client(struct watch *w, const char *home, uint64_t number, uint64_t pid)
+watch_byte(struct watch *w, const char *home, uint64_t byte)
 {
-	struct client c;
-	RLAYOUT layout;
-	char *path;
-	bool found;
-
-	if (asprintf(&path, "%s/%s", home, POOL_FILE) == -1)
+	if (byte < OS_BYTES_OF_NOBODY || byte > INT64_MAX ||
+	    os_open(home, O_RDONLY | O_DIRECTORY, 0, &w->home) != 0)
 		return false;
-	found = region_peek(path, &layout) == 0 && number < layout.nclients &&
-	    os_open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0, &w->region) == 0;
-	free(path);
-	if (!found)
-		return false;
-	w->client = (uint32_t)number;
-	w->entry = layout.clients + number * sizeof(c);
-	if (read_client(w, &c) && c.pid == (int32_t)pid) {
-		w->pid = c.pid;
-		w->attached_usec = c.attached_usec;
-		return client_is_here(w);
-	}
-	return false;
+	w->byte = byte;
+	return holds_byte(w);
 }
 
 /* --- both ---------------------------------------------------------------------------------- */
@@ -124,9 +94,9 @@ watch_client(struct watch *w, const char *home, uint64_t number, uint64_t pid)
 void
 watch_init(struct watch *w, const char *mountpoint, const char *home)
 {
-	uint64_t pid, number;
+	uint64_t pid, byte;
 
-	*w = (struct watch){ .process = -1, .region = -1 };
+	*w = (struct watch){ .process = -1, .home = -1 };
 	/* A dead mount does not answer, and there is nobody to wait for. */
 	if (!ask_number(mountpoint, "user.poolfs.pid", &pid)) {
 		w->is_blind = errno != ENOTCONN && errno != ECONNABORTED;
@@ -134,11 +104,8 @@ watch_init(struct watch *w, const char *mountpoint, const char *home)
 	}
 	if (watch_process(w, mountpoint, pid))
 		return;
-	/* Without a pool it has nothing left to write. */
-	if (!ask_number(mountpoint, "user.poolfs.client", &number))
-		w->is_blind = errno != ENODATA;
-	else
-		w->is_blind = !watch_client(w, home, number, pid);
+	w->is_blind =
+	    !ask_number(mountpoint, "user.poolfs.home_byte", &byte) || !watch_byte(w, home, byte);
 }
 
 bool
@@ -149,8 +116,8 @@ watch_wait(const struct watch *w)
 	if (w->process != -1)
 		while (poll(&p, 1, -1) == -1 && errno == EINTR)
 			;
-	else if (w->region != -1)
-		while (client_is_here(w))
+	else if (w->home != -1)
+		while (holds_byte(w))
 			os_sleep_usec(LOOK_USEC);
 	return !w->is_blind;
 }
@@ -159,5 +126,5 @@ void
 watch_fini(struct watch *w)
 {
 	os_close(w->process);
-	os_close(w->region);
+	os_close(w->home);
 }

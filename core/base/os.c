@@ -421,7 +421,8 @@ hold_as(int fd, uint64_t as)
 	int ret;
 
 	if ((ret = lock_fcntl(fd, F_OFD_SETLK, F_RDLCK, as, 1, NULL)) != 0 ||
-	    (ret = lock_fcntl(fd, F_OFD_GETLK, F_WRLCK, as + 1, 0, &above)) != 0 ||
+	    (ret = lock_fcntl(
+		 fd, F_OFD_GETLK, F_WRLCK, as + 1, OS_BYTES_OF_NOBODY - (as + 1), &above)) != 0 ||
 	    (as > 1 && (ret = lock_fcntl(fd, F_OFD_GETLK, F_WRLCK, 1, as - 1, &below)) != 0))
 		return ret;
 	return below || above ? EAGAIN : 0;
@@ -432,7 +433,7 @@ os_hold_directory(const char *path, uint64_t as, int *fdp)
 {
 	int fd = -1, ret;
 
-	POOL_ASSERT(as < (uint64_t)1 << 62);
+	POOL_ASSERT(as < OS_BYTES_OF_NOBODY - 1);
 	if ((ret = fault(OS_LOCK, path)) != 0 ||
 	    (ret = os_open(path, O_RDONLY | O_DIRECTORY, 0, &fd)) != 0)
 		return ret;
@@ -459,6 +460,16 @@ os_lock_try(int fd, uint64_t byte)
 	if ((ret = fault(OS_LOCK, "")) != 0)
 		return ret;
 	return lock_fcntl(fd, F_OFD_SETLK, F_WRLCK, byte, 1, NULL);
+}
+
+int
+os_lock_share(int fd, uint64_t byte)
+{
+	int ret;
+
+	if ((ret = fault(OS_LOCK, "")) != 0)
+		return ret;
+	return lock_fcntl(fd, F_OFD_SETLK, F_RDLCK, byte, 1, NULL);
 }
 
 int

@@ -96,6 +96,7 @@ int os_calloc(size_t n, size_t size, void **pp); /* ENOMEM */
  */
 int os_lock_try(int fd, uint64_t byte);			     /* exclusive; EAGAIN if taken */
 int os_lock_wait(int fd, uint64_t byte, unsigned msec_most); /* polls; EAGAIN after that time */
+int os_lock_share(int fd, uint64_t byte);		     /* for reading; EAGAIN */
 int os_lock_test(int fd, uint64_t byte, bool *takenp);	     /* by another description than fd's? */
 /* Is any of n bytes from first on locked by another description than fd's? */
 int os_lock_test_range(int fd, uint64_t first, uint64_t n, bool *takenp);
@@ -107,6 +108,7 @@ void os_unlock(int fd, uint64_t byte);
  * who come at once as different numbers, both may get that.
  */
 int os_hold_directory(const char *path, uint64_t as, int *fdp);
+#define OS_BYTES_OF_NOBODY ((uint64_t)1 << 62) /* from here on a directory's are for others */
 
 /*
  * Sleep while *word == expected, usec at most.  Returns for any reason; look again.  Never fails.

@@ -223,9 +223,10 @@ join(const struct region_spec *spec, struct region *r, const RLAYOUT *copy)
 	}
 	if (ret != 0)
 		return say(spec, r, "cannot lock a client number", ret);
-	store_relaxed(&r->layout->clean, 0);
+	/* The file's first: who dies in between must not leave it saying so for ever. */
 	if (r->is_system && copy->clean != 0)
 		segment_note_clean(r, 0);
+	store_relaxed(&r->layout->clean, 0);
 	attached = client_count(r);
 	env_event(spec->dbenv, "%s: joined as client %u, %u attached", r->path, r->self, attached);
 	return 0;

@@ -399,7 +399,7 @@ segment_remove(struct region *r)
 void
 segment_note_clean(struct region *r, uint32_t clean)
 {
-	/* Of use only for a sentence after a restart. */
+	/* For sentences of those who cannot see the segment: after a restart, or from elsewhere. */
 	(void)write_field(r, offsetof(RLAYOUT, clean), clean);
 }
 

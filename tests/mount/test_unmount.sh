@@ -107,6 +107,35 @@ same what_a_daemon_in_a_namespace_got_is_in_home namespace "$(cat "$home/ns")"
 wait "$shell"
 same the_daemon_in_its_namespace_exits_0 0 $?
 
+for kind in system file private; do
+	remove_pool
+	start_listening
+	NOTIFY_SOCKET=$work/notify unshare --pid --ipc --fork "$POOLFS" -f --memory="$kind" \
+		--cache-size=1M "$home" "$mnt" 2>"$work/log" &
+	shell=$!
+	wait_until_ready
+	echo "$kind" >"$mnt/files/ns"
+	check "poolfs_u_of_another_ipc_namespace_$kind" timeout 30 "$POOLFS" -u "$mnt"
+	same "has_waited_for_its_daemon_$kind" "$kind" "$(cat "$home/ns")"
+	check "has_unmounted_$kind" nothing_mounted
+	! is_mounted "$mnt" || umount -l "$mnt"
+	wait "$shell"
+	same "its_daemon_exits_0_$kind" 0 $?
+	rm -f "$home/__db_mpool.share"
+done
+
+start_listening
+NOTIFY_SOCKET=$work/notify unshare --pid --ipc --fork --kill-child "$POOLFS" -f \
+	--cache-size=1M "$home" "$mnt" 2>"$work/log" &
+shell=$!
+wait_until_ready
+echo lost >"$mnt/files/ns"
+kill -9 "$shell"
+gone "$shell"
+check_fails poolfs_u_of_a_dead_daemon_in_another_ipc_namespace 'may be lost.*IPC namespace' \
+	timeout 30 "$POOLFS" -u "$mnt"
+rm -f "$home/__db_mpool.share"
+
 # --- a pool removed by force ----------------------------------------------------------------
 
 mount_pool
