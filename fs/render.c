@@ -108,13 +108,24 @@ clean(char *s)
 }
 
 void
+render_cut(const char *value, char *field)
+{
+	size_t n = RENDER_TEXT - 3;
+
+	if (snprintf(field, RENDER_TEXT + 1, "%s", value) > RENDER_TEXT) {
+		while (n > 0 && ((unsigned char)field[n] & 0xc0) == 0x80)
+			n--;
+		(void)strcpy(field + n, "...");
+	}
+	clean(field);
+}
+
+void
 render_text(struct text *t, const char *key, const char *value)
 {
 	char field[RENDER_TEXT + 1];
 
-	if (snprintf(field, sizeof(field), "%s", value) >= (int)sizeof(field))
-		memcpy(field + RENDER_TEXT - 3, "...", 3);
-	clean(field);
+	render_cut(value, field);
 	text_add(t, "%-*s %-*s\n", RENDER_KEY, key, RENDER_TEXT, field);
 }
 

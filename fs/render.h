@@ -35,7 +35,11 @@ void render_hex(struct text *t, const char *key, uint64_t value);
 /* hundredths of a per cent, with two decimals */
 void render_percent(struct text *t, const char *key, uint64_t hundredths);
 void render_unknown(struct text *t, const char *key);
-/* Cut with an ellipsis; what is not printable becomes '?'. */
+/*
+ * At most RENDER_TEXT bytes of value, cut with an ellipsis between two characters; what is not
+ * printable becomes '?'.  field has room for RENDER_TEXT + 1.
+ */
+void render_cut(const char *value, char *field);
 void render_text(struct text *t, const char *key, const char *value);
 /* A last, free column of a table: any bytes but newlines and other controls, then a newline. */
 void render_free_text(struct text *t, const char *value);

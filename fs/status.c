@@ -38,16 +38,38 @@ struct status_entry {
 	enum status_number dir;
 	mode_t mode;
 	enum status_access access;
-	int (*view)(struct fs *fs, struct text *t); /* NULL: a directory */
+	/* A file has one of these, a directory none. */
+	int (*text)(struct fs *fs, struct text *t);
+	const struct view *sheet, *json;
 };
 
+#define DIRECTORY(in, name)                                                                        \
+	{                                                                                          \
+		name, in, S_IFDIR | 0755, OPEN_TO_ALL, NULL, NULL, NULL                            \
+	}
+#define TEXT(in, name, access, text)                                                               \
+	{                                                                                          \
+		name, in, S_IFREG | 0444, access, text, NULL, NULL                                 \
+	}
+#define SHEET(in, name, access, view)                                                              \
+	{                                                                                          \
+		name, in, S_IFREG | 0444, access, NULL, view, NULL                                 \
+	}
+#define JSON(in, name, access, view)                                                               \
+	{                                                                                          \
+		name, in, S_IFREG | 0444, access, NULL, NULL, view                                 \
+	}
+
 static const struct status_entry entries[STATUS_NUMBERS] = {
-	[STATUS_ROOT] = { "", STATUS_ROOT, S_IFDIR | 0755, OPEN_TO_ALL, NULL },
-	[STATUS_README] = { "README", STATUS_ROOT, S_IFREG | 0444, OPEN_TO_ALL, view_readme },
-	[STATUS_STAT] = { "stat", STATUS_ROOT, S_IFDIR | 0755, OPEN_TO_ALL, NULL },
-	[STATUS_REGIONS] = { "regions", STATUS_ROOT, S_IFDIR | 0755, OPEN_TO_ALL, NULL },
-	[STATUS_STAT_POOL] = { "pool", STATUS_STAT, S_IFREG | 0444, OPEN_TO_ALL, view_pool },
-	[STATUS_STAT_FILES] = { "files", STATUS_STAT, S_IFREG | 0444, AS_REGION, view_files },
+	[STATUS_ROOT] = DIRECTORY(STATUS_ROOT, ""),
+	[STATUS_README] = TEXT(STATUS_ROOT, "README", OPEN_TO_ALL, view_readme),
+	[STATUS_STAT] = DIRECTORY(STATUS_ROOT, "stat"),
+	[STATUS_REGIONS] = DIRECTORY(STATUS_ROOT, "regions"),
+	[STATUS_STAT_POOL] = SHEET(STATUS_STAT, "pool", OPEN_TO_ALL, &view_pool),
+	[STATUS_STAT_POOL_JSON] = JSON(STATUS_STAT, "pool.json", OPEN_TO_ALL, &view_pool),
+	[STATUS_STAT_FILES] = SHEET(STATUS_STAT, "files", AS_REGION, &view_files),
+	[STATUS_STAT_FILES_JSON] = JSON(STATUS_STAT, "files.json", AS_REGION, &view_files),
+	[STATUS_STAT_PROM] = TEXT(STATUS_STAT, "poolfs.prom", OPEN_TO_ALL, view_prom),
 };
 
 static enum status_number
@@ -139,7 +161,7 @@ status_lookup(struct fs *fs, struct node *dir, const char *name, struct node **n
 		*np = fs->nodes.home;
 		return files_getattr(fs, fs->nodes.home, st);
 	}
-	if (dir->kind != NODE_STATUS || dir->entry->view != NULL)
+	if (dir->kind != NODE_STATUS || !S_ISDIR(dir->type))
 		return ENOTDIR;
 	if (dir == fs->status[STATUS_REGIONS])
 		err = lookup_region(fs, name, &node);
@@ -215,9 +237,12 @@ getattr_entry(struct fs *fs, struct node *node, struct stat *st)
 {
 	st->st_mode = node->entry->mode;
 	st->st_nlink = count_links(fs, node);
+	/* A scrape judges by it how fresh the numbers are. */
+	if (node == fs->status[STATUS_STAT_PROM])
+		fill_times(st, os_now_nsec_coarse());
 	if (node->entry->access == AS_REGION)
 		fill_owner(fs, POOL_FILE, st);
-	return node->entry->view == NULL ? 0 : getattr_text(fs, node, st);
+	return S_ISDIR(node->type) ? 0 : getattr_text(fs, node, st);
 }
 
 static int
@@ -252,12 +277,22 @@ status_getattr(struct fs *fs, struct node *node, struct stat *st)
 					   getattr_entry(fs, node, st);
 }
 
+static int
+render_entry(struct fs *fs, const struct status_entry *entry, struct text *t)
+{
+	if (entry->text != NULL)
+		return entry->text(fs, t);
+	if (entry->json != NULL)
+		return view_json(fs, entry->json, t);
+	return view_text(fs, entry->sheet, t);
+}
+
 /* What a text file says now; snapshot.c keeps it. */
 int
 status_render(struct fs *fs, struct node *node, struct text *t)
 {
 	if (node->kind == NODE_STATUS)
-		return node->entry->view(fs, t);
+		return render_entry(fs, node->entry, t);
 	if (node->view == REGION_LAYOUT)
 		return view_layout(fs, node->region, t);
 	return view_clients(fs, node->region, t);
