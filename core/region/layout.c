@@ -130,6 +130,16 @@ layout_is_other_boot(const RLAYOUT *copy)
 	    memcmp(boot_id, copy->boot_id, sizeof(boot_id)) != 0;
 }
 
+void
+layout_printable(char *to, size_t to_bytes, const char *from, size_t from_bytes)
+{
+	size_t i;
+
+	for (i = 0; i < from_bytes && i < to_bytes - 1 && from[i] != '\0'; i++)
+		to[i] = isprint((unsigned char)from[i]) ? from[i] : '?';
+	to[i] = '\0';
+}
+
 static int
 say_damaged(const struct region_spec *spec, const char *path, const char *what)
 {
@@ -161,14 +171,13 @@ say_stamps(const struct region_spec *spec, const char *path, const RLAYOUT *copy
 static int
 say_panic(const struct region_spec *spec, const char *path, const RLAYOUT *copy)
 {
-	char why[sizeof(copy->panic_why) + 1] = { 0 };
-	size_t i;
+	char why[sizeof(copy->panic_why) + 1], name[sizeof(copy->panic_name) + 1];
 
-	/* Anybody may have written it. */
-	for (i = 0; i < sizeof(copy->panic_why) && copy->panic_why[i] != '\0'; i++)
-		why[i] = isprint((unsigned char)copy->panic_why[i]) ? copy->panic_why[i] : '?';
-	env_err(spec->dbenv, "%s was found damaged by process %d: %s; remove it by force to go on",
-	    path, copy->panic_pid, why);
+	layout_printable(why, sizeof(why), copy->panic_why, sizeof(copy->panic_why));
+	layout_printable(name, sizeof(name), copy->panic_name, sizeof(copy->panic_name));
+	env_err(spec->dbenv,
+	    "%s was found damaged by process %d (%s): %s; remove it by force to go on", path,
+	    copy->panic_pid, name, why);
 	return DB_RUNRECOVERY;
 }
 

@@ -46,6 +46,23 @@ region_ptr(const struct region *r, roff_t offset, size_t bytes)
 	return r->addr + offset;
 }
 
+static void
+report_panic(struct region *r, const char *why)
+{
+	RLAYOUT *rl = r->layout;
+	size_t n = strlen(program_invocation_short_name);
+
+	POOL_ASSERT(strlen(why) < sizeof(rl->panic_why));
+	memset(rl->panic_name, 0, sizeof(rl->panic_name));
+	memcpy(rl->panic_name, program_invocation_short_name,
+	    n < sizeof(rl->panic_name) ? n : sizeof(rl->panic_name) - 1);
+	memcpy(rl->panic_why, why, strlen(why) + 1);
+	rl->panic_uid = (uint32_t)geteuid();
+	rl->panic_usec = os_now_usec();
+	env_err(r->dbenv, "%s: damaged, nothing may use it any more: %s",
+	    r->path == NULL ? "private region" : r->path, why);
+}
+
 int
 region_panic(struct region *r, const char *fmt, ...)
 {
@@ -60,10 +77,10 @@ region_panic(struct region *r, const char *fmt, ...)
 		if (vsnprintf(why, sizeof(why), fmt, ap) < 0)
 			why[0] = '\0';
 		va_end(ap);
-		memcpy(rl->panic_why, why, strlen(why) + 1);
-		rl->panic_usec = os_now_usec();
-		env_err(r->dbenv, "%s: damaged, nothing may use it any more: %s",
-		    r->path == NULL ? "private region" : r->path, why);
+		report_panic(r, why);
+		store_seq(&rl->panic, 1);
+		if (r->is_system && !region_is_inherited(r))
+			segment_note_panic(r);
 	}
 	store_seq(&rl->panic, 1);
 	return DB_RUNRECOVERY;

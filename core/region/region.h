@@ -179,7 +179,8 @@ int region_peek(const char *path, RLAYOUT *copy);
  */
 struct region_look {
 	int fd;
-	void *segment; /* or NULL: in the file */
+	void *segment;	   /* or NULL: in the file */
+	int segment_error; /* of a file that names a segment: why it is not here */
 	uint64_t bytes;
 };
 
@@ -189,6 +190,23 @@ void region_look_fini(struct region_look *look);
 /* As os_pread: *donep is less than bytes only at the end. */
 int region_look_read(
     const struct region_look *look, void *buf, size_t bytes, uint64_t offset, size_t *donep);
+
+/*
+ * What can be said about a region that perhaps nobody can open: the panic report, or what is in
+ * the way of an attach, in one sentence.  All strings are printable and NUL-terminated.
+ */
+struct region_report {
+	int error;     /* an attach's, as far as the bytes decide; ENOENT: a leftover */
+	bool panicked; /* DB_RUNRECOVERY then, and these were left by who found the damage: */
+	int32_t pid;
+	uint32_t uid;
+	uint64_t usec;			 /* wall clock */
+	char name[REGION_PROGRAM_BYTES]; /* his program's */
+	char why[256];			 /* empty with error 0 */
+};
+
+/* 0, or an error of reading; then *report is not written. */
+int region_look_report(const struct region_look *look, struct region_report *report);
 
 /*
  * environment_dir - the absolute directory that a dir argument means (memp_open's rules for dir

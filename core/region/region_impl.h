@@ -75,6 +75,9 @@ bool layout_fits(const RLAYOUT *copy, uint64_t file_bytes);
 /* Is this what a library with the same structures writes there? */
 bool layout_stamp_is_ours(const RLAYOUT *copy);
 
+/* Copy text that anybody may have written; always NUL-terminated. */
+void layout_printable(char *to, size_t to_bytes, const char *from, size_t from_bytes);
+
 /* --- memory.c ------------------------------------------------------------------------------ */
 
 /* Put size bytes of zeros at the end of the file behind fd, which is at offset; all allocated. */
@@ -125,8 +128,14 @@ void segment_note_clean(struct region *r, uint32_t clean);
  */
 int segment_remove_forced(struct region *r, const RLAYOUT *copy);
 
-/* For a look: attached read-only, or NULL if it is not there, not ours or not to be had. */
-void *segment_attach_quietly(const RLAYOUT *named);
+/* The file gets the segment's panic report too: not everybody can attach the segment. */
+void segment_note_panic(struct region *r);
+
+/*
+ * For a look: attached read-only, or NULL if it is not there, not ours or not to be had; *errorp
+ * says which: ENXIO another IPC namespace, EIDRM none, EPERM or EACCES.
+ */
+void *segment_attach_quietly(const RLAYOUT *named, int *errorp);
 
 /* --- client.c ------------------------------------------------------------------------------ */
 

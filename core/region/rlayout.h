@@ -12,7 +12,7 @@
  *
  * A region in system memory has two: one begins the segment, and a copy is all that the region's
  * file holds.  The file's is written at creation and removal, and says where the segment is; all
- * that changes meanwhile, clean apart, is in the segment's.
+ * that changes meanwhile is in the segment's.  Only clean and the panic report are in both.
  */
 #ifndef REGION_RLAYOUT_H
 #define REGION_RLAYOUT_H
@@ -24,8 +24,9 @@ typedef uint64_t roff_t; /* bytes from the region's start */
 
 #define DB_REGIONMAGIC 0x120897u
 #define INVALID_SEGID (-1)
-#define REGION_FORMAT 1u /* raised when any shared structure changes */
+#define REGION_FORMAT 2u /* raised when any shared structure changes */
 #define REGION_BYTE_ORDER 0x01020304u
+#define REGION_PROGRAM_BYTES 24 /* of a program's name, NUL-terminated */
 #define REGION_WHY_BYTES 128
 
 /* RLAYOUT.flags */
@@ -45,8 +46,8 @@ typedef struct rlayout {
 	int32_t majver;	    /* version of the library that created the region */
 	int32_t minver;
 	int32_t patch;
-	int32_t panic; /* not 0: the bytes can no longer be trusted */
-	int32_t segid; /* System V segment, or INVALID_SEGID */
+	int32_t panic;	/* not 0: the bytes can no longer be trusted */
+	int32_t segid;	/* System V segment, or INVALID_SEGID */
 	uint32_t flags; /* REGION_SYSTEM */
 	/* ours: the stamp */
 	uint32_t format;     /* REGION_FORMAT */
@@ -61,17 +62,20 @@ typedef struct rlayout {
 	uint8_t boot_id[16];
 	uint32_t clean; /* not 0: last detach was clean and nothing was dirty */
 	uint32_t nclients;
-	uint64_t max;	/* bytes the region may grow to */
-	roff_t clients; /* struct client[nclients] */
-	roff_t body;	/* the subsystem's first byte, cache-line aligned */
-	/* ours: the panic report, valid if panic is not 0 */
-	int32_t panic_pid;
+	uint64_t max;	 /* bytes the region may grow to */
+	roff_t clients;	 /* struct client[nclients] */
+	roff_t body;	 /* the subsystem's first byte, cache-line aligned */
 	uint32_t ipc_ns; /* where segid means something: its IPC namespace's number */
+	/* ours: the panic report, complete if panic is not 0 */
+	int32_t panic_pid; /* who found the damage; taken first, so that one process reports */
 	uint64_t panic_usec;
+	uint32_t panic_uid;
+	uint32_t spare;
+	char panic_name[REGION_PROGRAM_BYTES]; /* of his program */
 	char panic_why[REGION_WHY_BYTES];
 } RLAYOUT;
 
-static_assert(sizeof(RLAYOUT) == 280, "RLAYOUT is an ABI between processes");
+static_assert(sizeof(RLAYOUT) == 312, "RLAYOUT is an ABI between processes");
 
 /* Who is attached.  Number i lives while it holds the OFD lock on byte CLIENT_BYTE + i. */
 enum client_state { CLIENT_FREE = 0, CLIENT_LIVE = 1, CLIENT_REAPING = 2 };
@@ -81,9 +85,9 @@ struct client {
 	uint32_t reaper; /* in REAPING: client number + 1 of who took it */
 	int32_t pid;
 	uint32_t uid;
-	uint64_t start_ticks;	/* the process's start, against equal pids */
-	uint64_t attached_usec; /* wall clock */
-	char name[24];		/* the program's name, NUL-terminated */
+	uint64_t start_ticks;		 /* the process's start, against equal pids */
+	uint64_t attached_usec;		 /* wall clock */
+	char name[REGION_PROGRAM_BYTES]; /* the program's */
 	uint64_t spare;
 };
 

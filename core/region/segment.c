@@ -340,12 +340,18 @@ segment_join(
 }
 
 void *
-segment_attach_quietly(const RLAYOUT *named)
+segment_attach_quietly(const RLAYOUT *named, int *errorp)
 {
-	struct held h;
+	struct held h = { .addr = NULL };
+	int ret = 0;
 
-	if (layout_is_other_boot(named) || is_elsewhere(named) || hold_named(named, &h) != 0)
-		return NULL;
+	if (layout_is_other_boot(named))
+		ret = EIDRM;
+	else if (is_elsewhere(named))
+		ret = ENXIO;
+	else
+		ret = hold_named(named, &h);
+	*errorp = ret != 0 || h.addr != NULL ? ret : EIDRM;
 	return h.addr;
 }
 
@@ -401,6 +407,16 @@ segment_note_clean(struct region *r, uint32_t clean)
 {
 	/* For sentences of those who cannot see the segment: after a restart, or from elsewhere. */
 	(void)write_field(r, offsetof(RLAYOUT, clean), clean);
+}
+
+void
+segment_note_panic(struct region *r)
+{
+	RLAYOUT copy = *r->layout;
+	size_t from = offsetof(RLAYOUT, panic_pid);
+
+	if (os_pwrite(r->fd, (uint8_t *)&copy + from, sizeof(copy) - from, from) == 0)
+		(void)write_field(r, offsetof(RLAYOUT, panic), 1);
 }
 
 /* --- removal by force ---------------------------------------------------------------------- */

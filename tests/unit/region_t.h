@@ -20,7 +20,7 @@
 
 #include "base/atomics.h"
 #include "base/os_shm.h"
-#include "region/region.h"
+#include "region/region_impl.h"
 
 #define REGION_FILE "__db_test.share"
 #define REGION_BYTES 65536
@@ -140,6 +140,77 @@ static inline void
 detach(struct region *r)
 {
 	t_check(region_detach(r, false, NULL, NULL) == 0);
+}
+
+/* A valid region that nobody is attached to. */
+static inline RLAYOUT
+leave_region(const struct t *t)
+{
+	struct region *r = attach(t);
+	RLAYOUT copy = *r->layout;
+
+	detach(r);
+	return copy;
+}
+
+static inline void
+poke(const struct t *t, size_t at, const void *bytes, size_t n)
+{
+	int fd = open(t_path(t, REGION_FILE), O_WRONLY | O_CLOEXEC);
+
+	t_check(fd >= 0);
+	t_check(pwrite(fd, bytes, n, (off_t)at) == (ssize_t)n);
+	close(fd);
+}
+
+#define poke_field(t, field, value)                                                                \
+	do {                                                                                       \
+		__typeof__(((RLAYOUT *)NULL)->field) v_ = (value);                                 \
+		poke((t), offsetof(RLAYOUT, field), &v_, sizeof(v_));                              \
+	} while (0)
+
+static inline RLAYOUT
+peek_file(const struct t *t)
+{
+	size_t n;
+	char *bytes = t_read_file(t_path(t, REGION_FILE), &n);
+	RLAYOUT copy;
+
+	t_check(n >= sizeof(copy));
+	memcpy(&copy, bytes, sizeof(copy));
+	free(bytes);
+	return copy;
+}
+
+static inline void
+expect_new_region(struct t *t)
+{
+	struct region *r = attach(t);
+	struct stat st;
+
+	assert_true(r->created);
+	assert_int_equal(client_count(r), 1);
+	assert_int_equal(stat(t_path(t, REGION_FILE), &st), 0);
+	assert_int_equal(st.st_size, REGION_BYTES);
+	detach(r);
+}
+
+/* The attach fails with this error, says why, and does not touch the file. */
+static inline void
+expect_refusal(struct t *t, int error, const char *word)
+{
+	size_t before_bytes, after_bytes;
+	char *before = t_read_file(t_path(t, REGION_FILE), &before_bytes), *after;
+
+	last_sentence[0] = '\0';
+	assert_int_equal(attach_error(t), error);
+	if (strstr(last_sentence, REGION_FILE) == NULL || strstr(last_sentence, word) == NULL)
+		fail_msg("does not name the file and %s: %s", word, last_sentence);
+	after = t_read_file(t_path(t, REGION_FILE), &after_bytes);
+	assert_int_equal(before_bytes, after_bytes);
+	assert_memory_equal(before, after, before_bytes);
+	free(before);
+	free(after);
 }
 
 static inline int

@@ -10,8 +10,6 @@
 #include <sys/mman.h>
 #include <sys/shm.h>
 
-#include "region/region_impl.h"
-
 static struct region_spec
 system_spec(const struct t *t)
 {
@@ -59,22 +57,6 @@ file_copy(const struct t *t)
 	free(bytes);
 	return copy;
 }
-
-static void
-poke(const struct t *t, size_t at, const void *bytes, size_t n)
-{
-	int fd = open(t_path(t, REGION_FILE), O_WRONLY | O_CLOEXEC);
-
-	t_check(fd >= 0);
-	t_check(pwrite(fd, bytes, n, (off_t)at) == (ssize_t)n);
-	close(fd);
-}
-
-#define poke_field(t, field, value)                                                                \
-	do {                                                                                       \
-		__typeof__(((RLAYOUT *)NULL)->field) v_ = (value);                                 \
-		poke((t), offsetof(RLAYOUT, field), &v_, sizeof(v_));                              \
-	} while (0)
 
 /* --- what it is ---------------------------------------------------------------------------- */
 
@@ -671,6 +653,60 @@ look_at_a_name_whose_segment_is_gone_sees_the_file(void **state)
 	close(fd);
 }
 
+/* The report is in the file, too: from another IPC namespace, and when the segment is gone. */
+static void
+report_of_a_panicked_segment_is_read_without_it(void **state)
+{
+	struct t *t = *state;
+	struct region *r = attach_system(t);
+	struct region_report report;
+	struct region_look look;
+	int fd;
+
+	(void)region_panic(r, "a test of %s", "panic");
+	assert_int_equal(file_copy(t).panic, 1);
+	assert_int_equal(file_copy(t).valid, DB_REGIONMAGIC);
+	t_check(shmctl(r->segid, IPC_RMID, NULL) == 0);
+	detach(r);
+	fd = open(t_path(t, REGION_FILE), O_RDONLY | O_CLOEXEC);
+	assert_int_equal(region_look_init(&look, fd), 0);
+	assert_null(look.segment);
+	assert_int_equal(look.segment_error, EIDRM);
+	assert_int_equal(region_look_report(&look, &report), 0);
+	assert_true(report.panicked);
+	assert_int_equal(report.pid, getpid());
+	assert_string_equal(report.why, "a test of panic");
+	region_look_fini(&look);
+	close(fd);
+	assert_int_equal(attach_system_error(t), DB_RUNRECOVERY);
+	assert_non_null(strstr(last_sentence, "a test of panic"));
+}
+
+static void
+report_says_that_the_segment_is_gone(void **state)
+{
+	struct t *t = *state;
+	struct region *r = attach_system(t);
+	struct region_report report;
+	struct region_look look;
+	int fd;
+
+	fd = open(t_path(t, REGION_FILE), O_RDONLY | O_CLOEXEC);
+	assert_int_equal(region_look_init(&look, fd), 0);
+	assert_int_equal(region_look_report(&look, &report), 0);
+	assert_int_equal(report.error, 0);
+	region_look_fini(&look);
+	t_check(shmctl(r->segid, IPC_RMID, NULL) == 0);
+	detach(r);
+	assert_int_equal(region_look_init(&look, fd), 0);
+	assert_int_equal(region_look_report(&look, &report), 0);
+	assert_int_equal(report.error, EIDRM);
+	assert_false(report.panicked);
+	assert_string_equal(report.why, "its segment is gone");
+	region_look_fini(&look);
+	close(fd);
+}
+
 int
 main(void)
 {
@@ -701,6 +737,8 @@ main(void)
 		segment_test(damage_of_any_byte_is_an_answer),
 		segment_test(look_sees_the_bytes_of_either_kind),
 		segment_test(look_at_a_name_whose_segment_is_gone_sees_the_file),
+		segment_test(report_of_a_panicked_segment_is_read_without_it),
+		segment_test(report_says_that_the_segment_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
