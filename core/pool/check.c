@@ -15,7 +15,7 @@
 #include "file.h"
 #include "frame.h"
 #include "page_table.h"
-#include "thread.h"
+#include "recount.h"
 
 struct walk {
 	DB_MPOOL *p;
@@ -193,9 +193,6 @@ check_counters(struct walk *w)
 	    counter_sum(p, C_RO_EVICT) - counter_sum(p, C_RW_EVICT);
 	uint64_t dirty = counter_sum(p, C_DIRTIED) - counter_sum(p, C_CLEANED);
 
-	/* a death between a change and its count may leave a difference */
-	if (counter_sum(p, C_REAPED) > 0)
-		return;
 	if (resident != w->resident)
 		fault(w, "%llu pages are resident, the counters say %llu",
 		    (unsigned long long)w->resident, (unsigned long long)resident);
@@ -239,6 +236,8 @@ mpool_check(DB_MPOOL *p, bool at_rest)
 
 	if ((ret = enter(p, &t)) != 0)
 		return ret;
+	if (at_rest)
+		recount(t, true);
 	w.row_resident = calloc(p->g.nrows, sizeof(uint64_t));
 	w.row_dirty = calloc(p->g.nrows, sizeof(uint64_t));
 	if (w.row_resident == NULL || w.row_dirty == NULL) {

@@ -18,7 +18,7 @@
 #include "dirty.h"
 #include "file.h"
 #include "frame.h"
-#include "thread.h"
+#include "recount.h"
 
 static void
 group_set(DB_MPOOL *p, struct file_row *row, uint32_t f)
@@ -62,17 +62,19 @@ dirty_mark(struct thread *t, struct file_row *row, uint32_t f)
 			counted = true;
 		}
 		group_set(p, row, f);
+		counting_begin(t);
 		if (cas_seq(&fr->word, &w, w | FW_DIRTY | FW_INDEXED))
 			break;
 	}
 	if (counted && (w & FW_INDEXED))
 		(void)sub_seq(&p->index[f], 1);
-	if (w & FW_DIRTY)
-		return false;
-	note_first_dirt(row);
-	(void)add_relaxed(&row->dirty, 1);
-	count(t, C_DIRTIED, 1);
-	return true;
+	if (!(w & FW_DIRTY)) {
+		note_first_dirt(row);
+		(void)add_relaxed(&row->dirty, 1);
+		count(t, C_DIRTIED, 1);
+	}
+	counting_end(t);
+	return !(w & FW_DIRTY);
 }
 
 void

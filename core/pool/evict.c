@@ -16,7 +16,7 @@
 #include "frame.h"
 #include "page_table.h"
 #include "reap.h"
-#include "thread.h"
+#include "recount.h"
 #include "writeback.h"
 
 #define PATIENCE 24 /* rounds without a frame, most of them 1 ms, before "the pool is full" */
@@ -95,12 +95,16 @@ take_out(struct thread *t, uint32_t f, uint64_t mark, enum evict_flags flags)
 	struct frame *fr = frame_at(p, f);
 	uint64_t key, expected = mark;
 
-	if (!cas_seq(&fr->word, &expected, fw_with(mark, FRAME_CLAIMED, p->self)))
+	counting_begin(t);
+	if (!cas_seq(&fr->word, &expected, fw_with(mark, FRAME_CLAIMED, p->self))) {
+		counting_end(t);
 		return false;
+	}
 	key = load_relaxed(&fr->key);
 	dirty_unindex(p, f);
 	table_withdraw(p, key, f);
 	account(t, key, mark, flags);
+	counting_end(t);
 	(void)frame_free(t, f, FRAME_CLAIMED);
 	return true;
 }

@@ -280,10 +280,6 @@ account(struct getting *g, bool hit, bool is_new)
 	uint64_t *own = hit ? &rec->hit : &rec->miss;
 
 	count(g->t, is_new ? C_NEW : hit ? C_HIT : C_MISS, 1);
-	if (g->zero && !hit) {
-		count(g->t, C_CREATE, 1);
-		(void)add_relaxed(&g->mpf->row->create, 1);
-	}
 	if (is_new)
 		return;
 	if (g->t->pool->threaded)
@@ -345,12 +341,8 @@ get_new(struct getting *g)
 			return ret;
 		if (g->zero && cas_seq(&row->length, &length, (n + 1) << g->mpf->pageshift))
 			break;
+		/* the file is longer now: what we made is an ordinary page */
 		store_release(g->slot, 0);
-		if (!hit &&
-		    g->zero) { /* the file is longer now: what we made is an ordinary page */
-			count(g->t, C_CREATE, 1);
-			(void)add_relaxed(&row->create, 1);
-		}
 	}
 	account(g, hit, true);
 	return 0;

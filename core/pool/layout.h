@@ -169,7 +169,8 @@ struct block {
 	uint32_t note_extent; /* extent + 1 that it changes */
 	uint32_t note_row;    /* row + 1 that it truncates or whose index it tidies */
 	int32_t tid;
-	uint32_t pad[11];
+	uint32_t counting; /* between a change and its count; see recount.h */
+	uint32_t pad[10];
 	uint64_t counters[COUNTERS_ROOM];
 	uint32_t slots[BLOCK_SLOTS]; /* frame + 1; 0 empty */
 	uint32_t notes[BLOCK_NOTES]; /* frame + 1; 0 empty */
@@ -307,6 +308,8 @@ struct mpool {
 	uint32_t rows_used;  /* high-water mark */
 	uint32_t free_open;  /* [l] no open record below it is free */
 	uint32_t opens_used; /* high-water mark */
+	uint32_t recount;    /* a death may have left the totals wrong */
+	uint64_t recount_usec; /* of the last walk in vain; monotonic */
 };
 
 #endif

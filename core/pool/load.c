@@ -11,6 +11,7 @@
 #include "frame.h"
 #include "load.h"
 #include "page_io.h"
+#include "recount.h"
 #include "writeback.h"
 
 /*
@@ -126,15 +127,19 @@ load_fill(struct getting *g)
 bool
 load_finish(struct getting *g)
 {
-	if (!frame_leave(g->t->pool, g->f, FRAME_LOADING, FRAME_VALID, FW_USED, 0))
-		return false;
-	note_clear(g->t, g->f);
-	(void)add_relaxed(&g->mpf->row->resident, 1);
-	if (!g->zero) {
-		count(g->t, C_IN, 1);
-		(void)add_relaxed(&g->mpf->row->in, 1);
+	bool mine;
+
+	counting_begin(g->t);
+	mine = frame_leave(g->t->pool, g->f, FRAME_LOADING, FRAME_VALID, FW_USED, 0);
+	if (mine) {
+		(void)add_relaxed(&g->mpf->row->resident, 1);
+		(void)add_relaxed(g->zero ? &g->mpf->row->create : &g->mpf->row->in, 1);
+		count(g->t, g->zero ? C_CREATE : C_IN, 1);
 	}
-	return true;
+	counting_end(g->t);
+	if (mine)
+		note_clear(g->t, g->f);
+	return mine;
 }
 
 /* EEXIST: look again. */

@@ -13,7 +13,7 @@
 #include "frame.h"
 #include "page_table.h"
 #include "reap.h"
-#include "thread.h"
+#include "recount.h"
 
 /* CLAIMED or LOADING by the dead: its entry, if it is this frame's, goes; the frame is free. */
 static void
@@ -46,13 +46,17 @@ undo_write(struct thread *t, uint32_t f, uint64_t w)
 
 	if (w & FW_INDEXED)
 		next |= FW_DIRTY | FW_REDIRTY;
-	if (!cas_seq(&fr->word, &w, next))
+	counting_begin(t);
+	if (!cas_seq(&fr->word, &w, next)) {
+		counting_end(t);
 		return;
+	}
 	if ((next & FW_DIRTY) && !(w & FW_DIRTY)) {
 		count(t, C_DIRTIED, 1);
 		if (row != NULL)
 			(void)add_relaxed(&row->dirty, 1);
 	}
+	counting_end(t);
 	if (w & FW_WAITERS)
 		os_futex_wake((const uint32_t *)&fr->word);
 }
@@ -191,6 +195,7 @@ release_block(struct thread *t, struct block *b, uint32_t dead)
 			release_slot(t, &b->slots[i], dead);
 	for (unsigned i = 0; i < BLOCK_NOTES; i++)
 		store_relaxed(&b->notes[i], 0);
+	store_relaxed(&b->counting, 0);
 	store_seq(&b->owner, 0);
 }
 
@@ -250,6 +255,7 @@ reap_claimed(struct thread *t, uint32_t dead)
 		region_unlock(p);
 	}
 	release_opens(t, dead);
+	recount_due(p);
 	count(t, C_REAPED, 1);
 }
 
@@ -293,7 +299,9 @@ memp_reap(DB_MPOOL *p)
 	struct thread *t;
 	int ret;
 
-	if ((ret = enter(p, &t)) == 0)
-		(void)reap_all(t);
-	return ret;
+	if ((ret = enter(p, &t)) != 0)
+		return ret;
+	(void)reap_all(t);
+	recount(t, true);
+	return 0;
 }

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #include "file.h"
-#include "thread.h"
+#include "recount.h"
 
 static uint64_t
 minus(uint64_t a, uint64_t b)
@@ -221,10 +221,12 @@ memp_stat(DB_MPOOL *p, DB_MPOOL_STAT **gsp, DB_MPOOL_FSTAT ***fsp, void *(*db_ma
 	if (p == NULL)
 		return EINVAL;
 	/* the status of a panicked region can be read: it is how people learn of it */
-	if ((ret = region_usable(p->region)) == EINVAL || (ret = thread_self(p, &t)) != 0)
+	if (region_usable(p->region) == DB_RUNRECOVERY)
+		ret = thread_self(p, &t);
+	else if ((ret = enter(p, &t)) == 0)
+		recount(t, false);
+	if (ret != 0)
 		return ret;
-	if (t->in_callback)
-		return EDEADLK;
 	if (db_malloc == NULL)
 		db_malloc = malloc;
 	if (gsp != NULL) {

@@ -17,7 +17,7 @@
 #include "evict.h"
 #include "file.h"
 #include "frame.h"
-#include "thread.h"
+#include "recount.h"
 #include "writeback.h"
 
 /* One page of a batch. */
@@ -114,12 +114,14 @@ copy_unpinned(struct batch *b, struct job *j)
 
 	copy_page(
 	    j->copy, frame_address(b->t->pool, j->f, b->pageshift), (size_t)1 << b->pageshift);
+	counting_begin(b->t);
 	if (cas_seq(&fr->word, &w,
 		fw_with(j->mark, FRAME_WRITING, b->t->pool->self) & ~(FW_DIRTY | FW_REDIRTY))) {
 		j->marked = false;
 		j->writing = true;
 		uncount_dirty(b);
 	}
+	counting_end(b->t);
 }
 
 /* P14: whatever pins it, WRITING with DIRTY kept, then the copy. */
@@ -182,15 +184,19 @@ give_back(struct batch *b, struct job *j)
 	struct frame *fr = frame_at(b->t->pool, j->f);
 	uint64_t w = load_seq(&fr->word), next;
 
+	counting_begin(b->t);
 	do {
-		if (fw_state(w) != FRAME_WRITING || fw_owner(w) != b->t->pool->self)
+		if (fw_state(w) != FRAME_WRITING || fw_owner(w) != b->t->pool->self) {
+			counting_end(b->t);
 			return;
+		}
 		next = (fw_with(w, FRAME_VALID, NO_CLIENT) | FW_DIRTY | FW_REDIRTY) & ~FW_WAITERS;
 	} while (!cas_seq(&fr->word, &w, next));
 	if (!(w & FW_DIRTY)) {
 		count(b->t, C_DIRTIED, 1);
 		(void)add_relaxed(&b->row->dirty, 1);
 	}
+	counting_end(b->t);
 	if (w & FW_WAITERS)
 		os_futex_wake((const uint32_t *)&fr->word);
 	note_clear(b->t, j->f);

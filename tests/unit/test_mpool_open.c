@@ -366,6 +366,8 @@ mpool_removed_by_force_is_estale_from_the_next_call(void **state)
 	struct t *t = *state;
 	DB_MPOOL *mp = pool_of(t, 64 * KIB), *fresh;
 	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	DB_MPOOL_STAT *s = NULL;
+	DB_MPOOL_FSTAT **list = NULL;
 	uint8_t *page;
 
 	fill(f, 0, 'a');
@@ -377,6 +379,9 @@ mpool_removed_by_force_is_estale_from_the_next_call(void **state)
 	all_say(mp, f, page, ESTALE);
 	fresh = pool_of(t, 64 * KIB);
 	refuses(memp_fput(f, page, 0), ESTALE); /* it was released above */
+	refuses(memp_stat(mp, &s, &list, NULL), ESTALE);
+	assert_null(s);
+	assert_null(list);
 	(void)memp_fclose(f);
 	must(memp_close(mp));
 	assert_true(exists(t_path(t, REGION_NAME)));
