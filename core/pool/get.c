@@ -411,7 +411,7 @@ get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void 
 	if ((ret = enter(mpf->pool, &g.t)) != 0 || (ret = slot_take(g.t, &g.slot, &g.pin)) != 0)
 		return ret;
 	g.pgno = *pgnoaddr;
-	if ((ret = get_flagged(&g, flags)) != 0) {
+	if ((ret = get_flagged(&g, flags)) != 0 || (ret = pins_check(mpf->pool, g.f)) != 0) {
 		slot_drop(g.t, g.slot);
 		return ret;
 	}

@@ -50,6 +50,7 @@ struct __db_mpool {
 	bool temporary; /* to be removed at close */
 	bool removing;	/* by memp_unlink: only if nothing is dirty */
 	bool nommap;
+	bool many_pins; /* so many that one page may have too many */
 	char *home;	/* the environment's directory; NULL if private */
 	char *dir;	/* of the region's file */
 	uint32_t self;	/* client number */

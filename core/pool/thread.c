@@ -118,6 +118,17 @@ shed_exited(DB_MPOOL *p)
 	pthread_mutex_unlock(&p->threads_mutex);
 }
 
+/* Under threads_mutex: can one page have more than PINS_OF_A_PAGE pins of this process from now? */
+static bool
+has_many_pins(const DB_MPOOL *p)
+{
+	size_t blocks = 1;
+
+	for (const struct thread *t = p->threads; t != NULL; t = t->next)
+		blocks += t->npins;
+	return blocks * BLOCK_SLOTS > PINS_OF_A_PAGE;
+}
+
 /* One more entry in t->pins; other threads look through that list under threads_mutex. */
 static int
 pin_block_append(struct thread *t, struct pin_block *pb)
@@ -129,6 +140,8 @@ pin_block_append(struct thread *t, struct pin_block *pb)
 	if (list != NULL) {
 		t->pins = list;
 		t->pins[t->npins++] = pb;
+		if (has_many_pins(t->pool))
+			store_relaxed(&t->pool->many_pins, true);
 	}
 	pthread_mutex_unlock(&t->pool->threads_mutex);
 	return list != NULL ? 0 : ENOMEM;
@@ -334,6 +347,24 @@ note_clear(struct thread *t, uint32_t f)
 		}
 	while (t->notes > 0 && t->home->notes[t->notes - 1] == 0)
 		t->notes--;
+}
+
+int
+pins_check(const DB_MPOOL *p, uint32_t f)
+{
+	uint32_t used = load_acquire(&p->mp->blocks_used), n = 0;
+
+	if (!load_relaxed(&p->many_pins))
+		return 0;
+	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++)
+		if (load_relaxed(&p->blocks[i].owner) == p->self + 1)
+			for (unsigned k = 0; k < BLOCK_SLOTS; k++)
+				n += load_relaxed(&p->blocks[i].slots[k]) == f + 1;
+	if (n <= PINS_OF_A_PAGE)
+		return 0;
+	env_err(p->dbenv, "a page is pinned %u times by this process: put it sometimes",
+	    PINS_OF_A_PAGE);
+	return EAGAIN;
 }
 
 uint64_t

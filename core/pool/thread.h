@@ -7,6 +7,7 @@
 
 #include "pool.h"
 
+#define PINS_OF_A_PAGE 65535u	   /* by one process */
 #define HINTS 128		   /* frames that a thread believes to be free, per page size */
 #define IO_BYTES ((size_t)1 << 20) /* a thread's buffer for copies to be written */
 
@@ -69,6 +70,9 @@ void threads_close(DB_MPOOL *p);
 int slot_take(struct thread *t, uint32_t **slotp, struct pin **pinp);
 /* Empty a slot that slot_take gave to this thread. */
 void slot_drop(struct thread *t, uint32_t *slot);
+
+/* EAGAIN and a sentence if this process's slots name frame f too often. */
+int pins_check(const DB_MPOOL *p, uint32_t f);
 
 /* Notes: frames that reap must look at if we die.  Before the first store of our number. */
 void note_frame(struct thread *t, uint32_t f);

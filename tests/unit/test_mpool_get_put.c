@@ -498,6 +498,31 @@ mpool_pins_of_one_process_end_with_eagain_and_all_can_be_put(void **state)
 }
 
 static void
+mpool_65535_pins_of_one_page_are_the_most_and_the_next_is_eagain(void **state)
+{
+	DB_MPOOL *mp = pool_with(env_of(*state, 64 * 1024 * KIB), DB_MPOOL_PRIVATE);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	void *page = get(f, 0, DB_MPOOL_CREATE), *none = NULL;
+	db_pgno_t n = 0;
+
+	for (unsigned pins = 1; pins < 65535; pins++)
+		must(memp_fget(f, &n, 0, &page));
+	quiet();
+	refuses(memp_fget(f, &n, 0, &none), EAGAIN);
+	assert_null(none);
+	assert_non_null(strstr(heard, "65535 times"));
+	assert_int_equal(stat_of(mp).st_pins, 65535);
+	put(f, get(f, 1, DB_MPOOL_CREATE), 0); /* another page has its own pins */
+	put(f, page, 0);
+	must(memp_fget(f, &n, 0, &page));
+	for (unsigned pins = 65535; pins > 0; pins--)
+		put(f, page, 0);
+	refuses(memp_fput(f, page, 0), EINVAL);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
 mpool_null_arguments_are_einval(void **state)
 {
 	DB_MPOOL *mp = pool_of(*state, 64 * KIB);
@@ -560,6 +585,7 @@ main(void)
 		t_test(mpool_fput_clean_while_another_has_it_pinned_is_an_ordinary_put),
 		t_test(mpool_fput_clean_without_fset_cleans_nothing),
 		t_test(mpool_pins_of_one_process_end_with_eagain_and_all_can_be_put),
+		t_test(mpool_65535_pins_of_one_page_are_the_most_and_the_next_is_eagain),
 		t_test(mpool_null_arguments_are_einval),
 		t_test(mpool_ftruncate_of_null_is_einval),
 	};
