@@ -125,6 +125,14 @@ void os_boot_id(uint8_t id[16]);      /* of this boot; zeros if unknown */
 uint64_t os_process_start(pid_t pid); /* clock ticks since boot, 0 if there is no such process */
 uint64_t os_random(void);
 size_t os_page_size(void);
+
+/*
+ * os_barrier: on return every running thread of this process has been through a full memory
+ * barrier.  Works once os_barrier_wanted() has said so in this process.
+ */
+bool os_barrier_wanted(void);
+void os_barrier(void);
+
 uint64_t os_memory_bytes(void);	    /* the machine's */
 uint64_t os_memory_available(void); /* of it, without driving anybody out; UINT64_MAX: unknown */
 uint64_t os_ipc_namespace(void);    /* differs between them; 0 if unknown */

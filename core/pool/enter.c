@@ -7,7 +7,7 @@
  * expelled first if nobody has it open.  Sentences are said after the region lock was released.
  */
 #include "file.h"
-#include "thread.h"
+#include "tally.h"
 
 /* --- open records -------------------------------------------------------------------------- */
 
@@ -54,6 +54,7 @@ file_leave(DB_MPOOL *p, struct open_record *rec, bool *lastp)
 {
 	struct file_row *row;
 
+	tally_close(p, rec);
 	region_lock(p);
 	row = file_row(p, rec->file);
 	file_leave_locked(p, rec);

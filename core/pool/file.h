@@ -17,6 +17,7 @@ struct __db_mpoolfile {
 	DB_MPOOL *pool;
 	struct file_row *row;
 	struct open_record *record;
+	uint64_t record_number; /* its place in the table, from 1 */
 	uint32_t file; /* id, checked against the row's */
 	unsigned pageshift;
 	size_t pagesize;

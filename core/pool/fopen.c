@@ -120,6 +120,7 @@ handle_bind(DB_MPOOLFILE *mpf, struct file_row *row, uint32_t id, struct open_re
 	mpf->row = row;
 	mpf->file = id;
 	mpf->record = rec;
+	mpf->record_number = (uint64_t)(rec - p->opens) + 1;
 	mpf->pageshift = load_relaxed(&row->pageshift);
 	mpf->pagesize = (size_t)1 << (mpf->pageshift & 31);
 	mpf->ftype = row->ftype;

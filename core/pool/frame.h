@@ -9,7 +9,7 @@
 
 struct thread;
 
-#define WAIT_USEC 100000u	   /* the longest sleep before looking again (P18) */
+#define WAIT_USEC 100000u /* the longest sleep before looking again (P18) */
 
 static inline struct frame *
 frame_at(const DB_MPOOL *p, uint32_t f)
@@ -31,10 +31,9 @@ frame_fits(const DB_MPOOL *p, uint32_t f, unsigned pageshift)
 static inline void *
 frame_address(const DB_MPOOL *p, uint32_t f, unsigned pageshift)
 {
-	uint64_t e = f >> (p->g.extent_shift - PAGE_SHIFT_MIN);
-	uint64_t i = f & (p->g.frames_per_extent - 1);
+	uint32_t i = f & (p->g.frames_per_extent - 1);
 
-	return p->area + (e << p->g.extent_shift) + (i << pageshift);
+	return p->area + ((uint64_t)(f - i) << PAGE_SHIFT_MIN) + ((uint64_t)i << pageshift);
 }
 
 /* The frame at an address of the page area, NO_FRAME if none begins there. */

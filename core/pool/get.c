@@ -12,6 +12,7 @@
 #include "frame.h"
 #include "load.h"
 #include "page_io.h"
+#include "tally.h"
 
 #define MISSES_MOST 20000 /* rounds of one memp_fget before the table is called damaged */
 
@@ -135,57 +136,64 @@ pin_find(struct getting *g, uint32_t *busyp, uint64_t *wp)
 	return answer;
 }
 
+/* Can the page be hit without further ado?  A thread that is known, a page before the end. */
+static inline bool
+can_hit(const DB_MPOOLFILE *mpf, const struct thread *t, db_pgno_t pgno)
+{
+	return t != NULL && t->first->used != UINT64_MAX && pool_is_usable(mpf->pool) &&
+	    mpf->type_known && (uint64_t)pgno << mpf->pageshift < load_relaxed(&mpf->row->length);
+}
+
+/* P1 for a frame that can be pinned as it is. */
+static inline bool
+pin_at_once(uint32_t *slot, struct frame *fr, uint32_t f, uint64_t key)
+{
+	uint64_t w;
+
+	store_seq(slot, f + 1);
+	w = load_seq(&fr->word);
+	if ((fw_state(w) != FRAME_VALID && fw_state(w) != FRAME_WRITING) ||
+	    load_acquire(&fr->key) != key) {
+		store_release(slot, 0);
+		return false;
+	}
+	if ((w & (FW_USED | FW_DISCARD)) != FW_USED)
+		mark_used(fr, w);
+	return true;
+}
+
 /*
- * The hit in one piece, with nothing that it can do without: a thread that is known, a page
- * before the end, an entry in the first bucket, a frame that can be pinned as it is.  Anything
- * else is left to the careful path, and nothing has been done.
+ * The hit in one piece, with nothing that it can do without: a page that this process has found
+ * before, where it still is.  Anything else is left to the careful path, and nothing has been
+ * done.
  */
 static inline void *
 hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno)
 {
 	DB_MPOOL *p = mpf->pool;
 	struct thread *t = thread_at_hand(p);
-	uint64_t key = page_key(mpf->file, pgno), w;
-	struct table_place at = table_place(p, key);
-	const struct bucket *b = &p->buckets[at.first];
+	uint64_t key = page_key(mpf->file, pgno);
+	uint32_t f = load_relaxed(table_memo(p, mpf->file, pgno));
 	struct pin_block *pb;
-	uint32_t *slot, f;
+	struct pin *pin;
+	void *page;
 	unsigned i;
 
-	if (t == NULL || !pool_is_usable(p) || !mpf->type_known ||
-	    (uint64_t)pgno << mpf->pageshift >= load_relaxed(&mpf->row->length))
+	if (!can_hit(mpf, t, pgno) || !frame_fits(p, f, mpf->pageshift) ||
+	    load_relaxed(&frame_at(p, f)->key) != key)
 		return NULL;
 	pb = t->first;
-	if (pb->used == UINT64_MAX)
-		return NULL;
 	i = (unsigned)__builtin_ctzll(~pb->used);
-	slot = &pb->b->slots[i];
-	for (unsigned c = 0; c < BUCKET_CELLS; c++) {
-		uint64_t cell = load_relaxed(&b->cells[c]);
-
-		f = (uint32_t)cell - 1;
-		if ((uint32_t)(cell >> 32) != at.tag || !frame_fits(p, f, mpf->pageshift))
-			continue;
-		store_seq(slot, f + 1);
-		w = load_seq(&frame_at(p, f)->word);
-		if ((fw_state(w) != FRAME_VALID && fw_state(w) != FRAME_WRITING) ||
-		    load_acquire(&frame_at(p, f)->key) != key) {
-			store_release(slot, 0);
-			return NULL;
-		}
-		if ((w & (FW_USED | FW_DISCARD)) != FW_USED)
-			mark_used(frame_at(p, f), w);
-		pb->used |= 1ull << i;
-		pb->pins[i].set_dirty = pb->pins[i].set_clean = false;
-		store_release(&pb->pins[i].mpf, mpf);
-		count(t, C_HIT, 1);
-		if (p->threaded)
-			(void)add_relaxed(&mpf->record->hit, 1);
-		else
-			counter_add(&mpf->record->hit, 1);
-		return frame_address(p, f, mpf->pageshift);
-	}
-	return NULL;
+	if (!pin_at_once(&pb->b->slots[i], frame_at(p, f), f, key))
+		return NULL;
+	pb->used |= 1ull << i;
+	pin = &pb->pins[i];
+	pin->set_dirty = pin->set_clean = false;
+	pin->page = page = frame_address(p, f, mpf->pageshift);
+	store_release(&pin->mpf, mpf);
+	count(t, C_HIT, 1);
+	tally_hit(t, mpf);
+	return page;
 }
 
 /*
@@ -276,24 +284,24 @@ get_page(struct getting *g, bool *hitp)
 static void
 account(struct getting *g, bool hit, bool is_new)
 {
-	struct open_record *rec = g->mpf->record;
-	uint64_t *own = hit ? &rec->hit : &rec->miss;
-
 	count(g->t, is_new ? C_NEW : hit ? C_HIT : C_MISS, 1);
 	if (is_new)
 		return;
-	if (g->t->pool->threaded)
-		(void)add_relaxed(own, 1);
+	tally_want(g->t, g->mpf);
+	if (hit)
+		tally_hit(g->t, g->mpf);
 	else
-		counter_add(own, 1);
+		(void)add_relaxed(&g->mpf->record->miss, 1);
 }
 
 static void
 hand_out(struct getting *g, void **pagep)
 {
 	g->pin->set_dirty = g->pin->set_clean = false;
-	store_release(&g->pin->mpf, g->mpf); /* from now on other threads may put it (P6) */
+	store_relaxed(table_memo(g->t->pool, g->mpf->file, g->pgno), g->f);
 	*pagep = frame_address(g->t->pool, g->f, g->mpf->pageshift);
+	g->pin->page = *pagep;
+	store_release(&g->pin->mpf, g->mpf); /* from now on other threads may put it (P6) */
 }
 
 /* The page may be anywhere; behind the end only with DB_MPOOL_CREATE. */

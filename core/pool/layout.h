@@ -155,7 +155,17 @@ enum counter {
 
 #define COUNTERS_ROOM 24
 #define BLOCK_SLOTS 64
-#define BLOCK_NOTES 192 /* frames that the thread may be in the middle of changing */
+#define BLOCK_NOTES 176 /* frames that the thread may be in the middle of changing */
+#define BLOCK_TALLIES 4
+
+/*
+ * Hits of one file that its open record does not have yet.  Raised by the block's thread alone;
+ * the rest happens under its process's threads_mutex.
+ */
+struct tally {
+	uint64_t record; /* open record + 1; 0: free */
+	uint64_t hit;
+};
 
 /*
  * What one thread shares: its pins, what it is in the middle of, its counters.  Written by its
@@ -174,6 +184,7 @@ struct block {
 	uint64_t counters[COUNTERS_ROOM];
 	uint32_t slots[BLOCK_SLOTS]; /* frame + 1; 0 empty */
 	uint32_t notes[BLOCK_NOTES]; /* frame + 1; 0 empty */
+	struct tally tallies[BLOCK_TALLIES];
 };
 static_assert(sizeof(struct block) % 64 == 0, "blocks do not share cache lines");
 

@@ -9,6 +9,7 @@
 
 #include "file.h"
 #include "format.h"
+#include "page_table.h"
 #include "reap.h"
 #include "thread.h"
 #include "writeback.h"
@@ -135,6 +136,7 @@ handle_free(DB_MPOOL *p)
 	pthread_mutex_destroy(&p->spare_mutex);
 	free(p->home);
 	free(p->dir);
+	free(p->memo);
 	free(p);
 }
 
@@ -153,6 +155,7 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 	p->dbenv = dbenv;
 	p->id = add_seq(&last_id, 1) + 1;
 	p->threaded = (flags & DB_THREAD) != 0;
+	p->barrier = p->threaded && os_barrier_wanted();
 	p->nommap = (flags & DB_NOMMAP) != 0;
 	pthread_mutex_init(&p->files_mutex, NULL);
 	pthread_mutex_init(&p->threads_mutex, NULL);
@@ -167,7 +170,8 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 		handle_free(p);
 		return ret;
 	}
-	if ((ret = thread_self(p, &t)) != 0 || (p->threaded && (ret = thread_spare(p)) != 0)) {
+	if ((ret = table_memo_make(p)) != 0 || (ret = thread_self(p, &t)) != 0 ||
+	    (p->threaded && (ret = thread_spare(p)) != 0)) {
 		(void)memp_close(p);
 		return ret;
 	}

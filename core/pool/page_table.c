@@ -16,6 +16,18 @@
 
 #define UNNOTED_MOST 32 /* looks at a bucket whose holder has no note of it */
 
+/* Two for each page of 4 KiB, but no more than 8 MiB of them. */
+int
+table_memo_make(DB_MPOOL *p)
+{
+	uint64_t n = 64;
+
+	while (n < p->g.cache_bytes >> 11 && n < 1u << 21)
+		n <<= 1;
+	p->memo_mask = (uint32_t)n - 1;
+	return os_calloc(n, sizeof(*p->memo), (void **)&p->memo);
+}
+
 static uint64_t
 cell_word(uint32_t tag, uint32_t f)
 {

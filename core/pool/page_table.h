@@ -29,6 +29,18 @@ table_place(const DB_MPOOL *p, uint64_t key)
 	return at;
 }
 
+/*
+ * Where this process found the page last, in memory of its own: a guess, that saves a hit the way
+ * through the table.  It is believed only once the frame is pinned and its key compared (P1).
+ */
+static inline uint32_t *
+table_memo(const DB_MPOOL *p, uint32_t file, db_pgno_t pgno)
+{
+	return &p->memo[(pgno + file * 0x9e3779b1u) & p->memo_mask];
+}
+
+int table_memo_make(DB_MPOOL *p);
+
 /* Lock, unlock the bucket that guards a key's uniqueness; a dead holder's lock is taken over. */
 void table_lock(struct thread *t, uint32_t bucket);
 void table_unlock(struct thread *t, uint32_t bucket);

@@ -47,6 +47,7 @@ struct __db_mpool {
 	DB_ENV *dbenv;
 	struct region *region;
 	bool threaded;
+	bool barrier;	/* membarrier(2) works: threads can have their slots to themselves */
 	bool temporary; /* to be removed at close */
 	bool removing;	/* by memp_unlink: only if nothing is dirty */
 	bool nommap;
@@ -70,6 +71,8 @@ struct __db_mpool {
 	uint8_t *index;
 	uint8_t *area;
 	/* this process's */
+	uint32_t *memo; /* see table_memo() */
+	uint32_t memo_mask;
 	pthread_mutex_t files_mutex;   /* files, registrations, writer_fds */
 	pthread_mutex_t threads_mutex; /* threads */
 	pthread_mutex_t spare_mutex;   /* spare */

@@ -65,7 +65,11 @@ find_others(struct thread *self, const DB_MPOOLFILE *mpf, struct found *at)
 		for (unsigned b = 0; b < t->npins && !got; b++) {
 			unsigned i;
 
-			if (t->pins[b]->b != NULL && find_in(t->pins[b], at->f, mpf, &i)) {
+			if (t->pins[b]->b == NULL || !find_in(t->pins[b], at->f, mpf, &i))
+				continue;
+			if (t != self)
+				thread_share(t);
+			if (find_in(t->pins[b], at->f, mpf, &i)) {
 				*at = (struct found){ t->pins[b], i, at->f, t == self };
 				got = true;
 			}
@@ -83,25 +87,49 @@ find_pin(struct thread *t, const DB_MPOOLFILE *mpf, const void *addr, struct fou
 	return find_own(t, mpf, at) || (t->pool->threaded && find_others(t, mpf, at));
 }
 
+static inline void
+forget(struct pin_block *pb, unsigned i)
+{
+	store_relaxed(&pb->pins[i].mpf, NULL);
+	pb->used &= ~(1ull << i);
+}
+
+/* Empty a slot of the thread's own that no other thread may touch.  False: nothing is done. */
+static inline bool
+release_alone(struct thread *t, struct pin_block *pb, unsigned i)
+{
+	bool alone;
+
+	store_relaxed(&t->putting, true);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* thread_share's barrier does the rest */
+	alone = !load_relaxed(&t->shared);
+	if (alone) {
+		store_release(&pb->b->slots[i], 0);
+		forget(pb, i);
+	}
+	store_release(&t->putting, false);
+	return alone;
+}
+
 /*
- * Empty the slot.  Where threads share the pool, two may want the same slot for two pins of one
- * page: the compare-and-swap decides.  False: another put was first; look for the other pin.
+ * Empty the slot.  Two threads may want the same slot for two pins of one page: the
+ * compare-and-swap decides.  False: another put was first; look for the other pin.
  */
 static bool
-release(const DB_MPOOL *p, struct found *at)
+release(struct thread *t, struct found *at)
 {
-	uint64_t bit = 1ull << at->i;
 	uint32_t expected = at->f + 1;
 
-	if (p->threaded && !cas_seq(&at->pb->b->slots[at->i], &expected, 0))
+	if (at->own && release_alone(t, at->pb, at->i))
+		return true;
+	if (!cas_seq(&at->pb->b->slots[at->i], &expected, 0))
 		return false;
-	store_relaxed(&at->pb->pins[at->i].mpf, NULL);
-	if (!p->threaded)
-		store_release(&at->pb->b->slots[at->i], 0);
-	if (at->own)
-		at->pb->used &= ~bit;
-	else
-		(void)or_seq(&at->pb->returned, bit);
+	if (at->own) {
+		forget(at->pb, at->i);
+	} else {
+		store_relaxed(&at->pb->pins[at->i].mpf, NULL);
+		(void)or_seq(&at->pb->returned, 1ull << at->i);
+	}
 	return true;
 }
 
@@ -222,7 +250,7 @@ put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 		put_discard(t, at.f);
 	do
 		pin = at.pb->pins[at.i];
-	while (!release(t->pool, &at) && find_pin(t, mpf, pgaddr, &at));
+	while (!release(t, &at) && find_pin(t, mpf, pgaddr, &at));
 	if (pin.set_dirty && (pin.set_clean || (flags & DB_MPOOL_CLEAN)))
 		evict_undone(t, at.f, key, version);
 	put_done(t);
@@ -236,23 +264,17 @@ put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 static inline bool
 put_at_once(DB_MPOOLFILE *mpf, const void *pgaddr)
 {
-	DB_MPOOL *p = mpf->pool;
-	struct thread *t = thread_at_hand(p);
+	struct thread *t = thread_at_hand(mpf->pool);
 	struct pin_block *pb;
-	struct found at;
+	struct pin *pin;
 	unsigned i;
-	uint32_t f;
 
-	if (t == NULL || !pool_is_usable(p) || (pb = t->first)->used == 0)
+	if (t == NULL || !pool_is_usable(mpf->pool) || (pb = t->first)->used == 0)
 		return false;
 	i = 63u - (unsigned)__builtin_clzll(pb->used);
-	f = frame_of_address(p, pgaddr, mpf->pageshift);
-	if (f == NO_FRAME || load_relaxed(&pb->b->slots[i]) != f + 1 ||
-	    load_relaxed(&pb->pins[i].mpf) != mpf ||
-	    pb->pins[i].set_dirty)
-		return false;
-	at = (struct found){ pb, i, f, true };
-	return release(p, &at);
+	pin = &pb->pins[i];
+	return load_relaxed(&pin->mpf) == mpf && pin->page == pgaddr && !pin->set_dirty &&
+	    release_alone(t, pb, i);
 }
 
 int

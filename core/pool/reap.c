@@ -14,6 +14,7 @@
 #include "page_table.h"
 #include "reap.h"
 #include "recount.h"
+#include "tally.h"
 
 /* CLAIMED or LOADING by the dead: its entry, if it is this frame's, goes; the frame is free. */
 static void
@@ -196,6 +197,7 @@ release_block(struct thread *t, struct block *b, uint32_t dead)
 	for (unsigned i = 0; i < BLOCK_NOTES; i++)
 		store_relaxed(&b->notes[i], 0);
 	store_relaxed(&b->counting, 0);
+	tally_settle(t->pool, b);
 	store_seq(&b->owner, 0);
 }
 

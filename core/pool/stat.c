@@ -101,6 +101,22 @@ fill_global(DB_MPOOL *p, DB_MPOOL_STAT *s)
 	fill_rows(p, s);
 }
 
+/* Hits of a handle that are still with the threads that had them. */
+static uint64_t
+tallied(const DB_MPOOL *p, uint64_t number)
+{
+	uint32_t used = load_acquire(&p->mp->blocks_used);
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++) {
+		const struct tally *y = &p->blocks[i].tallies[number % BLOCK_TALLIES];
+
+		if (load_relaxed(&y->record) == number)
+			n += load_relaxed(&y->hit);
+	}
+	return n;
+}
+
 static void
 add_handles(const DB_MPOOL *p, uint32_t id, DB_MPOOL_FSTAT *s)
 {
@@ -109,7 +125,7 @@ add_handles(const DB_MPOOL *p, uint32_t id, DB_MPOOL_FSTAT *s)
 
 		if (load_acquire(&rec->owner) == 0 || rec->file != id)
 			continue;
-		s->st_cache_hit += load_relaxed(&rec->hit);
+		s->st_cache_hit += load_relaxed(&rec->hit) + tallied(p, (uint64_t)i + 1);
 		s->st_cache_miss += load_relaxed(&rec->miss);
 	}
 }

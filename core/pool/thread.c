@@ -7,13 +7,16 @@
  * thread-local cache, then through its own list; when it exits, its empty blocks go back, and one
  * that still holds pins stays with the pool until another thread has put them.
  *
+ * A thread puts its own pages without a locked instruction until another thread puts one for it
+ * (thread_share): membarrier(2) makes sure that it has seen so before its slots are touched.
+ *
  * list_mutex guards every thread's next_of_self list against the pools' closing.
  */
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "thread.h"
+#include "tally.h"
 
 static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t exit_key;
@@ -21,8 +24,9 @@ static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
 __thread struct thread *thread_last;
 
 static void
-block_release(struct pin_block *pb)
+block_release(const DB_MPOOL *p, struct pin_block *pb)
 {
+	tally_settle(p, pb->b);
 	for (unsigned i = 0; i < BLOCK_SLOTS; i++)
 		store_release(&pb->b->slots[i], 0);
 	store_seq(&pb->b->owner, 0);
@@ -45,7 +49,7 @@ thread_shed(struct thread *t)
 	t->io = NULL;
 	for (unsigned i = 0; i < t->npins; i++)
 		if (t->pins[i]->b != NULL && block_is_empty(t->pins[i]->b)) {
-			block_release(t->pins[i]);
+			block_release(t->pool, t->pins[i]);
 			t->pins[i]->b = NULL;
 		}
 }
@@ -168,7 +172,7 @@ pin_block_add(struct thread *t)
 	pb->b = &t->pool->blocks[pb->index];
 	store_relaxed(&pb->b->tid, (int32_t)syscall(SYS_gettid));
 	if ((ret = pin_block_append(t, pb)) != 0) {
-		block_release(pb);
+		block_release(t->pool, pb);
 		free(pb);
 	}
 	return ret;
@@ -191,6 +195,7 @@ thread_create(DB_MPOOL *p, struct thread **tp)
 	}
 	t->first = t->pins[0];
 	t->home = t->first->b;
+	t->shared = p->threaded && !p->barrier;
 	pthread_mutex_lock(&p->threads_mutex);
 	t->next = p->threads;
 	p->threads = t;
@@ -238,6 +243,17 @@ thread_find(DB_MPOOL *p, struct thread **tp)
 	return ret;
 }
 
+void
+thread_share(struct thread *t)
+{
+	if (t->shared)
+		return;
+	store_seq(&t->shared, true);
+	os_barrier();
+	while (load_acquire(&t->putting))
+		os_sleep_usec(1);
+}
+
 int
 thread_self(DB_MPOOL *p, struct thread **tp)
 {
@@ -268,7 +284,7 @@ threads_close(DB_MPOOL *p)
 		next = t->next;
 		for (unsigned i = 0; i < t->npins; i++)
 			if (t->pins[i]->b != NULL)
-				block_release(t->pins[i]);
+				block_release(t->pool, t->pins[i]);
 		t->pool = NULL;
 		t->pool_id = 0;
 		if (t->exited || t == p->single || t == p->spare)

@@ -14,6 +14,7 @@
 /* A pin as its process knows it. */
 struct pin {
 	DB_MPOOLFILE *mpf;
+	const void *page;
 	bool set_dirty; /* memp_fset through this pin made the clean page dirty */
 	bool set_clean; /* memp_fset asked to undo that */
 };
@@ -38,6 +39,13 @@ struct thread {
 	DB_MPOOL *pool;		     /* NULL: the pool was closed */
 	uint64_t pool_id;
 	pthread_t self;
+	/*
+	 * Its slots are its own: it empties them with a plain store, saying so in `putting`.  The
+	 * first thread that puts a page for it ends that, by `shared`, and waits once for
+	 * `putting`; from then on a slot is emptied by compare-and-swap (P6).
+	 */
+	bool shared;
+	bool putting;
 	bool exited;
 	bool in_callback; /* inside pgin, pgout or lg_flush: memp_* is EDEADLK */
 	unsigned npins;	  /* blocks below */
@@ -45,6 +53,7 @@ struct thread {
 	struct pin_block *first; /* pins[0] */
 	struct block *home;	 /* first->b: notes and counters */
 	unsigned notes;		 /* highest note in use, about */
+	unsigned untallied;	 /* hits since a tally was taken that had to go to the record */
 	struct hint_list free[PAGE_SHIFTS];
 	uint32_t evicted[PAGE_SHIFTS]; /* since another size's extent was looked at */
 	uint8_t *io;		       /* IO_BYTES, allocated when first needed */
@@ -65,6 +74,9 @@ thread_at_hand(const DB_MPOOL *p)
 int thread_self(DB_MPOOL *p, struct thread **tp);
 int thread_spare(DB_MPOOL *p); /* makes p->spare */
 void threads_close(DB_MPOOL *p);
+
+/* Another thread of the process is about to empty slots of t.  Under threads_mutex. */
+void thread_share(struct thread *t);
 
 /* A free slot: *slotp in the region, *pinp its private half.  EAGAIN with a sentence if none. */
 int slot_take(struct thread *t, uint32_t **slotp, struct pin **pinp);
