@@ -143,6 +143,36 @@ os_page_size(void)
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
+size_t
+os_huge_page_size(void)
+{
+	static const char key[] = "Hugepagesize:";
+	char text[4096], *p;
+
+	read_text("/proc/meminfo", text, sizeof(text));
+	if ((p = strstr(text, key)) == NULL)
+		return 0;
+	return (size_t)strtoull(p + sizeof(key) - 1, NULL, 10) << 10;
+}
+
+/* The word in brackets is the one that holds. */
+static bool
+huge_is_on(const char *path)
+{
+	char text[128];
+
+	read_text(path, text, sizeof(text));
+	return strchr(text, '[') != NULL && strstr(text, "[never]") == NULL &&
+	    strstr(text, "[deny]") == NULL;
+}
+
+bool
+os_huge_pages_granted(bool shared)
+{
+	return huge_is_on(shared ? "/sys/kernel/mm/transparent_hugepage/shmem_enabled" :
+				   "/sys/kernel/mm/transparent_hugepage/enabled");
+}
+
 uint64_t
 os_memory_bytes(void)
 {

@@ -17,7 +17,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -306,78 +305,7 @@ os_pwrite(int fd, const void *buf, size_t bytes, uint64_t offset)
 	return 0;
 }
 
-/* --- memory -------------------------------------------------------------------------------- */
-
-int
-os_map(int fd, size_t bytes, size_t align, void **addrp)
-{
-	int flags = fd == -1 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
-	size_t room;
-	uintptr_t start, addr;
-	void *p;
-	int ret;
-
-	POOL_ASSERT(bytes > 0 && align >= os_page_size() && (align & (align - 1)) == 0);
-	if ((ret = fault(OS_MAP, "")) != 0)
-		return ret;
-	if (__builtin_add_overflow(bytes, align, &room))
-		return ENOMEM;
-	/* Address space for the worst case; what alignment does not need is given back. */
-	p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED)
-		return errno;
-	start = (uintptr_t)p;
-	addr = (start + align - 1) & ~((uintptr_t)align - 1);
-	p = mmap((void *)addr, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
-	if (p == MAP_FAILED) {
-		ret = errno;
-		(void)munmap((void *)start, room);
-		return ret;
-	}
-	bytes = (bytes + os_page_size() - 1) & ~(os_page_size() - 1);
-	if (addr > start)
-		(void)munmap((void *)start, addr - start);
-	if (start + room > addr + bytes)
-		(void)munmap((void *)(addr + bytes), start + room - (addr + bytes));
-	*addrp = p;
-	return 0;
-}
-
-void
-os_unmap(void *addr, size_t bytes)
-{
-	if (addr != NULL)
-		(void)munmap(addr, bytes);
-}
-
-/* One byte of each page is read and written again, where the kernel cannot be asked. */
-static void
-touch_pages(volatile uint8_t *addr, size_t bytes)
-{
-	size_t page = os_page_size(), at;
-
-	for (at = 0; at < bytes; at += page)
-		addr[at] = addr[at];
-}
-
-int
-os_populate(void *addr, size_t bytes)
-{
-	int ret;
-
-	if ((ret = fault(OS_MAP, "")) != 0)
-		return ret;
-#ifdef MADV_POPULATE_WRITE
-	do
-		ret = madvise(addr, bytes, MADV_POPULATE_WRITE) == -1 ? errno : 0;
-	while (ret == EINTR || ret == EAGAIN);
-	/* EINVAL: the kernel does not know the word.  EFAULT: a store would have been killed. */
-	if (ret != EINVAL)
-		return ret == EFAULT ? ENOSPC : ret;
-#endif
-	touch_pages(addr, bytes);
-	return 0;
-}
+/* --- memory (mappings are in os_map.c) ------------------------------------------------------- */
 
 int
 os_calloc(size_t n, size_t size, void **pp)

@@ -83,6 +83,22 @@ int os_map(int fd, size_t bytes, size_t align, void **addrp);
 void os_unmap(void *addr, size_t bytes);
 
 /*
+ * Address space of bytes at a multiple of align, that nothing may touch before os_map_open has
+ * made it private zeroed memory, from its beginning on.  ENOMEM: that is counted against.
+ */
+int os_map_reserve(size_t bytes, size_t align, void **addrp);
+int os_map_open(void *addr, size_t bytes);
+
+/*
+ * Give the memory of whole pages back; they are zeros from now on.  Of a shared mapping (of a file,
+ * or a segment) everybody's; EOPNOTSUPP where the file system cannot.
+ */
+int os_map_release(void *addr, size_t bytes, bool shared);
+
+/* Ask for huge pages.  0 says nothing about getting them: os_huge_pages_granted. */
+int os_map_huge(void *addr, size_t bytes);
+
+/*
  * Give each page of a mapping its memory now: ENOMEM or ENOSPC instead of a signal at some later
  * store.  What is in it stays.
  */
@@ -125,6 +141,8 @@ void os_boot_id(uint8_t id[16]);      /* of this boot; zeros if unknown */
 uint64_t os_process_start(pid_t pid); /* clock ticks since boot, 0 if there is no such process */
 uint64_t os_random(void);
 size_t os_page_size(void);
+size_t os_huge_page_size(void);		 /* the default one, of segments; 0: there are none */
+bool os_huge_pages_granted(bool shared); /* does os_map_huge help, for such memory? */
 
 /*
  * os_barrier: on return every running thread of this process has been through a full memory

@@ -5,7 +5,8 @@
  * Like os.c: a wrapper asks the fault hook, calls, and turns errno into a return value; what a
  * segment is for is not known here.  Segments are created without a reservation of memory
  * (SHM_NORESERVE), because a region reserves room to grow; whether the machine has the memory
- * that is used at once is for the caller to ask.
+ * that is used at once is for the caller to ask.  Huge pages are another matter: one that is
+ * missing at a touch is a SIGBUS, so they are reserved.
  */
 #include "os_shm.h"
 
@@ -24,13 +25,13 @@ fault(void)
 }
 
 int
-os_shm_create(int32_t key, uint64_t bytes, int32_t *idp)
+os_shm_create(int32_t key, uint64_t bytes, bool huge, int32_t *idp)
 {
-	int id, ret;
+	int id, ret, kind = huge ? SHM_HUGETLB : SHM_NORESERVE;
 
 	if ((ret = fault()) != 0)
 		return ret;
-	id = shmget((key_t)key, bytes, IPC_CREAT | IPC_EXCL | SHM_NORESERVE | 0600);
+	id = shmget((key_t)key, bytes, IPC_CREAT | IPC_EXCL | kind | 0600);
 	if (id == -1)
 		return errno;
 	*idp = id;

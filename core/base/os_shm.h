@@ -27,9 +27,9 @@ struct os_segment {
 /*
  * Create a segment of zeros that takes memory only where it is touched, open to its owner alone.
  * key 0: under no key; else EEXIST if there is one under it.  ENOSPC, ENOMEM and EINVAL are the
- * system's limits.
+ * system's limits.  huge: in huge pages, which are all set aside at once; EPERM.
  */
-int os_shm_create(int32_t key, uint64_t bytes, int32_t *idp);
+int os_shm_create(int32_t key, uint64_t bytes, bool huge, int32_t *idp);
 
 /* Set owner, group and permissions. */
 int os_shm_own(int32_t id, uid_t uid, gid_t gid, uint32_t mode);

@@ -158,6 +158,8 @@ create_in_file(const struct region_spec *spec, struct region *r)
 	if ((ret = memory_allocate(r->fd, 0, size)) != 0 ||
 	    (ret = memory_map_file(r, size, max, spec->body_align)) != 0)
 		return ret;
+	if (spec->huge)
+		memory_ask_huge(r);
 	layout_init(r->layout, spec, size, max);
 	return format_region(spec, r);
 }
@@ -419,8 +421,10 @@ attach_private(const struct region_spec *spec, struct region *r)
 	int ret;
 
 	r->is_private = true;
-	if ((ret = memory_map_private(r, spec_size(spec), spec->body_align)) == 0) {
-		layout_init(r->layout, spec, r->size, r->size);
+	if ((ret = memory_map_private(r, spec_size(spec), spec_max(spec), spec->body_align)) == 0) {
+		if (spec->huge)
+			memory_ask_huge(r);
+		layout_init(r->layout, spec, r->size, r->mapped);
 		if ((ret = format_region(spec, r)) != 0)
 			memory_unmap(r);
 	}

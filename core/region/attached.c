@@ -55,6 +55,7 @@ in_child(void)
 		os_close(a->region.home_fd);
 		a->region.fd = a->region.home_fd = -1;
 	}
+	region_grow_forked();
 	pthread_mutex_unlock(&attached_mutex);
 }
 

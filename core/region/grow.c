@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * region/grow.c - a region becomes longer where it is.
+ * region/grow.c - a region becomes longer or shorter where it is.
  *
  * Everybody has mapped layout->max bytes since he attached, so that growing means only to have the
- * bytes (a file's are allocated, for a segment's there is memory) and then to say so in
- * layout->size.  Who dies in between leaves a file that is longer than its region, which harms
- * nobody: the next one to grow allocates the same bytes again.
+ * bytes (a file's are allocated, for a segment's there is memory, private ones are made accessible)
+ * and then to say so in layout->size.  Shrinking says so first, and then gives the memory back.
+ * Who dies in between leaves bytes behind the region's end, which harms nobody: the next one to
+ * grow the region, or to shrink it, gives them back.  Nothing is ever cut off a file or a segment,
+ * because a load behind its end would be a SIGBUS.
  *
  * REGION_BYTE orders the processes, grow_mutex the threads of this one, which share the lock.  The
- * others notice when an offset is behind what they know (region_ptr); sizes only grow.
+ * others notice at their next region_ptr.
  */
 #include "region_impl.h"
 
@@ -19,6 +21,12 @@
 
 static pthread_mutex_t grow_mutex = PTHREAD_MUTEX_INITIALIZER;
 
+void
+region_grow_forked(void)
+{
+	(void)pthread_mutex_init(&grow_mutex, NULL);
+}
+
 size_t
 region_look_again(struct region *r)
 {
@@ -26,7 +34,8 @@ region_look_again(struct region *r)
 	size_t size = load_relaxed(&r->size);
 
 	/* Another thread may do the same: what is stored is true in either order, or soon is. */
-	if (says > size && says <= r->mapped && says % os_page_size() == 0) {
+	if (says != size && says <= r->mapped && says % os_page_size() == 0 &&
+	    says >= layout_body_offset(r->nclients)) {
 		size = (size_t)says;
 		store_relaxed(&r->size, size);
 	}
@@ -37,68 +46,95 @@ static int
 say_too_large(const struct region *r, uint64_t size)
 {
 	env_err(r->dbenv, "%s: %llu bytes are wanted, and %llu are what it may grow to",
-	    r->path == NULL ? "private region" : r->path, (unsigned long long)size,
-	    (unsigned long long)r->mapped);
+	    region_name(r), (unsigned long long)size, (unsigned long long)r->mapped);
 	return ENOMEM;
 }
 
-/* size is in whole pages, more than from. */
-static int
-get_bytes(const struct region *r, uint64_t from, uint64_t size)
+static void
+set_size(struct region *r, uint64_t from, uint64_t size)
 {
-	int ret;
-
-	if (r->is_system)
-		return segment_check_memory(r->dbenv, r->path, size - from);
-	if ((ret = memory_allocate(r->fd, from, size - from)) != 0)
-		env_err(r->dbenv, "%s: cannot grow to %llu bytes: %s", r->path,
-		    (unsigned long long)size, db_strerror(ret));
-	return ret;
+	store_seq(&r->layout->size, size);
+	add_seq(&r->layout->generation, 1);
+	(void)region_look_again(r);
+	env_event(r->dbenv, "%s: %s from %llu to %llu bytes", region_name(r),
+	    size > from ? "grown" : "shrunk", (unsigned long long)from, (unsigned long long)size);
 }
 
-/* With REGION_BYTE held. */
 static int
 grow_locked(struct region *r, uint64_t size)
 {
-	uint64_t from;
+	uint64_t from = region_look_again(r);
+	int ret;
+
+	if (size <= from)
+		return 0;
+	if ((ret = memory_extend(r, from, size)) == 0)
+		set_size(r, from, size);
+	else
+		(void)memory_release(r, from);
+	return ret;
+}
+
+static int
+shrink_locked(struct region *r, uint64_t size)
+{
+	uint64_t from = region_look_again(r);
+	int ret;
+
+	if (size > from)
+		return 0;
+	if (size < from)
+		set_size(r, from, size);
+	if ((ret = memory_release(r, size)) != 0)
+		env_warn(r->dbenv, "%s: the memory behind %llu bytes cannot be given back: %s",
+		    region_name(r), (unsigned long long)size, db_strerror(ret));
+	return 0;
+}
+
+/* With REGION_BYTE held, for a region that is in a directory. */
+static int
+change_locked(struct region *r, int (*change)(struct region *r, uint64_t size), uint64_t size)
+{
 	bool same;
 	int ret;
 
 	if ((ret = region_path_is_fd(r->path, r->fd, &same)) != 0)
 		return ret;
-	if (!same)
-		return ESTALE;
-	from = region_look_again(r);
-	if (size <= from)
-		return 0;
-	if ((ret = get_bytes(r, from, size)) != 0)
-		return ret;
-	store_seq(&r->layout->size, size);
-	add_seq(&r->layout->generation, 1);
-	(void)region_look_again(r);
-	env_event(r->dbenv, "%s: grown from %llu to %llu bytes", r->path, (unsigned long long)from,
-	    (unsigned long long)size);
-	return 0;
+	return same ? change(r, size) : ESTALE;
 }
 
 static int
-grow_waiting(struct region *r, uint64_t size)
+change_waiting(struct region *r, int (*change)(struct region *r, uint64_t size), uint64_t size)
 {
 	int ret;
 
+	if (r->is_private)
+		return change(r, size);
 	if ((ret = os_lock_wait(r->fd, REGION_BYTE, REGION_JOIN_MSEC)) != 0) {
-		env_err(r->dbenv, "%s: cannot lock it to grow: %s", r->path, db_strerror(ret));
+		env_err(r->dbenv, "%s: cannot lock it to change its size: %s", r->path,
+		    db_strerror(ret));
 		return ret;
 	}
-	ret = grow_locked(r, size);
+	ret = change_locked(r, change, size);
 	os_unlock(r->fd, REGION_BYTE);
+	return ret;
+}
+
+static int
+change_size(struct region *r, int (*change)(struct region *r, uint64_t size), uint64_t size)
+{
+	uint64_t page = os_page_size();
+	int ret;
+
+	pthread_mutex_lock(&grow_mutex);
+	ret = change_waiting(r, change, (size + page - 1) / page * page);
+	pthread_mutex_unlock(&grow_mutex);
 	return ret;
 }
 
 int
 region_grow(struct region *r, uint64_t size)
 {
-	uint64_t page = os_page_size();
 	int ret;
 
 	if ((ret = region_usable(r)) != 0)
@@ -107,8 +143,23 @@ region_grow(struct region *r, uint64_t size)
 		return 0;
 	if (size > r->mapped)
 		return say_too_large(r, size);
-	pthread_mutex_lock(&grow_mutex);
-	ret = grow_waiting(r, (size + page - 1) / page * page);
-	pthread_mutex_unlock(&grow_mutex);
-	return ret;
+	return change_size(r, grow_locked, size);
+}
+
+int
+region_shrink(struct region *r, uint64_t size)
+{
+	int ret;
+
+	if ((ret = region_usable(r)) != 0)
+		return ret;
+	if (size < layout_body_offset(r->nclients)) {
+		env_err(r->dbenv, "%s: cannot shrink to %llu bytes: its clients' table needs %llu",
+		    region_name(r), (unsigned long long)size,
+		    (unsigned long long)layout_body_offset(r->nclients));
+		return EINVAL;
+	}
+	if (size > region_look_again(r))
+		return 0;
+	return change_size(r, shrink_locked, size);
 }

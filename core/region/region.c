@@ -38,8 +38,8 @@ region_ptr(const struct region *r, roff_t offset, size_t bytes)
 {
 	size_t size = load_relaxed(&r->size);
 
-	/* It may have grown; never beyond what is mapped here. */
-	if (offset > size || bytes > size - offset)
+	/* It may have grown or shrunk; never beyond what is mapped here. */
+	if (load_acquire(&r->layout->size) != size)
 		size = region_look_again((struct region *)(uintptr_t)r);
 	if (offset > size || bytes > size - offset)
 		return NULL;

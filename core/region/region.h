@@ -43,6 +43,7 @@ struct region_spec {
 	bool is_private;   /* process memory, joined by nobody */
 	bool is_system;	   /* create it in a System V segment; joiners take what is there */
 	bool populate;	   /* give each page its memory at creation */
+	bool huge;	   /* ask for huge pages; without them a sentence, and ordinary ones */
 	int32_t shm_key;   /* of a created segment; 0: none */
 	uint64_t size;	   /* bytes for a created region, all included; rounded up to OS pages */
 	uint64_t max;	   /* bytes that it may grow to; 0: region_max's default */
@@ -65,7 +66,7 @@ struct region {
 	DB_ENV *dbenv;
 	char *path;	 /* absolute, of the file; NULL if private */
 	uint8_t *addr;	 /* where the region starts in this process */
-	size_t size;	 /* bytes in use, when last looked at (region_ptr does) */
+	size_t size;	 /* bytes in use, when last looked at (region_ptr looks) */
 	size_t mapped;	 /* bytes of address space */
 	RLAYOUT *layout; /* == addr */
 	struct client *clients;
@@ -139,11 +140,22 @@ int region_panic(struct region *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
  * region_grow - make the region size bytes long, if it is shorter.  Nothing moves; the new bytes
  * are zeros, and everybody who is attached has them at once (region_ptr).  Nothing has changed
  * after an error: ENOMEM more than layout->max, or than is available; ENOSPC; EAGAIN a live
- * process is creating, joining or growing for too long; ESTALE; DB_RUNRECOVERY.
+ * process is creating, joining or growing for too long; ESTALE; DB_RUNRECOVERY; EINVAL in a forked
+ * child.
  */
 int region_grow(struct region *r, uint64_t size);
 
-/* Where offset..offset+bytes of the region is, or NULL if that is not inside it. */
+/*
+ * region_shrink - make the region size bytes long, if it is longer, and give the memory (of a file:
+ * the blocks) behind that back.  The file or segment keeps its length, nothing moves, and for
+ * everybody region_ptr ends there at once; addresses that were taken before read as zeros.  That
+ * nobody uses them any more is the caller's business.  Where a file system cannot take blocks back,
+ * they stay, with a warning.  Errors as region_grow's, and EINVAL if size does not hold the layout
+ * and the clients.
+ */
+int region_shrink(struct region *r, uint64_t size);
+
+/* Where offset..offset+bytes of the region is, or NULL if that is not inside it now. */
 void *region_ptr(const struct region *r, roff_t offset, size_t bytes);
 
 /* --- clients ------------------------------------------------------------------------------- */

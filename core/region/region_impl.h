@@ -7,7 +7,7 @@
  *   region.c  detach, unlink, panic     memory.c  the bytes and where they come from
  *   client.c  the table of clients      attached.c  what is attached, for fork(2)
  *   segment.c System V segments         look.c    reading without attaching
- *   grow.c    more bytes
+ *   grow.c    more bytes, fewer bytes
  *
  * A region in a file has two open file descriptions: r->fd carries the locks and nothing else;
  * the mapping is made through another one that is closed at once.  A mapping keeps its
@@ -85,11 +85,26 @@ int memory_allocate(int fd, uint64_t offset, uint64_t size);
 
 /* Set r->addr, size and layout: the file r->path, which must be the one behind r->fd, shared. */
 int memory_map_file(struct region *r, uint64_t size, uint64_t max, size_t align);
-/* The same with zeroed memory of this process. */
-int memory_map_private(struct region *r, uint64_t size, size_t align);
+/* The same with zeroed memory of this process; no room to grow if there is none. */
+int memory_map_private(struct region *r, uint64_t size, uint64_t max, size_t align);
 /* The same with the segment r->segid, which has max bytes in whole pages. */
 int memory_map_segment(struct region *r, uint64_t size, uint64_t max, size_t align);
 void memory_unmap(struct region *r);
+
+/* Huge pages for all that is mapped, or a sentence about ordinary ones. */
+void memory_ask_huge(struct region *r);
+
+/* Have the bytes from..size, as zeros, whoever may have left what there. */
+int memory_extend(struct region *r, uint64_t from, uint64_t size);
+
+/* Give back what is behind size. */
+int memory_release(struct region *r, uint64_t size);
+
+/* ENOMEM and a sentence if the machine has not so many bytes more. */
+int memory_check(DB_ENV *dbenv, const char *path, uint64_t bytes);
+
+/* What sentences call it. */
+const char *region_name(const struct region *r);
 
 /* --- segment.c ----------------------------------------------------------------------------- */
 
@@ -101,8 +116,6 @@ void memory_unmap(struct region *r);
  */
 int segment_create(const struct region_spec *spec, struct region *r, uint64_t size, uint64_t max);
 int segment_publish(struct region *r);
-/* ENOMEM and a sentence if the machine has not so many bytes more. */
-int segment_check_memory(DB_ENV *dbenv, const char *path, uint64_t bytes);
 /* After all not: the mapped segment goes. */
 void segment_abandon(struct region *r);
 
@@ -152,8 +165,10 @@ int client_any_locked(int fd, bool *anyp);
 
 /* --- grow.c -------------------------------------------------------------------------------- */
 
-/* Set r->size, which only grows, to what the region says, as far as it is mapped; return it. */
+/* Set r->size to what the region says, if it can be, and return it. */
 size_t region_look_again(struct region *r);
+/* In a forked child: nobody changes a size here. */
+void region_grow_forked(void);
 
 /* --- region.c ------------------------------------------------------------------------------ */
 

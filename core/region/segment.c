@@ -63,6 +63,14 @@ carries_ids(const RLAYOUT *inside, const RLAYOUT *named)
 	    memcmp(inside->boot_id, named->boot_id, sizeof(named->boot_id)) == 0;
 }
 
+static size_t
+segment_align(const RLAYOUT *named, size_t align)
+{
+	size_t huge = named->flags & REGION_HUGE ? os_huge_page_size() : 0;
+
+	return huge > align ? huge : align;
+}
+
 /* Attach segment id if it can be the one that is named, by its length. */
 static int
 hold(int32_t id, const RLAYOUT *named, struct held *h)
@@ -138,44 +146,78 @@ hold_leftover(const RLAYOUT *named, struct held *h)
 
 /* --- creation ------------------------------------------------------------------------------ */
 
-int
-segment_check_memory(DB_ENV *dbenv, const char *path, uint64_t bytes)
-{
-	uint64_t available = os_memory_available();
-
-	if (bytes <= available)
-		return 0;
-	env_err(dbenv, "%s: %llu bytes of memory are wanted and %llu available", path,
-	    (unsigned long long)bytes, (unsigned long long)available);
-	return ENOMEM;
-}
-
 static bool
 is_limit(int error)
 {
 	return error == ENOSPC || error == ENOMEM || error == EINVAL;
 }
 
+/*
+ * Huge pages are set aside for all of max, so that there is room to grow only if asked for.  *named
+ * is as it was if there is no such segment, and then not *madep.
+ */
+static int
+make_huge(const struct region_spec *spec, struct region *r, RLAYOUT *named, bool *madep)
+{
+	uint64_t huge = os_huge_page_size();
+	RLAYOUT own = *named;
+	int ret = EOPNOTSUPP;
+
+	*madep = false;
+	if (huge > 0) {
+		own.max = spec->max > own.size ? own.max : own.size;
+		own.max = (own.max + huge - 1) / huge * huge;
+		own.flags |= REGION_HUGE;
+		if ((ret = os_pwrite(r->fd, &own, sizeof(own), 0)) == 0)
+			ret = os_shm_create(spec->shm_key, length(&own), true, &r->segid);
+	}
+	if (ret == 0) {
+		*named = own;
+		*madep = true;
+	}
+	if (ret == 0 || ret == EEXIST)
+		return ret;
+	env_err(spec->dbenv, "%s: no segment in huge pages (%s): in ordinary ones", r->path,
+	    db_strerror(ret));
+	return os_pwrite(r->fd, named, sizeof(*named), 0);
+}
+
 /* Where the system's limits count what is only reserved, it can do without room to grow. */
 static int
-make(const struct region_spec *spec, struct region *r, RLAYOUT *named)
+make_ordinary(const struct region_spec *spec, struct region *r, RLAYOUT *named)
 {
-	int ret = os_shm_create(spec->shm_key, length(named), &r->segid);
+	int ret;
 
+	if ((ret = memory_check(spec->dbenv, r->path, named->size)) != 0)
+		return ret;
+	ret = os_shm_create(spec->shm_key, length(named), false, &r->segid);
 	if (is_limit(ret) && named->max > named->size) {
 		named->max = named->size;
 		if ((ret = os_pwrite(r->fd, named, sizeof(*named), 0)) != 0)
 			return ret;
-		ret = os_shm_create(spec->shm_key, length(named), &r->segid);
+		ret = os_shm_create(spec->shm_key, length(named), false, &r->segid);
 	}
-	if (ret == EEXIST)
-		env_err(spec->dbenv, "%s: there is a segment with key %#x already", r->path,
-		    (unsigned)spec->shm_key);
-	else if (ret != 0)
+	if (ret != 0 && ret != EEXIST)
 		env_err(spec->dbenv,
 		    "%s: no segment of %llu bytes: %s (kernel.shmmax, shmall and shmmni limit "
 		    "them)",
 		    r->path, (unsigned long long)length(named), db_strerror(ret));
+	return ret;
+}
+
+static int
+make(const struct region_spec *spec, struct region *r, RLAYOUT *named)
+{
+	bool made = false;
+	int ret = 0;
+
+	if (spec->huge)
+		ret = make_huge(spec, r, named, &made);
+	if (ret == 0 && !made)
+		ret = make_ordinary(spec, r, named);
+	if (ret == EEXIST)
+		env_err(spec->dbenv, "%s: there is a segment with key %#x already", r->path,
+		    (unsigned)spec->shm_key);
 	return ret;
 }
 
@@ -197,8 +239,11 @@ fill(const struct region_spec *spec, struct region *r, RLAYOUT *named)
 {
 	int ret;
 
-	if ((ret = memory_map_segment(r, named->size, named->max, spec->body_align)) != 0)
+	if ((ret = memory_map_segment(
+		 r, named->size, named->max, segment_align(named, spec->body_align))) != 0)
 		return ret;
+	if (spec->huge && (named->flags & REGION_HUGE) == 0)
+		memory_ask_huge(r);
 	named->segid = r->segid;
 	*r->layout = *named;
 	if ((ret = give_away(spec, r)) != 0)
@@ -213,8 +258,6 @@ segment_create(const struct region_spec *spec, struct region *r, uint64_t size, 
 	int ret;
 
 	POOL_ASSERT(r->addr == NULL && size <= max && max % os_page_size() == 0);
-	if ((ret = segment_check_memory(spec->dbenv, r->path, size)) != 0)
-		return ret;
 	layout_init(&named, spec, size, max);
 	named.flags = REGION_SYSTEM;
 	named.ipc_ns = (uint32_t)os_ipc_namespace();
@@ -312,7 +355,8 @@ join_held(const struct region_spec *spec, struct region *r, const struct held *h
 		env_warn(spec->dbenv, "%s: somebody removed segment %d: it goes at the last detach",
 		    r->path, h->is.id);
 	r->segid = h->is.id;
-	if ((ret = memory_map_segment(r, copy->size, max, spec->body_align)) != 0)
+	if ((ret = memory_map_segment(r, copy->size, max, segment_align(copy, spec->body_align))) !=
+	    0)
 		env_err(spec->dbenv, "%s: cannot attach segment %d: %s", r->path, r->segid,
 		    db_strerror(ret));
 	return ret;
@@ -451,7 +495,7 @@ remove_held(struct region *r, const RLAYOUT *copy, const struct held *h)
 
 	r->is_system = true;
 	r->segid = h->is.id;
-	if ((ret = memory_map_segment(r, copy->max, copy->max, 0)) != 0)
+	if ((ret = memory_map_segment(r, copy->max, copy->max, segment_align(copy, 0))) != 0)
 		return ret;
 	store_seq(&r->layout->valid, 0);
 	if ((ret = os_shm_remove(r->segid)) != 0 && !is_absent(ret))

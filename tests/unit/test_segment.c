@@ -201,6 +201,63 @@ resident_pages(const struct region *r)
 	return n;
 }
 
+/* Where there are none, a sentence says so, and the region has ordinary pages. */
+static void
+huge_pages_are_had_or_done_without(void **state)
+{
+	struct t *t = *state;
+	struct region_spec spec = system_spec(t);
+	struct region *a, *b;
+	uint64_t huge = os_huge_page_size();
+
+	spec.huge = true;
+	sentences = 0;
+	assert_int_equal(region_attach(&spec, &a), 0);
+	if (a->layout->flags & REGION_HUGE) {
+		assert_true(huge > 0 && a->layout->max % huge == 0);
+		assert_int_equal((uintptr_t)a->addr % huge, 0);
+	} else {
+		assert_true(sentences > 0 && strstr(last_sentence, "huge pages") != NULL);
+		assert_true(a->layout->max == segment_max);
+	}
+	b = attach(t);
+	assert_true(b->is_system && b->mapped == a->mapped);
+	body_of(a)->users = 7;
+	assert_int_equal(body_of(b)->users, 7);
+	assert_int_equal(region_grow(b, a->layout->max), 0);
+	memset(b->addr + b->mapped - 8192, 'x', 8192);
+	assert_int_equal(a->addr[a->mapped - 1], 'x');
+	assert_int_equal(region_shrink(a, REGION_BYTES), 0);
+	assert_int_equal(region_grow(a, a->layout->max), 0);
+	assert_int_equal(b->addr[b->mapped - 1], 0);
+	detach(b);
+	assert_int_equal(region_detach(a, true, NULL, NULL), 0);
+	assert_int_equal(segments(), 0);
+}
+
+/* Elsewhere there are only transparent ones, and no system refuses to be asked. */
+static void
+transparent_huge_pages_are_asked_for_on_request(void **state)
+{
+	struct t *t = *state;
+	struct region_spec spec = spec_in(t->dir);
+	struct region *r;
+
+	spec.huge = true;
+	for (int private = 0; private < 2; private ++) {
+		spec.is_private = private != 0;
+		sentences = 0;
+		assert_int_equal(region_attach(&spec, &r), 0);
+		assert_int_equal(sentences > 0, !os_huge_pages_granted(!private));
+		assert_int_equal(region_detach(r, true, NULL, NULL), 0);
+		t_fault(OS_MAP, 2 + (unsigned)private, EINVAL);
+		assert_int_equal(region_attach(&spec, &r), 0);
+		assert_true(t_fault_off());
+		assert_non_null(strstr(last_sentence, "no huge pages"));
+		assert_int_equal(region_detach(r, true, NULL, NULL), 0);
+	}
+}
+
 static void
 region_is_populated_only_on_request(void **state)
 {
@@ -718,6 +775,8 @@ main(void)
 		segment_test(segment_is_aligned_as_asked),
 		segment_test(segment_larger_than_what_is_available_is_enomem),
 		segment_test(segment_does_without_room_to_grow_where_limits_want_it),
+		segment_test(huge_pages_are_had_or_done_without),
+		segment_test(transparent_huge_pages_are_asked_for_on_request),
 		segment_test(region_is_populated_only_on_request),
 		segment_test(segment_creation_survives_failure_of_any_call),
 		segment_test(segment_join_survives_failure_of_any_call),

@@ -65,6 +65,13 @@ typedef struct {
 #define DB_PRIVATE 0x1	   /* regions in process memory, never joined */
 #define DB_SYSTEM_MEM 0x2  /* regions in System V shared memory; not with DB_PRIVATE */
 #define DB_USE_ENVIRON 0x4 /* the DB_HOME variable may override db_home */
+/*
+ * Regions that are created ask for huge pages: of a System V segment (SHM_HUGETLB), which are set
+ * aside for all of it at once, so that it grows only if region_max says so; else, and where there
+ * are none of those, transparent ones.  What the system refuses is said in one sentence, and the
+ * region has ordinary pages.
+ */
+#define DB_HUGE_PAGES 0x8
 
 typedef struct __db_env DB_ENV;
 
@@ -82,7 +89,7 @@ struct __db_env {
 
 	/* ours; db_home set means that the environment is initialised */
 	const char *db_home;	/* directory that relative dir and file arguments start from */
-	u_int32_t region_flags; /* DB_PRIVATE, DB_SYSTEM_MEM, DB_USE_ENVIRON */
+	u_int32_t region_flags; /* DB_PRIVATE, DB_SYSTEM_MEM, DB_USE_ENVIRON, DB_HUGE_PAGES */
 	/*
 	 * Where the region files are, if not in the environment's directory: absolute, or
 	 * relative to db_home (without one, to that directory).  All processes of an environment
