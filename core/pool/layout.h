@@ -278,6 +278,24 @@ struct open_record {
 };
 static_assert(sizeof(struct open_record) == 64, "handles do not share cache lines");
 
+/* --- how long the disk took ---------------------------------------------------------------- */
+
+enum latency_kind {
+	LATENCY_READ,  /* reads of missing pages, by request to the system */
+	LATENCY_WRITE, /* writes of dirty pages, likewise */
+	LATENCY_KINDS
+};
+
+/*
+ * le[i]: those of at most 2^i microseconds and more than 2^(i-1); the last: all that took longer.
+ */
+#define LATENCY_BUCKETS 24
+
+struct latency {
+	uint64_t sum_usec;
+	uint64_t le[LATENCY_BUCKETS];
+};
+
 /* --- the superblock ------------------------------------------------------------------------ */
 
 /* Sizes and places; written once at creation, checked and copied by each joiner. */
@@ -321,6 +339,7 @@ struct mpool {
 	uint32_t opens_used; /* high-water mark */
 	uint32_t recount;    /* a death may have left the totals wrong */
 	uint64_t recount_usec; /* of the last walk in vain; monotonic */
+	struct latency latency[LATENCY_KINDS] __attribute__((aligned(64)));
 };
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "file.h"
 #include "frame.h"
+#include "look.h"
 #include "page_io.h"
 #include "thread.h"
 
@@ -65,11 +66,17 @@ page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno)
 	uint8_t *page = frame_address(t->pool, f, mpf->pageshift);
 	uint64_t off = (uint64_t)pgno << mpf->pageshift, length = load_acquire(&mpf->row->length);
 	size_t want = 0, done = 0;
-	int ret;
+	uint64_t begun;
+	int ret = 0;
 
 	if (off < length)
 		want = length - off < mpf->pagesize ? (size_t)(length - off) : mpf->pagesize;
-	if (want > 0 && mpf->fd != -1 && (ret = os_pread(mpf->fd, page, want, off, &done)) != 0) {
+	if (want > 0 && mpf->fd != -1) {
+		begun = os_monotonic_usec();
+		ret = os_pread(mpf->fd, page, want, off, &done);
+		latency_add(&t->pool->mp->latency[LATENCY_READ], os_monotonic_usec() - begun);
+	}
+	if (ret != 0) {
 		env_err(t->pool->dbenv, "page %u of file %u cannot be read: %s", pgno, mpf->file,
 		    db_strerror(ret));
 		return ret;

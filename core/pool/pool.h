@@ -97,6 +97,9 @@ pool_is_usable(const DB_MPOOL *p)
 /* The entry check of every call: usable region, not in a callback, the thread. */
 int enter(DB_MPOOL *p, struct thread **tp);
 
+/* The global statistics; *s is zeroed. */
+void pool_stat_fill(DB_MPOOL *p, DB_MPOOL_STAT *s);
+
 /* Pages in the pool now, and the dirty ones of these. */
 void pool_pages(const DB_MPOOL *p, uint64_t *residentp, uint64_t *dirtyp);
 

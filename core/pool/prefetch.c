@@ -7,6 +7,7 @@
  */
 #include "frame.h"
 #include "load.h"
+#include "look.h"
 #include "page_io.h"
 
 struct run {
@@ -47,8 +48,8 @@ run_read(struct run *r, db_pgno_t first, size_t *donep)
 	DB_MPOOLFILE *mpf = r->g.mpf;
 	uint64_t off = (uint64_t)first << mpf->pageshift, length = load_acquire(&mpf->row->length);
 	struct iovec iov[BATCH];
-	uint64_t left = off < length ? length - off : 0;
-	int n = 0;
+	uint64_t left = off < length ? length - off : 0, begun;
+	int n = 0, ret;
 
 	for (unsigned i = 0; i < r->n && left > 0; i++, n++) {
 		iov[n].iov_base = frame_address(r->g.t->pool, r->frames[i], mpf->pageshift);
@@ -56,7 +57,12 @@ run_read(struct run *r, db_pgno_t first, size_t *donep)
 		left -= iov[n].iov_len;
 	}
 	*donep = 0;
-	return n > 0 && mpf->fd != -1 ? os_preadv(mpf->fd, iov, n, off, donep) : 0;
+	if (n == 0 || mpf->fd == -1)
+		return 0;
+	begun = os_monotonic_usec();
+	ret = os_preadv(mpf->fd, iov, n, off, donep);
+	latency_add(&r->g.t->pool->mp->latency[LATENCY_READ], os_monotonic_usec() - begun);
+	return ret;
 }
 
 /* Page i of the run holds what was read, zeros behind it; pgin; VALID or gone. */

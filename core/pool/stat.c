@@ -67,8 +67,8 @@ fill_rows(const DB_MPOOL *p, DB_MPOOL_STAT *s)
 	}
 }
 
-static void
-fill_global(DB_MPOOL *p, DB_MPOOL_STAT *s)
+void
+pool_stat_fill(DB_MPOOL *p, DB_MPOOL_STAT *s)
 {
 	uint64_t c[COUNTERS];
 
@@ -249,7 +249,7 @@ memp_stat(DB_MPOOL *p, DB_MPOOL_STAT **gsp, DB_MPOOL_FSTAT ***fsp, void *(*db_ma
 		if ((s = db_malloc(sizeof(*s))) == NULL)
 			return ENOMEM;
 		memset(s, 0, sizeof(*s));
-		fill_global(p, s);
+		pool_stat_fill(p, s);
 	}
 	if (fsp != NULL && (ret = fill_files(p, fsp, db_malloc)) != 0) {
 		if (db_malloc == malloc)

@@ -17,6 +17,7 @@
 #include "evict.h"
 #include "file.h"
 #include "frame.h"
+#include "look.h"
 #include "recount.h"
 #include "writeback.h"
 
@@ -316,9 +317,13 @@ write_run(struct batch *b, unsigned i)
 	while (i + n < b->n && b->jobs[i + n].writing && b->jobs[i + n].key == first->key + n &&
 	    b->jobs[i + n].bytes > 0 && bytes == (size_t)n << b->pageshift)
 		bytes += b->jobs[i + n++].bytes;
-	if (bytes > 0)
+	if (bytes > 0) {
+		uint64_t begun = os_monotonic_usec();
+
 		ret = os_pwrite(
 		    b->ffd.fd, first->copy, bytes, (uint64_t)key_pgno(first->key) << b->pageshift);
+		latency_add(&b->t->pool->mp->latency[LATENCY_WRITE], os_monotonic_usec() - begun);
+	}
 	if (ret != 0)
 		file_failed(b, ret);
 	else {
