@@ -24,6 +24,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "events.h"
 #include "files.h"
 #include "ops.h"
 #include "pool.h"
@@ -100,6 +101,8 @@ init_locks(struct fs *fs)
 	(void)pthread_condattr_destroy(&cattr);
 	if (err == 0)
 		err = pthread_mutex_init(&fs->writer_lock, NULL);
+	if (err == 0)
+		err = pthread_mutex_init(&fs->steering.lock, NULL);
 	return err;
 }
 
@@ -446,6 +449,7 @@ end_session(struct fs *fs)
 		(void)pthread_join(fs->asker, NULL);
 	if (fs->session == NULL)
 		return;
+	events_fini();
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		(void)signal(signals[i], SIG_IGN);
 	fuse_remove_signal_handlers(fs->session);
@@ -474,6 +478,7 @@ fs_destroy(struct fs *fs)
 	close_fd(fs->home_fd);
 	(void)pthread_rwlock_destroy(&fs->pool_lock);
 	(void)pthread_mutex_destroy(&fs->writer_lock);
+	(void)pthread_mutex_destroy(&fs->steering.lock);
 	(void)pthread_cond_destroy(&fs->writer_wake);
 	free(fs);
 }

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "events.h"
+
 #define SENTENCE_BYTES 1024
 
 static bool to_syslog;
@@ -30,6 +32,8 @@ log_text(int priority, const char *text)
 	char line[SENTENCE_BYTES + 16];
 	int n;
 
+	if (priority < LOG_DEBUG)
+		events_add(priority, text);
 	if (to_syslog) {
 		syslog(priority, "%s", text);
 		return;

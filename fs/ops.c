@@ -165,7 +165,9 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct
 	struct stat st;
 	int err;
 
-	if (!in_files(node)) {
+	if (status_takes_truncate(fs, node) && change.size) {
+		err = status_getattr(fs, node, &st);
+	} else if (!in_files(node)) {
 		err = change.size && S_ISREG(node->type) ? EACCES : EPERM;
 	} else if ((err = pool_get(fs)) == 0) {
 		err = files_setattr(fs, node, &c, &change, &st);
@@ -368,4 +370,5 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.removexattr = op_removexattr,
 	.fallocate = op_fallocate,
 	.lseek = op_lseek,
+	.poll = op_poll,
 };

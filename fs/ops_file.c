@@ -6,6 +6,7 @@
  * Every file is direct_io: each read(2) and write(2) reaches the pool.
  */
 #include <errno.h>
+#include <poll.h>
 
 #include "files.h"
 #include "io.h"
@@ -124,9 +125,16 @@ op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	reply_error(req, err);
 }
 
+static void
+served(struct fs *fs, enum request request, uint64_t begun)
+{
+	latency_add(&fs->requests[request], os_monotonic_usec() - begun);
+}
+
 void
 op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
+	uint64_t begun = os_monotonic_usec();
 	struct fs *fs = fs_of(req);
 	int err = 0;
 
@@ -134,8 +142,24 @@ op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi
 	if (in_files(node_at(req, ino)) && (err = pool_get(fs)) == 0) {
 		err = file_sync(fs, handle_of(fi));
 		pool_put(fs);
+		served(fs, REQUEST_SYNC, begun);
 	}
 	reply_error(req, err);
+}
+
+/* Something to read or write in files/ comes from the pool: always. */
+void
+op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct fuse_pollhandle *ph)
+{
+	unsigned events = POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM;
+
+	if (in_files(node_at(req, ino))) {
+		if (ph != NULL)
+			fuse_pollhandle_destroy(ph);
+	} else if (!status_poll(status_handle_of(fi), ph)) {
+		events = POLLOUT | POLLWRNORM;
+	}
+	(void)fuse_reply_poll(req, events);
 }
 
 /* --- data ---------------------------------------------------------------------------------- */
@@ -152,6 +176,7 @@ reply_bytes(void *arg, const struct iovec *iov, int niov)
 void
 op_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct fuse_file_info *fi)
 {
+	uint64_t begun = os_monotonic_usec();
 	struct node *node = node_at(req, ino);
 	struct fs *fs = fs_of(req);
 	int err;
@@ -162,6 +187,7 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct fuse_
 	} else if ((err = pool_get(fs)) == 0) {
 		err = io_read(fs, node, bytes, (uint64_t)offset, reply_bytes, req);
 		pool_put(fs);
+		served(fs, REQUEST_READ, begun);
 	}
 	if (err != 0)
 		reply_error(req, err);
@@ -171,15 +197,20 @@ void
 op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t bytes, off_t offset,
     struct fuse_file_info *fi)
 {
+	uint64_t begun = os_monotonic_usec();
 	struct node *node = node_at(req, ino);
 	struct caller c = caller_of(req);
 	struct fs *fs = fs_of(req);
 	size_t done = 0;
-	int err = EACCES;
+	int err;
 
-	if (in_files(node) && (err = pool_get(fs)) == 0) {
+	if (!in_files(node)) {
+		if ((err = status_write(fs, status_handle_of(fi), buf, bytes)) == 0)
+			done = bytes;
+	} else if ((err = pool_get(fs)) == 0) {
 		err = io_write(fs, node, &c, fi->flags, buf, bytes, (uint64_t)offset, &done);
 		pool_put(fs);
+		served(fs, REQUEST_WRITE, begun);
 	}
 	if (err != 0)
 		reply_error(req, err);

@@ -43,9 +43,23 @@ static const struct fs *serving;
  * Who calls the pool holds pool_lock.  Of a pool that was removed by force nothing can be read or
  * written any more: drop_removed_locked says that once, for all the calls that find it so.
  */
+static __thread void (*hearing)(void *arg, const char *sentence);
+static __thread void *hearing_arg;
+
+void
+pool_hear(void (*fn)(void *arg, const char *sentence), void *arg)
+{
+	hearing = fn;
+	hearing_arg = arg;
+}
+
 static void *
 pool_says(char *prefix, char *sentence)
 {
+	if (hearing != NULL) {
+		hearing(hearing_arg, sentence);
+		return NULL;
+	}
 	if (serving->pool != NULL && is_removed(serving))
 		return NULL;
 	return fs_log_core(prefix, sentence);
@@ -205,27 +219,27 @@ pool_finish(struct fs *fs)
 /* --- removing ------------------------------------------------------------------------------ */
 
 static int
-remove_open_locked(struct fs *fs)
+remove_open_locked(struct fs *fs, bool by_force)
 {
-	if (client_count(mpool_region(fs->pool)) > 1)
+	if (!by_force && client_count(mpool_region(fs->pool)) > 1)
 		return EBUSY;
-	if (pool_sync(fs) != 0)
+	if (pool_sync(fs) != 0 && !by_force)
 		return EIO;
 	close_locked(fs);
 	return 0;
 }
 
 int
-pool_remove(struct fs *fs)
+pool_remove(struct fs *fs, bool by_force)
 {
 	int err = fs->opt->memory == FS_MEMORY_PRIVATE ? EPERM : 0;
 
 	(void)pthread_rwlock_wrlock(&fs->pool_lock);
 	drop_removed_locked(fs);
 	if (err == 0 && fs->pool != NULL)
-		err = remove_open_locked(fs);
+		err = remove_open_locked(fs, by_force);
 	if (err == 0)
-		err = memp_unlink(NULL, 0, &fs->env);
+		err = memp_unlink(NULL, by_force, &fs->env);
 	(void)pthread_rwlock_unlock(&fs->pool_lock);
 	if (err != 0)
 		fs_log(LOG_WARNING, "the pool of %s was not removed: %s", fs->opt->home,

@@ -25,10 +25,17 @@ int pool_sync(struct fs *fs);
 int pool_finish(struct fs *fs);
 
 /*
+ * From now on what the pool says to the calling thread goes to fn instead of the log; NULL: to the
+ * log again.
+ */
+void pool_hear(void (*fn)(void *arg, const char *sentence), void *arg);
+
+/*
  * Remove the pool's region: hold all requests, write everything, close, unlink.  EBUSY: other
  * processes are attached; EIO: something could not be written.  Then nothing has changed.
+ * by_force: whoever is attached, and whatever cannot be written.
  */
-int pool_remove(struct fs *fs);
+int pool_remove(struct fs *fs, bool by_force);
 
 /* The background writer: reaps, and writes what has been dirty for too long. */
 int pool_writer_start(struct fs *fs);

@@ -169,14 +169,14 @@ region_in_use(struct fs *fs, const char *file, bool *usedp)
 
 /* Not a pool, or too damaged to be one: there is nothing that could be written back. */
 static int
-remove_other(struct fs *fs, const char *file)
+remove_other(struct fs *fs, const char *file, bool by_force)
 {
 	bool used;
 	int err;
 
 	if ((err = region_in_use(fs, file, &used)) != 0)
 		return err;
-	if (used) {
+	if (used && !by_force) {
 		fs_log(LOG_WARNING, "%s/%s is in use by other processes: not removed",
 		    region_dir(fs), file);
 		return EBUSY;
@@ -185,9 +185,9 @@ remove_other(struct fs *fs, const char *file)
 }
 
 int
-region_remove(struct fs *fs, const char *file)
+region_remove(struct fs *fs, const char *file, bool by_force)
 {
 	if (strcmp(file, known[0].file) == 0)
-		return pool_remove(fs);
-	return remove_other(fs, file);
+		return pool_remove(fs, by_force);
+	return remove_other(fs, file, by_force);
 }

@@ -33,7 +33,7 @@ int region_extent(struct fs *fs, const char *file, uint64_t *bytesp, uint64_t *c
  */
 int region_in_use(struct fs *fs, const char *file, bool *usedp);
 
-/* rm regions/NAME */
-int region_remove(struct fs *fs, const char *file);
+/* rm regions/NAME; by_force: even if it is in use */
+int region_remove(struct fs *fs, const char *file, bool by_force);
 
 #endif

@@ -70,12 +70,12 @@ sheet_keep(struct sheet *s, char *text)
 	char **kept;
 
 	if (text == NULL)
-		return NULL;
+		return "-";
 	if ((s->nkept & (s->nkept + 1)) == 0) {
 		if ((kept = realloc(s->kept, (2 * s->nkept + 1) * sizeof(*kept))) == NULL) {
 			s->error = ENOMEM;
 			free(text);
-			return NULL;
+			return "-";
 		}
 		s->kept = kept;
 	}

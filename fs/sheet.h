@@ -35,7 +35,7 @@ struct field {
 struct value {
 	bool known;
 	uint64_t number;
-	const char *text; /* of FIELD_TEXT; must last as long as the sheet: sheet_keep */
+	const char *text; /* of FIELD_TEXT, not NULL if known; outlives the sheet: sheet_keep */
 };
 
 #define VALUE_U64(e)                                                                               \
@@ -83,7 +83,7 @@ void sheet_fini(struct sheet *s);
 void sheet_add(struct sheet *s, const struct value *row);
 /* A row of which nothing is known. */
 void sheet_add_unknown(struct sheet *s);
-/* text (from malloc, or NULL) is freed with the sheet; returns it. */
+/* text (from malloc) is freed with the sheet; returns it, or "-" instead of NULL. */
 const char *sheet_keep(struct sheet *s, char *text);
 
 void sheet_text(const struct sheet *s, struct text *t);

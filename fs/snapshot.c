@@ -18,6 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "ctl.h"
+#include "events.h"
 #include "region_dir.h"
 #include "state.h"
 
@@ -37,6 +39,7 @@ struct status_handle {
 	struct snapshot *snapshot; /* [lock] */
 	bool was_read;		   /* [lock] */
 	uint64_t opened_usec;
+	uint64_t seen_event; /* [lock] the last one when it was read */
 };
 
 /* --- snapshots ----------------------------------------------------------------------------- */
@@ -137,12 +140,14 @@ open_raw(struct fs *fs, struct node *node, struct status_handle *h)
 int
 status_open(struct fs *fs, struct node *node, int flags, struct status_handle **hp)
 {
+	uint64_t seen = events_last();
 	struct status_handle *h;
 	int err;
 
 	if (S_ISDIR(node->type))
 		return EISDIR;
-	if ((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0)
+	if (((flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0) &&
+	    !status_takes_truncate(fs, node))
 		return EACCES;
 	if ((h = calloc(1, sizeof(*h))) == NULL)
 		return ENOMEM;
@@ -160,6 +165,7 @@ status_open(struct fs *fs, struct node *node, int flags, struct status_handle **
 	count_user(fs, node, 1);
 	h->node = node;
 	h->opened_usec = os_monotonic_usec();
+	h->seen_event = seen;
 	*hp = h;
 	return 0;
 }
@@ -171,6 +177,7 @@ status_close(struct fs *fs, struct status_handle *h)
 		region_look_fini(&h->look);
 		(void)close(h->fd);
 	}
+	events_forget(h);
 	snapshot_put(h->snapshot);
 	(void)pthread_mutex_destroy(&h->lock);
 	count_user(fs, h->node, -1);
@@ -209,6 +216,7 @@ keeps_promise_locked(const struct status_handle *h, const struct snapshot *fresh
 static int
 snapshot_for_read(struct fs *fs, struct status_handle *h, uint64_t offset, struct snapshot **sp)
 {
+	uint64_t seen = events_last();
 	struct snapshot *fresh;
 	int err = 0;
 
@@ -222,6 +230,8 @@ snapshot_for_read(struct fs *fs, struct status_handle *h, uint64_t offset, struc
 		}
 	}
 	h->was_read = true;
+	if (offset == 0 && err == 0)
+		h->seen_event = seen;
 	if (err == 0)
 		*sp = snapshot_get(h->snapshot);
 	(void)pthread_mutex_unlock(&h->lock);
@@ -249,6 +259,34 @@ status_read(struct fs *fs, struct status_handle *h, size_t bytes, uint64_t offse
 	}
 	snapshot_put(s);
 	return 0;
+}
+
+static bool
+has_seen_all(struct status_handle *h)
+{
+	uint64_t seen;
+
+	(void)pthread_mutex_lock(&h->lock);
+	seen = h->seen_event;
+	(void)pthread_mutex_unlock(&h->lock);
+	return seen == events_last();
+}
+
+bool
+status_poll(struct status_handle *h, struct fuse_pollhandle *ph)
+{
+	bool is_events = h->node->kind == NODE_STATUS && status_is_events(h->node);
+
+	/* Waits first and looks then, so that no event comes between. */
+	if (ph != NULL)
+		events_wait(h, ph);
+	return !is_events || !has_seen_all(h);
+}
+
+int
+status_write(struct fs *fs, struct status_handle *h, const char *buf, size_t bytes)
+{
+	return status_takes_truncate(fs, h->node) ? ctl_run(fs, buf, bytes) : EACCES;
 }
 
 int

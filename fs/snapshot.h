@@ -14,5 +14,7 @@ size_t snapshot_bytes(const struct snapshot *s);
 
 /* status.c's: append the text of a status file. */
 int status_render(struct fs *fs, struct node *node, struct text *t);
+/* status.c's: is it (a NODE_STATUS) what changes with each event? */
+bool status_is_events(const struct node *node);
 
 #endif

@@ -22,13 +22,17 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "ctl.h"
 #include "fs.h"
 #include "log.h"
 #include "node.h"
+#include "pool/look.h"
 #include "pool/mount.h"
 #include "status.h"
 
 struct fuse_session;
+
+enum request { REQUEST_READ, REQUEST_WRITE, REQUEST_SYNC, REQUESTS };
 
 struct fs {
 	const struct fs_options *opt;
@@ -59,6 +63,9 @@ struct fs {
 	pthread_mutex_t writer_lock;
 	pthread_cond_t writer_wake;
 	bool writer_stop; /* [writer_lock] */
+
+	struct latency requests[REQUESTS]; /* how long they took; atomic */
+	struct steering steering;
 
 	pthread_t asker; /* finds out whether the mount answers */
 	bool asker_runs;

@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ctl.h"
+#include "events.h"
 #include "files.h"
 #include "region_dir.h"
 #include "snapshot.h"
@@ -69,6 +71,15 @@ static const struct status_entry entries[STATUS_NUMBERS] = {
 	[STATUS_STAT_POOL_JSON] = JSON(STATUS_STAT, "pool.json", OPEN_TO_ALL, &view_pool),
 	[STATUS_STAT_FILES] = SHEET(STATUS_STAT, "files", AS_REGION, &view_files),
 	[STATUS_STAT_FILES_JSON] = JSON(STATUS_STAT, "files.json", AS_REGION, &view_files),
+	[STATUS_STAT_LATENCY] = SHEET(STATUS_STAT, "latency", OPEN_TO_ALL, &view_latency),
+	[STATUS_STAT_LATENCY_JSON] = JSON(STATUS_STAT, "latency.json", OPEN_TO_ALL, &view_latency),
+	[STATUS_STAT_DAEMON] = SHEET(STATUS_STAT, "daemon", AS_REGION, &view_daemon),
+	[STATUS_STAT_DAEMON_JSON] = JSON(STATUS_STAT, "daemon.json", AS_REGION, &view_daemon),
+	[STATUS_STAT_CHECK] = SHEET(STATUS_STAT, "check", AS_REGION, &view_check),
+	[STATUS_STAT_CHECK_JSON] = JSON(STATUS_STAT, "check.json", AS_REGION, &view_check),
+	[STATUS_STAT_EVENTS] = SHEET(STATUS_STAT, "events", AS_REGION, &view_events),
+	[STATUS_STAT_EVENTS_JSON] = JSON(STATUS_STAT, "events.json", AS_REGION, &view_events),
+	[STATUS_CTL] = { "ctl", STATUS_ROOT, S_IFREG | 0600, OPEN_TO_ALL, ctl_help, NULL, NULL },
 	[STATUS_STAT_PROM] = TEXT(STATUS_STAT, "poolfs.prom", OPEN_TO_ALL, view_prom),
 };
 
@@ -232,6 +243,18 @@ getattr_text(struct fs *fs, struct node *node, struct stat *st)
 	return 0;
 }
 
+bool
+status_is_events(const struct node *node)
+{
+	return number_of(node) == STATUS_STAT_EVENTS || number_of(node) == STATUS_STAT_EVENTS_JSON;
+}
+
+bool
+status_takes_truncate(const struct fs *fs, const struct node *node)
+{
+	return node == fs->status[STATUS_CTL];
+}
+
 static int
 getattr_entry(struct fs *fs, struct node *node, struct stat *st)
 {
@@ -240,6 +263,8 @@ getattr_entry(struct fs *fs, struct node *node, struct stat *st)
 	/* A scrape judges by it how fresh the numbers are. */
 	if (node == fs->status[STATUS_STAT_PROM])
 		fill_times(st, os_now_nsec_coarse());
+	else if (status_is_events(node) && events_last() > 0)
+		fill_times(st, (int64_t)events_last_usec() * 1000);
 	if (node->entry->access == AS_REGION)
 		fill_owner(fs, POOL_FILE, st);
 	return S_ISDIR(node->type) ? 0 : getattr_text(fs, node, st);
@@ -314,5 +339,5 @@ status_unlink(struct fs *fs, struct node *dir, const char *name)
 		return ENOENT;
 	if ((err = region_stat_file(fs, file, &st)) != 0)
 		return err;
-	return view == REGION_RAW ? region_remove(fs, file) : EPERM;
+	return view == REGION_RAW ? region_remove(fs, file, false) : EPERM;
 }

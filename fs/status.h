@@ -20,7 +20,16 @@ enum status_number {
 	STATUS_STAT_POOL_JSON,
 	STATUS_STAT_FILES,
 	STATUS_STAT_FILES_JSON,
+	STATUS_STAT_LATENCY,
+	STATUS_STAT_LATENCY_JSON,
+	STATUS_STAT_DAEMON,
+	STATUS_STAT_DAEMON_JSON,
+	STATUS_STAT_CHECK,
+	STATUS_STAT_CHECK_JSON,
+	STATUS_STAT_EVENTS,
+	STATUS_STAT_EVENTS_JSON,
 	STATUS_STAT_PROM,
+	STATUS_CTL,
 	STATUS_NUMBERS,
 };
 
@@ -32,6 +41,7 @@ struct snapshot;
 void snapshot_put(struct snapshot *s); /* NULL is ignored */
 
 struct status_handle;
+struct fuse_pollhandle;
 struct status_dir;
 
 /* Make the nodes that always exist.  Freed by status_fini. */
@@ -43,11 +53,20 @@ int status_lookup(
     struct fs *fs, struct node *dir, const char *name, struct node **np, struct stat *st);
 int status_getattr(struct fs *fs, struct node *node, struct stat *st);
 
-/* Reading only: EACCES otherwise. */
+/* For reading; EACCES otherwise, ctl apart. */
 int status_open(struct fs *fs, struct node *node, int flags, struct status_handle **hp);
 /* Calls reply once if it returns 0. */
 int status_read(struct fs *fs, struct status_handle *h, size_t bytes, uint64_t offset,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg);
+/* A command for ctl; what a handle can write to was settled at open. */
+int status_write(struct fs *fs, struct status_handle *h, const char *buf, size_t bytes);
+/* May a shell's > have its way with this? */
+bool status_takes_truncate(const struct fs *fs, const struct node *node);
+/*
+ * Is there something to read?  stat/events: since it was read, or opened; all others: always.  If
+ * not, ph (or NULL; taken over) is woken when there is.
+ */
+bool status_poll(struct status_handle *h, struct fuse_pollhandle *ph);
 /* SEEK_DATA and SEEK_HOLE: there are no holes. */
 int status_seek(struct fs *fs, struct node *node, uint64_t offset, int whence, off_t *resultp);
 void status_close(struct fs *fs, struct status_handle *h);

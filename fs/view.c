@@ -49,7 +49,7 @@ view_json(struct fs *fs, const struct view *v, struct text *t)
 int
 view_prom(struct fs *fs, struct text *t)
 {
-	static const struct view *const totals[] = { &view_pool };
+	static const struct view *const totals[] = { &view_pool, &view_daemon, &view_check };
 	struct sheet s;
 	int err;
 
@@ -59,7 +59,7 @@ view_prom(struct fs *fs, struct text *t)
 		sheet_prom(&s, fs->opt->home, t);
 		sheet_fini(&s);
 	}
-	return 0;
+	return view_latency_prom(fs, t);
 }
 
 int
@@ -76,7 +76,12 @@ view_readme(struct fs *fs, struct text *t)
 	    "                 in use; NAME.layout its header; NAME.clients who is attached\n"
 	    "  stat/pool      the pool's counters, one to a line\n"
 	    "  stat/files     one line for each file that the pool knows; NAME.json as JSON\n"
+	    "  stat/latency   how long reads and writes took\n"
+	    "  stat/daemon    the process behind the mount, and the last error it met\n"
+	    "  stat/events    what was said lately; poll(2) tells of more\n"
+	    "  stat/check     what the invariant walker found (ctl: check)\n"
 	    "  stat/poolfs.prom  the totals, for Prometheus\n"
+	    "  ctl            commands; reading it lists them\n"
 	    "\n"
 	    "Programs that read the directory itself see old bytes while pages are dirty in the\n"
 	    "pool (page_dirty in stat/pool).  fsync(2) writes a file's; poolfs -u MOUNTPOINT\n"

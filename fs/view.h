@@ -21,7 +21,7 @@ struct view {
 	int (*fill)(struct fs *fs, struct sheet *s); /* at least one row, if SHEET_KEYS */
 };
 
-extern const struct view view_pool, view_files;
+extern const struct view view_pool, view_files, view_latency, view_daemon, view_check, view_events;
 
 int view_text(struct fs *fs, const struct view *v, struct text *t);
 int view_json(struct fs *fs, const struct view *v, struct text *t);
@@ -32,6 +32,9 @@ int view_prom(struct fs *fs, struct text *t); /* stat/poolfs.prom: all totals */
 /* region: the file's name in HOME */
 int view_layout(struct fs *fs, const char *region, struct text *t);
 int view_clients(struct fs *fs, const char *region, struct text *t);
+
+/* view_latency.c: the histograms, for poolfs.prom. */
+int view_latency_prom(struct fs *fs, struct text *t);
 
 /* view_pool.c: what stat/pool says of these statistics. */
 struct __db_mpool_stat;

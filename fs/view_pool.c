@@ -49,13 +49,15 @@ view_pool_row(struct sheet *s, uint64_t seq, uint64_t since_usec, const DB_MPOOL
 static int
 fill_open_pool(struct fs *fs, struct sheet *s)
 {
+	const RLAYOUT *l = mpool_region(fs->pool)->layout;
+	uint64_t since_usec = l->created_usec;
 	DB_MPOOL_STAT *st;
 	int err;
 
 	if ((err = memp_stat(fs->pool, &st, NULL, NULL)) != 0)
 		return err;
-	view_pool_row(s, atomic_fetch_add(&fs->sequence, 1) + 1,
-	    mpool_region(fs->pool)->layout->created_usec, st);
+	ctl_since_reset(fs, l->region_id, st, &since_usec);
+	view_pool_row(s, atomic_fetch_add(&fs->sequence, 1) + 1, since_usec, st);
 	free(st);
 	return 0;
 }
