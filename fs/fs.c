@@ -27,6 +27,7 @@
 #include "events.h"
 #include "files.h"
 #include "ops.h"
+#include "pin_age.h"
 #include "pool.h"
 #include "region_dir.h"
 #include "space.h"
@@ -479,6 +480,7 @@ fs_destroy(struct fs *fs)
 	(void)pthread_rwlock_destroy(&fs->pool_lock);
 	(void)pthread_mutex_destroy(&fs->writer_lock);
 	(void)pthread_mutex_destroy(&fs->steering.lock);
+	pin_ages_free(fs->pin_ages);
 	(void)pthread_cond_destroy(&fs->writer_wake);
 	free(fs);
 }

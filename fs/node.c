@@ -264,7 +264,7 @@ node_region_ino(const char *region, enum region_view view)
 
 	for (; *region != '\0'; region++)
 		h = (h ^ (unsigned char)*region) * 0x100000001b3u;
-	return REGION_INO | (h >> 4) << 2 | (uint64_t)view;
+	return REGION_INO | (h >> 6) << 4 | (uint64_t)view;
 }
 
 static struct node *
@@ -288,8 +288,8 @@ node_create_region(const char *region, enum region_view view)
 		free(node);
 		return NULL;
 	}
-	node->kind = NODE_REGION;
-	node->type = S_IFREG;
+	node->kind = view < REGION_VIEWS ? NODE_REGION : NODE_PAGES;
+	node->type = view == PAGES_DIRECTORY ? S_IFDIR : S_IFREG;
 	node->view = view;
 	node->ino = node_region_ino(region, view);
 	node->path_fd = -1;

@@ -24,9 +24,19 @@ enum node_kind {
 	NODE_FILES,  /* an object of HOME's tree */
 	NODE_STATUS, /* the root, README, stat/ and what is in it, regions/ */
 	NODE_REGION, /* what is in regions/ */
+	NODE_PAGES,  /* what is in pages/ */
 };
 
-enum region_view { REGION_RAW, REGION_LAYOUT, REGION_CLIENTS };
+enum region_view {
+	REGION_RAW,
+	REGION_LAYOUT,
+	REGION_CLIENTS,
+	REGION_HEAP,
+	REGION_VIEWS,
+	/* of a NODE_PAGES */
+	PAGES_DIRECTORY = REGION_VIEWS,
+	PAGES_TABLE,
+};
 
 /* A list through any structure. */
 struct link {
@@ -55,9 +65,9 @@ struct node {			/* [t]: guarded by nodes.lock; the others do not change */
 	/* NODE_STATUS */
 	const struct status_entry *entry;
 
-	/* NODE_REGION */
+	/* NODE_REGION, NODE_PAGES */
 	enum region_view view;
-	char *region; /* the file's name in HOME */
+	char *region; /* the file's name in HOME; the path below pages/ */
 
 	struct snapshot *snapshot; /* [t] of tables: the last one taken */
 	unsigned snapshot_users;   /* [t] open handles */
@@ -68,7 +78,7 @@ struct node {			/* [t]: guarded by nodes.lock; the others do not change */
 struct node_table {
 	pthread_mutex_t lock;
 	struct node *buckets[NODE_BUCKETS]; /* [t] by ident */
-	struct node *regions;		    /* [t] NODE_REGION, through hash_next */
+	struct node *regions;		    /* [t] NODE_REGION, NODE_PAGES, through hash_next */
 	struct node *home;		    /* files/ */
 	uint64_t generation;		    /* [t] */
 	struct link idle_fds;		    /* [t] nodes whose path_fd nobody uses, oldest first */
@@ -98,7 +108,10 @@ int node_of(struct fs *fs, struct node *parent, const char *name, int fd, const 
 /* The node with that identity, with a reference, or NULL. */
 struct node *node_find(struct fs *fs, const struct os_ident *id);
 
-/* The node of one view of a region, made if need be.  The caller owns a reference. */
+/*
+ * The node of one view of a region (or of what is in pages/), made if need be.  The caller owns a
+ * reference.
+ */
 int node_of_region(struct fs *fs, const char *region, enum region_view view, struct node **np);
 
 /* node is now called name in parent. */

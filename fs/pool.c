@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "files.h"
+#include "pin_age.h"
 #include "state.h"
 
 #define WRITER_PERIOD_SEC 1
@@ -256,6 +257,7 @@ write_old(struct fs *fs)
 
 	if (pool_peek(fs)) {
 		(void)memp_reap(fs->pool);
+		pin_ages_look(fs);
 		file_forget_removed(fs);
 		(void)mpool_write_old(
 		    fs->pool, (uint64_t)fs->opt->dirty_expire * 1000000, &written);

@@ -24,6 +24,7 @@ static const char *const view_suffix[] = {
 	[REGION_RAW] = "",
 	[REGION_LAYOUT] = ".layout",
 	[REGION_CLIENTS] = ".clients",
+	[REGION_HEAP] = ".heap",
 };
 
 static const struct {
@@ -60,6 +61,12 @@ is_region_file(const char *name)
 	return strncmp(name, "__db_", 5) == 0 && has_suffix(name, strlen(name), ".share");
 }
 
+const char *
+region_view_suffix(enum region_view view)
+{
+	return view_suffix[view];
+}
+
 bool
 region_parse_name(const char *shown, char *file, enum region_view *view)
 {
@@ -68,7 +75,7 @@ region_parse_name(const char *shown, char *file, enum region_view *view)
 	if (len >= REGION_NAME_BYTES)
 		return false;
 	*view = REGION_RAW;
-	for (int v = REGION_LAYOUT; v <= REGION_CLIENTS; v++)
+	for (int v = REGION_LAYOUT; v < REGION_VIEWS; v++)
 		if (has_suffix(shown, len, view_suffix[v])) {
 			*view = (enum region_view)v;
 			len -= strlen(view_suffix[v]);

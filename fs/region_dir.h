@@ -18,6 +18,9 @@ void region_shown_name(const char *file, char *shown);
 /* The file and view behind a name in regions/; false: not such a name. */
 bool region_parse_name(const char *shown, char *file, enum region_view *view);
 
+/* What stands behind the region's name: "" for its bytes, ".layout" ... */
+const char *region_view_suffix(enum region_view view);
+
 /* The path of the directory in which the region files are. */
 const char *region_dir(const struct fs *fs);
 

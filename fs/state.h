@@ -31,6 +31,7 @@
 #include "status.h"
 
 struct fuse_session;
+struct pin_ages;
 
 enum request { REQUEST_READ, REQUEST_WRITE, REQUEST_SYNC, REQUESTS };
 
@@ -66,6 +67,7 @@ struct fs {
 
 	struct latency requests[REQUESTS]; /* how long they took; atomic */
 	struct steering steering;
+	struct pin_ages *pin_ages; /* [steering.lock] */
 
 	pthread_t asker; /* finds out whether the mount answers */
 	bool asker_runs;

@@ -21,6 +21,7 @@
 #include "ctl.h"
 #include "events.h"
 #include "files.h"
+#include "pages.h"
 #include "region_dir.h"
 #include "snapshot.h"
 #include "state.h"
@@ -67,6 +68,7 @@ static const struct status_entry entries[STATUS_NUMBERS] = {
 	[STATUS_README] = TEXT(STATUS_ROOT, "README", OPEN_TO_ALL, view_readme),
 	[STATUS_STAT] = DIRECTORY(STATUS_ROOT, "stat"),
 	[STATUS_REGIONS] = DIRECTORY(STATUS_ROOT, "regions"),
+	[STATUS_PAGES] = { "pages", STATUS_ROOT, S_IFDIR | 0755, AS_REGION, NULL, NULL, NULL },
 	[STATUS_STAT_POOL] = SHEET(STATUS_STAT, "pool", OPEN_TO_ALL, &view_pool),
 	[STATUS_STAT_POOL_JSON] = JSON(STATUS_STAT, "pool.json", OPEN_TO_ALL, &view_pool),
 	[STATUS_STAT_FILES] = SHEET(STATUS_STAT, "files", AS_REGION, &view_files),
@@ -172,9 +174,11 @@ status_lookup(struct fs *fs, struct node *dir, const char *name, struct node **n
 		*np = fs->nodes.home;
 		return files_getattr(fs, fs->nodes.home, st);
 	}
-	if (dir->kind != NODE_STATUS || !S_ISDIR(dir->type))
+	if (!S_ISDIR(dir->type))
 		return ENOTDIR;
-	if (dir == fs->status[STATUS_REGIONS])
+	if (pages_is_in(fs, dir))
+		err = pages_lookup(fs, pages_path(dir), name, &node);
+	else if (dir == fs->status[STATUS_REGIONS])
 		err = lookup_region(fs, name, &node);
 	else
 		err = lookup_entry(fs, number_of(dir), name, &node);
@@ -206,16 +210,19 @@ fill_size(struct stat *st, off_t bytes)
 }
 
 static void
-fill_owner(struct fs *fs, const char *region, struct stat *st)
+fill_owner(struct fs *fs, const char *region, mode_t type, struct stat *st)
 {
 	struct stat rst;
 
-	st->st_mode = S_IFREG | 0400;
-	if (region_stat_file(fs, region, &rst) != 0)
-		return;
-	st->st_mode = S_IFREG | (rst.st_mode & 0777);
-	st->st_uid = rst.st_uid;
-	st->st_gid = rst.st_gid;
+	st->st_mode = type | 0400;
+	if (region_stat_file(fs, region, &rst) == 0) {
+		st->st_mode = type | (rst.st_mode & 0777);
+		st->st_uid = rst.st_uid;
+		st->st_gid = rst.st_gid;
+	}
+	/* Who may read a directory may go through it; nobody may write to it. */
+	if (S_ISDIR(type))
+		st->st_mode = type | (st->st_mode & 0444) | (st->st_mode & 0444) >> 2;
 }
 
 static nlink_t
@@ -266,7 +273,7 @@ getattr_entry(struct fs *fs, struct node *node, struct stat *st)
 	else if (status_is_events(node) && events_last() > 0)
 		fill_times(st, (int64_t)events_last_usec() * 1000);
 	if (node->entry->access == AS_REGION)
-		fill_owner(fs, POOL_FILE, st);
+		fill_owner(fs, POOL_FILE, node->type, st);
 	return S_ISDIR(node->type) ? 0 : getattr_text(fs, node, st);
 }
 
@@ -279,7 +286,7 @@ getattr_region(struct fs *fs, struct node *node, struct stat *st)
 	if ((err = region_extent(fs, node->region, &bytes, &created_usec)) != 0)
 		return err;
 	st->st_nlink = 1;
-	fill_owner(fs, node->region, st);
+	fill_owner(fs, node->region, S_IFREG, st);
 	/* The mount's start if the region's is not known. */
 	if (created_usec > 0 && created_usec < INT64_MAX / 1000)
 		fill_times(st, (int64_t)created_usec * 1000);
@@ -287,6 +294,14 @@ getattr_region(struct fs *fs, struct node *node, struct stat *st)
 		return getattr_text(fs, node, st);
 	fill_size(st, bytes < INT64_MAX ? (off_t)bytes : INT64_MAX);
 	return 0;
+}
+
+static int
+getattr_pages(struct fs *fs, struct node *node, struct stat *st)
+{
+	fill_owner(fs, POOL_FILE, node->type, st);
+	st->st_nlink = S_ISDIR(node->type) ? 2 : 1;
+	return S_ISDIR(node->type) ? 0 : getattr_text(fs, node, st);
 }
 
 int
@@ -298,8 +313,9 @@ status_getattr(struct fs *fs, struct node *node, struct stat *st)
 	st->st_gid = fs->gid;
 	st->st_blksize = 4096;
 	fill_times(st, fs->start_nsec);
-	return node->kind == NODE_REGION ? getattr_region(fs, node, st) :
-					   getattr_entry(fs, node, st);
+	if (node->kind == NODE_REGION)
+		return getattr_region(fs, node, st);
+	return node->kind == NODE_PAGES ? getattr_pages(fs, node, st) : getattr_entry(fs, node, st);
 }
 
 static int
@@ -318,8 +334,12 @@ status_render(struct fs *fs, struct node *node, struct text *t)
 {
 	if (node->kind == NODE_STATUS)
 		return render_entry(fs, node->entry, t);
+	if (node->kind == NODE_PAGES)
+		return pages_render(fs, node->region, t);
 	if (node->view == REGION_LAYOUT)
 		return view_layout(fs, node->region, t);
+	if (node->view == REGION_HEAP)
+		return view_heap(fs, node->region, t);
 	return view_clients(fs, node->region, t);
 }
 

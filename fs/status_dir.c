@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pages.h"
 #include "region_dir.h"
 #include "state.h"
 #include "status.h"
@@ -44,7 +45,6 @@ dir_add(struct status_dir *d, const char *name, uint64_t ino, unsigned type)
 static int
 add_region(const char *file, void *arg)
 {
-	static const char *const suffix[] = { "", ".layout", ".clients" };
 	char shown[REGION_NAME_BYTES], name[REGION_NAME_BYTES + 16];
 	struct status_dir *d = arg;
 	struct stat st;
@@ -53,11 +53,20 @@ add_region(const char *file, void *arg)
 	if (strlen(file) >= REGION_NAME_BYTES || region_stat_file(d->fs, file, &st) != 0)
 		return 0;
 	region_shown_name(file, shown);
-	for (int v = REGION_RAW; v <= REGION_CLIENTS && err == 0; v++) {
-		(void)snprintf(name, sizeof(name), "%s%s", shown, suffix[v]);
+	for (int v = REGION_RAW; v < REGION_VIEWS && err == 0; v++) {
+		(void)snprintf(
+		    name, sizeof(name), "%s%s", shown, region_view_suffix((enum region_view)v));
 		err = dir_add(d, name, node_region_ino(file, (enum region_view)v), DT_REG);
 	}
 	return err;
+}
+
+static int
+add_pages(void *arg, const char *path, const char *name, bool is_dir)
+{
+	enum region_view view = is_dir ? PAGES_DIRECTORY : PAGES_TABLE;
+
+	return dir_add(arg, name, node_region_ino(path, view), is_dir ? DT_DIR : DT_REG);
 }
 
 static int
@@ -68,6 +77,8 @@ dir_fill(struct fs *fs, struct node *node, struct status_dir *d)
 	if ((err = dir_add(d, ".", node->ino, DT_DIR)) != 0 ||
 	    (err = dir_add(d, "..", fs->status[STATUS_ROOT]->ino, DT_DIR)) != 0)
 		return err;
+	if (pages_is_in(fs, node))
+		return pages_list(fs, pages_path(node), add_pages, d);
 	if (node == fs->status[STATUS_REGIONS])
 		return region_each(region_dir(fs), add_region, d);
 	if (node == fs->status[STATUS_ROOT])

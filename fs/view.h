@@ -32,6 +32,7 @@ int view_prom(struct fs *fs, struct text *t); /* stat/poolfs.prom: all totals */
 /* region: the file's name in HOME */
 int view_layout(struct fs *fs, const char *region, struct text *t);
 int view_clients(struct fs *fs, const char *region, struct text *t);
+int view_heap(struct fs *fs, const char *region, struct text *t);
 
 /* view_latency.c: the histograms, for poolfs.prom. */
 int view_latency_prom(struct fs *fs, struct text *t);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pin_age.h"
 #include "pool.h"
 #include "region_dir.h"
 #include "state.h"
@@ -162,16 +163,20 @@ state_word(const struct region_copy *c, uint32_t number)
 }
 
 static void
-render_client(struct text *t, const struct region_copy *c, uint32_t number, DB_MPOOL *pool)
+render_client(struct text *t, const struct region_copy *c, uint32_t number, struct fs *fs)
 {
 	const struct client *cl = &c->clients[number];
-	char pins[24] = "-", name[sizeof(cl->name) + 1] = "";
+	char pins[24] = "-", age[24] = "-", name[sizeof(cl->name) + 1] = "";
+	uint64_t n, oldest_usec;
 
-	if (pool != NULL)
-		(void)snprintf(pins, sizeof(pins), "%" PRIu64, mpool_client_pins(pool, number));
+	if (fs != NULL) {
+		pin_ages_of(fs, number, &n, &oldest_usec);
+		(void)snprintf(pins, sizeof(pins), "%" PRIu64, n);
+		(void)snprintf(age, sizeof(age), "%" PRIu64, oldest_usec);
+	}
 	memcpy(name, cl->name, sizeof(cl->name));
-	text_add(t, "%8" PRIu32 " %10" PRId32 " %10" PRIu32 " %-7s %18" PRIu64 " %10s ", number,
-	    cl->pid, cl->uid, state_word(c, number), cl->attached_usec, pins);
+	text_add(t, "%8" PRIu32 " %10" PRId32 " %10" PRIu32 " %-7s %18" PRIu64 " %10s %14s ",
+	    number, cl->pid, cl->uid, state_word(c, number), cl->attached_usec, pins, age);
 	render_free_text(t, name);
 }
 
@@ -193,14 +198,65 @@ view_clients(struct fs *fs, const char *region, struct text *t)
 
 	if ((err = region_copy_open(fs, region, &c)) != 0)
 		return err;
-	text_add(t, "#%7s %10s %10s %-7s %18s %10s %s\n", "client", "pid", "uid", "state",
-	    "attached_usec", "pins", "name");
+	text_add(t, "#%7s %10s %10s %-7s %18s %10s %14s %s\n", "client", "pid", "uid", "state",
+	    "attached_usec", "pins", "pin_age_usec", "name");
 	(void)pool_peek(fs);
-	pool = pool_behind(fs, &c.layout);
+	if ((pool = pool_behind(fs, &c.layout)) != NULL)
+		pin_ages_look(fs);
 	for (uint32_t i = 0; i < c.nclients; i++)
 		if (c.clients[i].state != CLIENT_FREE)
-			render_client(t, &c, i, pool);
+			render_client(t, &c, i, pool != NULL ? fs : NULL);
 	pool_put(fs);
 	region_copy_close(&c);
 	return 0;
+}
+
+/* --- NAME.heap ----------------------------------------------------------------------------- */
+
+static const struct field heap_fields[] = {
+#define STAT_HEAP(key, expression, kind, unit, metric, help)                                       \
+	{ #key, FIELD_##kind, #unit, metric, 0, help },
+#include "stat.def"
+};
+
+static int
+fill_heap(DB_MPOOL *pool, struct sheet *s)
+{
+	struct shalloc_stat st, *h = &st;
+	int err;
+
+	if ((err = mpool_heap(pool, h)) != 0)
+		return err;
+	const struct value row[] = {
+#define STAT_HEAP(key, expression, kind, unit, metric, help) VALUE_##kind(expression),
+#include "stat.def"
+	};
+
+	sheet_add(s, row);
+	return 0;
+}
+
+/* Of another region, or of a pool that is not open, nothing is known. */
+int
+view_heap(struct fs *fs, const char *region, struct text *t)
+{
+	struct region_copy c;
+	struct sheet s;
+	DB_MPOOL *pool;
+	int err;
+
+	if ((err = region_copy_open(fs, region, &c)) != 0)
+		return err;
+	sheet_init(&s, heap_fields, sizeof(heap_fields) / sizeof(heap_fields[0]), SHEET_KEYS);
+	(void)pool_peek(fs);
+	if ((pool = pool_behind(fs, &c.layout)) != NULL)
+		err = fill_heap(pool, &s);
+	else
+		sheet_add_unknown(&s);
+	pool_put(fs);
+	region_copy_close(&c);
+	if (err == 0)
+		sheet_text(&s, t);
+	sheet_fini(&s);
+	return err;
 }

@@ -99,6 +99,37 @@ pinned_collect(const DB_MPOOL *p, struct pinned_list *l)
 	return 0;
 }
 
+size_t
+mpool_slots(const DB_MPOOL *p)
+{
+	return (size_t)p->g.nblocks * BLOCK_SLOTS;
+}
+
+int
+mpool_each_pin(
+    DB_MPOOL *p, void (*fn)(void *arg, size_t slot, uint32_t frame, uint32_t client), void *arg)
+{
+	uint32_t used = load_acquire(&p->mp->blocks_used);
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(p, &t)) != 0)
+		return ret;
+	if (used > p->g.nblocks)
+		used = p->g.nblocks;
+	for (uint32_t i = 0; i < used; i++) {
+		uint32_t owner = load_acquire(&p->blocks[i].owner);
+
+		for (unsigned k = 0; owner != 0 && k < BLOCK_SLOTS; k++) {
+			uint32_t f = load_relaxed(&p->blocks[i].slots[k]) - 1;
+
+			if (f < p->g.nframes)
+				fn(arg, (size_t)i * BLOCK_SLOTS + k, f, owner - 1);
+		}
+	}
+	return 0;
+}
+
 /* The pins of frame f; *nextp moves up to it.  Frames are asked for in rising order. */
 static uint32_t
 pinned_count(const struct pinned_list *l, size_t *nextp, uint32_t f, uint32_t *clientp)

@@ -57,6 +57,14 @@ int mpool_each_file(DB_MPOOL *mp, int (*fn)(void *arg, const struct mpool_file *
 int mpool_each_page(
     DB_MPOOL *mp, uint32_t id, void (*fn)(void *arg, const struct mpool_page *page), void *arg);
 
+/*
+ * Call fn for each slot that pins, with the slot's number (below mpool_slots), the frame that it
+ * names, and its client.
+ */
+size_t mpool_slots(const DB_MPOOL *mp);
+int mpool_each_pin(
+    DB_MPOOL *mp, void (*fn)(void *arg, size_t slot, uint32_t frame, uint32_t client), void *arg);
+
 struct mpool_left {
 	uint64_t gone;	 /* pages that left the pool */
 	uint64_t pinned; /* that stayed because of a pin */
