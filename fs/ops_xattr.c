@@ -4,10 +4,13 @@
  *
  * Objects in files/ have HOME's.  The status tree has none, but for those on the mount's root that
  * say who serves it, for those who wait for its end: the process number, the PID namespace in
- * which it means something, and the byte of HOME that the daemon keeps locked until it ends.
+ * which it means something, and the byte of HOME that the daemon keeps locked until it ends.  Any
+ * object says which region it is served from, one in files/ its path in HOME besides: the library
+ * asks for these when it is given a path that leads through a mount.
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +78,54 @@ root_xattr(struct fs *fs, const char *name, char *buf, size_t bytes, size_t *don
 	return 0;
 }
 
+#define OWN_XATTRS "user.poolfs."
+
+/* The pool's region, as text; "-" while there is none. */
+static void
+region_text(struct fs *fs, char text[])
+{
+	(void)strcpy(text, "-");
+	if (pool_peek(fs))
+		(void)snprintf(text, PATH_MAX, "%016" PRIx64,
+		    mpool_region(fs->pool)->layout->region_id);
+	pool_put(fs);
+}
+
+/* The absolute path in HOME of an object in files/. */
+static int
+path_text(struct fs *fs, struct node *node, char text[])
+{
+	int fd, err;
+
+	if ((err = node_fd_get(fs, node, &fd)) != 0)
+		return err;
+	err = node_path(fs, fd, text);
+	node_fd_put(fs, node);
+	return err;
+}
+
+static int
+object_xattr(struct fs *fs, struct node *node, const char *name, char *buf, size_t bytes,
+    size_t *donep)
+{
+	char text[PATH_MAX];
+	int err = ENODATA;
+
+	if (strcmp(name, OWN_XATTRS "region") == 0) {
+		region_text(fs, text);
+		err = 0;
+	} else if (in_files(node) && strcmp(name, OWN_XATTRS "path") == 0)
+		err = path_text(fs, node, text);
+	if (err != 0)
+		return err;
+	*donep = strlen(text);
+	if (bytes > 0 && *donep > bytes)
+		return ERANGE;
+	if (bytes > 0)
+		memcpy(buf, text, *donep);
+	return 0;
+}
+
 static void
 reply_xattr(fuse_req_t req, int err, const char *buf, size_t room, size_t bytes)
 {
@@ -98,12 +149,13 @@ op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t room)
 
 	if ((buf = malloc(room + 1)) == NULL)
 		err = ENOMEM;
-	else if (in_files(node))
-		err = files_getxattr(fs, node, &c, name, buf, room, &bytes);
-	else if (ino == FUSE_ROOT_ID)
-		err = root_xattr(fs, name, buf, room, &bytes);
-	else
-		err = ENODATA;
+	else if (strncmp(name, OWN_XATTRS, strlen(OWN_XATTRS)) == 0) {
+		err = object_xattr(fs, node, name, buf, room, &bytes);
+		if (err == ENODATA && ino == FUSE_ROOT_ID)
+			err = root_xattr(fs, name, buf, room, &bytes);
+	} else
+		err = in_files(node) ? files_getxattr(fs, node, &c, name, buf, room, &bytes) :
+				       ENODATA;
 	reply_xattr(req, err, buf, room, bytes);
 	free(buf);
 }

@@ -107,7 +107,8 @@ open_locked(struct fs *fs)
 	}
 	set_limits(fs, st->st_cachesize);
 	free(st);
-	if ((err = files_note_region(fs, mpool_region(pool)->fd)) != 0) {
+	if ((err = mpool_confine(pool, fs->opt->home)) != 0 ||
+	    (err = files_note_region(fs, mpool_region(pool)->fd)) != 0) {
 		(void)memp_close(pool);
 		return err;
 	}

@@ -16,9 +16,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <poolfs/mpool.h>
@@ -308,6 +310,25 @@ write_pages(const char *path, unsigned n, size_t pagesize, int first)
 		memset(data + i * pagesize, first + (int)i, pagesize);
 	t_write_file(path, data, n * pagesize);
 	free(data);
+}
+
+/*
+ * May this process open files by handle, from now on (until it says otherwise)?  False: it could
+ * not anyhow.
+ */
+static inline bool
+may_open_by_handle(bool may)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	t_check(syscall(SYS_capget, &head, data) == 0);
+	if (!(data[0].permitted & 1u << CAP_DAC_READ_SEARCH))
+		return false;
+	data[0].effective &= ~(1u << CAP_DAC_READ_SEARCH);
+	data[0].effective |= may ? 1u << CAP_DAC_READ_SEARCH : 0;
+	t_check(syscall(SYS_capset, &head, data) == 0);
+	return true;
 }
 
 /* Descriptors that this process has open. */

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../base/os_path.h"
 #include "extent.h"
 #include "file.h"
 #include "thread.h"
@@ -203,6 +204,24 @@ file_path(DB_MPOOL *p, const struct file_row *row, uint32_t id)
 	return path;
 }
 
+bool
+file_handle(DB_MPOOL *p, const struct file_row *row, uint32_t id, struct os_handle *h)
+{
+	const void *from = NULL;
+	uint32_t bytes;
+
+	region_lock(p);
+	bytes = row->handle_bytes;
+	if (row->id == id && bytes <= sizeof(h->data) &&
+	    (from = file_heap_at(p, row->handle, bytes)) != NULL) {
+		memcpy(h->data, from, bytes);
+		h->bytes = bytes;
+		h->type = row->handle_type;
+	}
+	region_unlock(p);
+	return from != NULL;
+}
+
 int
 file_cookie(DB_MPOOL *p, const struct file_row *row, uint32_t id, DBT *copy)
 {
@@ -323,6 +342,10 @@ file_row_fill(DB_MPOOL *p, struct file_row *row, const struct file_spec *spec)
 		row->ino = spec->ident->ino;
 		row->btime_nsec = spec->ident->btime_nsec;
 		file_set_path_locked(p, row, spec->path);
+		/* without room it is found by its path */
+		(void)heap_store(p, spec->handle->data, spec->handle->bytes, &row->handle,
+		    &row->handle_bytes);
+		row->handle_type = spec->handle->type;
 		file_stamp(row, spec->st);
 	} else
 		(void)or_seq(&row->flags, ROW_TEMP);
@@ -341,6 +364,7 @@ row_free_locked(DB_MPOOL *p, struct file_row *row)
 	p->mp->free_row = no_more_than(p->mp->free_row, r);
 	heap_drop(p, row->path, &row->path_bytes);
 	heap_drop(p, row->cookie, &row->cookie_bytes);
+	heap_drop(p, row->handle, &row->handle_bytes);
 }
 
 void
@@ -366,10 +390,11 @@ file_expel(struct thread *t, struct file_row *row, uint32_t id)
 		write_file(t, row, id, 0, NULL, &res);
 	/* the length is the pool's alone until the disk file has it */
 	if (load_seq(&row->length) != load_relaxed(&row->disk_size) && !(row->flags & ROW_TEMP)) {
-		if (file_fd_get(t, row, id, &ffd) != 0)
+		if (file_fd_get(t, row, id, &ffd) == 0) {
+			res.error = file_grow_disk(t, row, id, ffd.fd);
+			file_fd_put(t->pool, id, &ffd);
+		} else if (!ffd.gone)
 			return EIO;
-		res.error = file_grow_disk(t, row, id, ffd.fd);
-		file_fd_put(t->pool, id, &ffd);
 	}
 	if (res.error != 0 || file_drop_pages(t, id, 0, false) != 0)
 		return EIO;

@@ -11,6 +11,7 @@
 #include "pool.h"
 
 struct thread;
+struct os_handle;
 
 struct __db_mpoolfile {
 	DB_MPOOLFILE *next;
@@ -43,6 +44,7 @@ struct file_spec {
 	const u_int8_t *uid;
 	uint64_t length;
 	const struct os_stat *st;
+	const struct os_handle *handle;
 	uint32_t open_flags; /* OPEN_* */
 };
 
@@ -69,6 +71,8 @@ struct file_row *file_row(const DB_MPOOL *p, uint32_t id);
 struct file_row *file_find(DB_MPOOL *p, const struct os_ident *id, uint32_t *idp);
 /* A copy of the row's path (malloc), NULL if it has none. */
 char *file_path(DB_MPOOL *p, const struct file_row *row, uint32_t id);
+/* The row's file handle; false if it has none. */
+bool file_handle(DB_MPOOL *p, const struct file_row *row, uint32_t id, struct os_handle *h);
 int file_cookie(DB_MPOOL *p, const struct file_row *row, uint32_t id, DBT *copy);
 void file_set_path_locked(DB_MPOOL *p, struct file_row *row, const char *path);
 void file_stamp(struct file_row *row, const struct os_stat *st);
@@ -114,6 +118,7 @@ struct file_fd {
 	DBT cookie; /* mpf's, or own memory */
 	struct registration conversion;
 	bool converts; /* conversion is to be used */
+	bool gone;     /* (after a failure) the file has no name any more */
 };
 int file_fd_get(struct thread *t, struct file_row *row, uint32_t id, struct file_fd *ffd);
 void file_fd_put(DB_MPOOL *p, uint32_t id, struct file_fd *ffd);

@@ -7,12 +7,12 @@
  * open.
  */
 #include <fcntl.h>
-#include <limits.h>
 #include <stdlib.h>
-#include <unistd.h>
 
+#include "../base/os_path.h"
 #include "dirty.h"
 #include "file.h"
+#include "names.h"
 #include "thread.h"
 
 #define FOPEN_FLAGS (DB_CREATE | DB_NOMMAP | DB_RDONLY | DB_ODDFILESIZE)
@@ -42,32 +42,6 @@ check_fopen(DB_MPOOL *p, const char *file, int ftype, int flags, size_t pagesize
 	return EINVAL;
 }
 
-/* The absolute path of file; from malloc. */
-static int
-absolute(DB_MPOOL *p, const char *file, char **pathp)
-{
-	const char *base = p->dbenv != NULL ? p->dbenv->db_home : NULL;
-	char cwd[PATH_MAX], buf[2 * PATH_MAX];
-
-	if (file[0] == '/')
-		base = "";
-	else if (base == NULL || base[0] != '/') {
-		const char *rest = base;
-
-		if (getcwd(cwd, sizeof(cwd)) == NULL)
-			return errno;
-		if (rest != NULL &&
-		    (size_t)snprintf(buf, sizeof(buf), "%s/%s", cwd, rest) < sizeof(cwd))
-			(void)strcpy(cwd, buf);
-		base = cwd;
-	}
-	if ((size_t)snprintf(buf, sizeof(buf), "%s%s%s", base, base[0] ? "/" : "", file) >=
-	    PATH_MAX)
-		return ENAMETOOLONG;
-	*pathp = strdup(buf);
-	return *pathp != NULL ? 0 : ENOMEM;
-}
-
 static int
 open_disk_file(DB_MPOOL *p, const char *file, int flags, int mode, int *fdp, char **pathp)
 {
@@ -75,7 +49,7 @@ open_disk_file(DB_MPOOL *p, const char *file, int flags, int mode, int *fdp, cha
 	char *path, *real;
 	int ret;
 
-	if ((ret = absolute(p, file, &path)) != 0)
+	if ((ret = name_resolve(p, file, &path)) != 0)
 		return ret;
 	ret = os_open(path, oflags | O_NOCTTY | O_NONBLOCK, mode != 0 ? (mode_t)mode : 0666, fdp);
 	if (ret != 0) {
@@ -210,9 +184,11 @@ open_descriptor(
     struct thread *t, int fd, int flags, bool soft, struct file_spec *spec, DB_MPOOLFILE **mpfp)
 {
 	DB_MPOOLFILE *mpf;
+	struct os_handle handle;
 	struct os_stat st;
 	int ret;
 
+	os_handle_of(fd, &handle);
 	if ((ret = os_fstat(fd, &st)) == 0 && !S_ISREG(st.mode)) {
 		env_err(t->pool->dbenv, "%s: is not a regular file", spec->path);
 		ret = EINVAL;
@@ -231,6 +207,7 @@ open_descriptor(
 	mpf->soft = soft;
 	spec->ident = &st.ident;
 	spec->st = &st;
+	spec->handle = &handle;
 	spec->length = st.size;
 	spec->open_flags = record_flags(flags, soft);
 	return handle_enter(t, mpf, spec, mpfp);

@@ -258,7 +258,10 @@ struct file_row {
 	uint64_t create;
 	uint64_t in;
 	uint64_t out;
-	uint64_t pad2[6];
+	roff_t handle; /* in the heap: the file's, for open_by_handle_at(2) */
+	uint32_t handle_bytes; /* 0: none */
+	int32_t handle_type;
+	uint64_t pad2[4];
 };
 static_assert(sizeof(struct file_row) % 64 == 0, "rows do not share cache lines");
 

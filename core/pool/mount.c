@@ -2,6 +2,7 @@
 /*
  * pool/mount.c - what the filesystem asks of a file or of the pool beyond the published calls.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "dirty.h"
@@ -171,6 +172,21 @@ mpool_renamed(DB_MPOOL *p, const char *from, const char *to)
 		free(now);
 		free(path);
 	}
+}
+
+int
+mpool_confine(DB_MPOOL *p, const char *directory)
+{
+	char *real = realpath(directory, NULL);
+	int ret;
+
+	if (real == NULL)
+		return errno;
+	if ((ret = os_open(real, O_PATH | O_DIRECTORY, 0, &p->confined_fd)) == 0)
+		p->confined = real;
+	else
+		free(real);
+	return ret;
 }
 
 struct region *

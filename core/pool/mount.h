@@ -105,6 +105,12 @@ void mpool_renamed(DB_MPOOL *mp, const char *from, const char *to);
  */
 int mpool_write_old(DB_MPOOL *mp, uint64_t usec, uint64_t *nwrotep);
 
+/*
+ * From now on a file that another client had open, and which is opened here to write its pages, is
+ * only opened beneath the directory, through no link of any kind.  Once for a handle.
+ */
+int mpool_confine(DB_MPOOL *mp, const char *directory);
+
 /* The region of the pool, for regions/ and status. */
 struct region *mpool_region(DB_MPOOL *mp);
 

@@ -138,6 +138,9 @@ handle_free(DB_MPOOL *p)
 	free(p->home);
 	free(p->dir);
 	free(p->memo);
+	if (p->confined != NULL)
+		os_close(p->confined_fd);
+	free(p->confined);
 	free(p);
 }
 

@@ -4,11 +4,9 @@
  * need.
  *
  * A process reads with its own handle's descriptor.  It writes with a descriptor of its own too:
- * a handle that it has open, or one that it opens by the path in the file table and keeps for a
- * while, once the file found there proved to be the same file (rule S12: a path in shared memory
- * is a hint, never an authority).  A file that this process may not write, convert, or flush the
- * log for is remembered as refused for a second, so that an evictor does not ask again for each
- * page.
+ * a handle that it has open, or one that it opens for it (reopen.c) and keeps for a while.  A file
+ * that this process may not write, convert, or flush the log for is remembered as refused for a
+ * second, so that an evictor does not ask again for each page.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -18,6 +16,7 @@
 #include "frame.h"
 #include "look.h"
 #include "page_io.h"
+#include "reopen.h"
 #include "thread.h"
 
 #define REFUSED_USEC 1000000u
@@ -194,37 +193,6 @@ file_fd_forget(DB_MPOOL *p, uint32_t id)
 	}
 }
 
-/* Open the file by its path and see that it is the file. */
-static int
-reopen(DB_MPOOL *p, struct file_row *row, uint32_t id, int *fdp)
-{
-	char *path = file_path(p, row, id);
-	struct os_stat st;
-	int fd, ret;
-
-	if (path == NULL)
-		return ENOENT;
-	ret = os_open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0, &fd);
-	if (ret == 0) {
-		ret = os_fstat(fd, &st);
-		if (ret == 0 &&
-		    (!S_ISREG(st.mode) || st.ident.dev != row->dev || st.ident.ino != row->ino ||
-			st.ident.btime_nsec != row->btime_nsec)) {
-			env_err(p->dbenv,
-			    "%s is another file than the one that the pool holds "
-			    "pages of: not written",
-			    path);
-			ret = ESTALE;
-		}
-		if (ret != 0)
-			os_close(fd);
-		else
-			*fdp = fd;
-	}
-	free(path);
-	return ret;
-}
-
 /* May this process write pages of that type, and with those LSNs? */
 static int
 may_convert(DB_MPOOL *p, const struct file_row *row, struct file_fd *ffd)
@@ -261,10 +229,14 @@ file_fd_get(struct thread *t, struct file_row *row, uint32_t id, struct file_fd 
 		return ret;
 	if (row->flags & ROW_TEMP)
 		return EPERM;
+	if (load_relaxed(&row->flags) & ROW_GONE) {
+		ffd->gone = true;
+		return ENOENT;
+	}
 	ffd->fd = kept_take(p, id, &refused);
 	if (refused)
 		return EACCES;
-	if (ffd->fd == -1 && (ret = reopen(p, row, id, &ffd->fd)) != 0) {
+	if (ffd->fd == -1 && (ret = file_reopen(p, row, id, &ffd->fd, &ffd->gone)) != 0) {
 		kept_put(p, id, -1);
 		return ret;
 	}

@@ -52,6 +52,9 @@ struct __db_mpool {
 	bool removing;	/* by memp_unlink: only if nothing is dirty */
 	bool nommap;
 	bool many_pins; /* so many that one page may have too many */
+	bool no_handles; /* open_by_handle_at(2) is not for us */
+	char *confined;	/* files of others are opened beneath this directory only, or NULL */
+	int confined_fd; /* that directory */
 	char *home;	/* the environment's directory; NULL if private */
 	char *dir;	/* of the region's file */
 	uint32_t self;	/* client number */

@@ -96,8 +96,8 @@ walk(const DB_MPOOL *p, struct census *c)
 	for (uint32_t e = 0; e < p->g.nextents; e++)
 		walk_extent(p, e, c);
 	for (uint32_t r = 0; r < rows_used(p); r++)
-		c->row_says[r] = (struct pages){ load_seq(&p->rows[r].resident),
-			load_seq(&p->rows[r].dirty) };
+		c->row_says[r] =
+		    (struct pages){ load_seq(&p->rows[r].resident), load_seq(&p->rows[r].dirty) };
 	if (anybody_counting(p))
 		return false;
 	read_totals(p, after);

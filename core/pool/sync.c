@@ -229,6 +229,8 @@ sync_row(struct thread *t, struct file_row *row, uint32_t id, struct write_resul
 	if ((ret = file_fd_get(t, row, id, &ffd)) == 0) {
 		ret = fsync_row(t, row, id, ffd.fd);
 		file_fd_put(t->pool, id, &ffd);
+	} else if (ffd.gone) {
+		ret = 0;
 	} else if (load_seq(&row->groups) == 0 &&
 	    load_seq(&row->length) == load_relaxed(&row->disk_size)) {
 		ret = 0; /* its name is gone, but the file has all that the pool has */
@@ -253,7 +255,7 @@ pool_write_all(struct thread *t, enum write_flags flags, const DB_LSN *upto, boo
 			continue;
 		if (load_seq(&row->groups) != 0 && !(row->flags & ROW_TEMP))
 			write_file(t, row, id, flags, upto, &one);
-		if (sync)
+		if (sync && load_acquire(&row->id) == id) /* else it was forgotten just now */
 			sync_row(t, row, id, &one);
 		res->written += one.written;
 		res->pinned += one.pinned;

@@ -416,6 +416,25 @@ say_refused(struct thread *t, struct file_row *row, uint32_t id, int error)
 	free(path);
 }
 
+/*
+ * The file has no name.  Its pages are for those who have it open, and nobody could miss them on
+ * disk; if nobody has, they are dropped.
+ */
+static void
+bury_gone(struct thread *t, struct file_row *row, uint32_t id)
+{
+	char *path;
+
+	if (load_seq(&row->opens) > 0)
+		return;
+	path = file_path(t->pool, row, id);
+	env_warn(t->pool->dbenv, "%s: the file does not exist any more: its pages are dropped",
+	    path ? path : "a file");
+	free(path);
+	if (file_drop_pages(t, id, 0, true) == 0)
+		file_forget(t, row, id);
+}
+
 /* Dirty pages of a file that is not in the table, by damage: nobody can write them. */
 static bool
 any_orphan(const DB_MPOOL *p, const struct job *jobs, unsigned n)
@@ -453,6 +472,10 @@ write_one_file(struct thread *t, struct job *jobs, unsigned n, enum write_flags 
 		return;
 	}
 	if ((ret = file_fd_get(t, b.row, b.id, &b.ffd)) != 0) {
+		if (b.ffd.gone) {
+			bury_gone(t, b.row, b.id);
+			return;
+		}
 		store_relaxed(&b.row->stranded, 1);
 		first_error(res, EIO);
 		res->missed += n;

@@ -11,6 +11,8 @@
  *	extend BYTES		creates pages until the file is that long
  *	copy PATH		writes the whole file, as the pool has it, to PATH
  *	pin PAGE, unpin		pins a page until told otherwise
+ *	remove FILE		memp_fremove
+ *	rename FROM TO		memp_frename
  *	sync			memp_sync
  *
  * Each is answered with a line when it is done: "ok", the result, or "error CODE TEXT".  End of
@@ -151,6 +153,14 @@ do_length(void)
 }
 
 static int
+do_rename(char *names)
+{
+	const char *from = strsep(&names, " ");
+
+	return memp_frename(pool, from, names);
+}
+
+static int
 do_line(char *line)
 {
 	char *word = strsep(&line, " "), *rest = line != NULL ? line : word + strlen(word), *behind;
@@ -163,6 +173,10 @@ do_line(char *line)
 	}
 	if (strcmp(word, "open") == 0)
 		return do_open(rest);
+	if (strcmp(word, "remove") == 0)
+		return memp_fremove(pool, rest);
+	if (strcmp(word, "rename") == 0)
+		return do_rename(rest);
 	if (strcmp(word, "sync") == 0)
 		return memp_sync(pool, NULL);
 	if (file == NULL)

@@ -146,7 +146,8 @@ POOLFS_API int memp_register(DB_MPOOL *mp, int ftype,
 /*
  * memp_fopen - open a file in the pool.
  *
- * file: relative to db_home if that is set, else to the working directory.  NULL: a temporary
+ * file: relative to db_home if that is set, else to the working directory.  On a mount of this pool
+ * it is the file behind it; on another pool's, EINVAL.  NULL: a temporary
  * file, private to this handle, whose disk file (in the temporary directory) exists only once a
  * dirty page must leave the pool, and is unlinked at once.  ftype: 0, or one given to
  * memp_register.  flags: DB_CREATE, DB_NOMMAP, DB_RDONLY, DB_ODDFILESIZE. mode: of a file that is
@@ -239,6 +240,19 @@ POOLFS_API int memp_ftruncate(DB_MPOOLFILE *mpf, off_t bytes);
  * pinning nothing.  Best effort: 0 even if less, or nothing, was read.
  */
 POOLFS_API int memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n);
+
+/*
+ * memp_fremove - remove a file or an empty directory, as unlink(2) and rmdir(2) do.  file: as for
+ * memp_fopen; of a symbolic link the link.  The pages of a file whose last name went leave the pool
+ * unwritten, once nobody has it open.
+ *
+ * memp_frename - rename a file or directory, as rename(2) does; a file that `to` named is removed
+ * so.  Pages stay with their file, and are written to it under its new name.
+ *
+ * Errors: EINVAL NULL or empty, or on the mount of another pool; what the system calls return.
+ */
+POOLFS_API int memp_fremove(DB_MPOOL *mp, const char *file);
+POOLFS_API int memp_frename(DB_MPOOL *mp, const char *from, const char *to);
 
 /* memp_reap - take over what killed processes left in the pool, now. */
 POOLFS_API int memp_reap(DB_MPOOL *mp);
