@@ -13,13 +13,15 @@
 struct thread;
 struct os_handle;
 
+#define AHEAD_PLACES 4
+
 struct __db_mpoolfile {
 	DB_MPOOLFILE *next;
 	DB_MPOOL *pool;
 	struct file_row *row;
 	struct open_record *record;
 	uint64_t record_number; /* its place in the table, from 1 */
-	uint32_t file; /* id, checked against the row's */
+	uint32_t file;		/* id, checked against the row's */
 	unsigned pageshift;
 	size_t pagesize;
 	int ftype;
@@ -28,9 +30,11 @@ struct __db_mpoolfile {
 	bool odd;
 	bool temporary;
 	bool soft;
-	bool type_known;     /* ftype is 0, or was found registered */
-	uint32_t error_seen; /* row->error_seq at the last report */
-	uint32_t users;	     /* write-backs that use fd; under files_mutex */
+	bool type_known;	      /* ftype is 0, or was found registered */
+	uint32_t error_seen;	      /* row->error_seq at the last report */
+	uint32_t ahead_turn;	      /* the place to be forgotten next */
+	uint64_t ahead[AHEAD_PLACES]; /* where reading goes on; prefetch.c */
+	uint32_t users;		      /* write-backs that use fd; under files_mutex */
 	DBT cookie;
 };
 

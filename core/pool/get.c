@@ -12,6 +12,7 @@
 #include "frame.h"
 #include "load.h"
 #include "page_io.h"
+#include "prefetch.h"
 #include "tally.h"
 
 #define MISSES_MOST 20000 /* rounds of one memp_fget before the table is called damaged */
@@ -269,6 +270,10 @@ get_page(struct getting *g, bool *hitp)
 			return region_panic(g->t->pool->region,
 			    "the page table has an entry for page %u of file %u that leads nowhere",
 			    g->pgno, g->mpf->file);
+		if (tries == 1 && !g->zero && ahead_read(g->t, g->mpf, g->pgno)) {
+			*hitp = false;
+			continue;
+		}
 		if ((ret = load_page(g)) == 0) {
 			*hitp = false;
 			return 0;

@@ -7,9 +7,9 @@
  * no lock held.  What is decided before publishing (is the page behind the end?  is the file
  * being cut?) is looked at again after it, since claiming a frame may have taken long.
  */
+#include "load.h"
 #include "evict.h"
 #include "frame.h"
-#include "load.h"
 #include "page_io.h"
 #include "recount.h"
 #include "writeback.h"
@@ -130,7 +130,7 @@ load_finish(struct getting *g)
 	bool mine;
 
 	counting_begin(g->t);
-	mine = frame_leave(g->t->pool, g->f, FRAME_LOADING, FRAME_VALID, FW_USED, 0);
+	mine = frame_leave(g->t->pool, g->f, FRAME_LOADING, FRAME_VALID, g->ahead ? 0 : FW_USED, 0);
 	if (mine) {
 		(void)add_relaxed(&g->mpf->row->resident, 1);
 		(void)add_relaxed(g->zero ? &g->mpf->row->create : &g->mpf->row->in, 1);

@@ -9,7 +9,7 @@
 #include "page_table.h"
 #include "thread.h"
 
-#define STEAL_USEC 1000000u	   /* a load older than this is taken from its loader (P11) */
+#define STEAL_USEC 1000000u /* a load older than this is taken from its loader (P11) */
 
 /* What a call of memp_fget is about. */
 struct getting {
@@ -22,8 +22,9 @@ struct getting {
 	struct pin *pin;
 	uint32_t f;
 	uint64_t waiting_since; /* 0: not waiting */
-	const void *source; /* a whole page's bytes that take the place of what the file has */
+	const void *source;	/* a whole page's bytes that take the place of what the file has */
 	bool zero;		/* a created page: zeros, not read */
+	bool ahead;		/* nobody has asked for it: not marked as used */
 	bool in;		/* pgin is called for a created page */
 };
 

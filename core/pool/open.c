@@ -160,6 +160,7 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 	p->id = add_seq(&last_id, 1) + 1;
 	p->threaded = (flags & DB_THREAD) != 0;
 	p->barrier = p->threaded && os_barrier_wanted();
+	p->no_ahead = dbenv != NULL && dbenv->mp_ahead < 0;
 	p->nommap = (flags & DB_NOMMAP) != 0;
 	pthread_mutex_init(&p->files_mutex, NULL);
 	pthread_mutex_init(&p->threads_mutex, NULL);

@@ -51,6 +51,7 @@ struct __db_mpool {
 	bool temporary; /* to be removed at close */
 	bool removing;	/* by memp_unlink: only if nothing is dirty */
 	bool nommap;
+	bool no_ahead;	/* nothing is read ahead of sequential misses */
 	bool many_pins; /* so many that one page may have too many */
 	bool no_handles; /* open_by_handle_at(2) is not for us */
 	char *confined;	/* files of others are opened beneath this directory only, or NULL */

@@ -1,14 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pool/prefetch.c - memp_fprefetch: runs of missing pages read with one request, pinning nothing.
+ * pool/prefetch.c - runs of missing pages read with one request: memp_fprefetch, and what is read
+ * ahead of a sequential reader.
  *
  * A run ends at the first page that somebody has already, or for which there is no frame at hand:
- * while it holds LOADING frames a thread waits for nobody (P9).
+ * while it holds LOADING frames a thread waits for nobody (P9).  Pages that come in a run are not
+ * pinned and not marked as used: who asks for one marks it, and those that nobody asks for are
+ * the first to go.
+ *
+ * Reading ahead needs no thread of its own.  A handle remembers a few places where a miss would
+ * go on from an earlier one.  The third miss in a row there reads a small run, each further one,
+ * which comes at the run's end, a run twice as long, up to an eighth of the pool; random access
+ * never gets that far.
  */
+#include "prefetch.h"
+#include "extent.h"
 #include "frame.h"
 #include "load.h"
 #include "look.h"
 #include "page_io.h"
+
+#define RUN_BYTES ((size_t)1 << 20) /* of a run at most */
+#define AHEAD_FIRST 4		    /* pages of the first run of a sequential reader */
+#define AHEAD_LEAST 8		    /* longest run for which reading ahead is worth it */
 
 struct run {
 	struct getting g;
@@ -66,7 +80,7 @@ run_read(struct run *r, db_pgno_t first, size_t *donep)
 }
 
 /* Page i of the run holds what was read, zeros behind it; pgin; VALID or gone. */
-static void
+static bool
 run_settle(struct run *r, db_pgno_t first, unsigned i, int error, size_t done)
 {
 	struct getting *g = &r->g;
@@ -84,47 +98,134 @@ run_settle(struct run *r, db_pgno_t first, unsigned i, int error, size_t done)
 	}
 	if (error != 0 || load_seq(&g->mpf->row->cuts) != r->cuts || !load_finish(g)) {
 		load_abandon(g);
-		return;
+		return false;
 	}
 	count(g->t, C_PREFETCH, 1);
 	count(g->t, C_READ_BYTES, have);
+	return true;
 }
+
+/*
+ * Read a run of `most` pages at most from pgno on.  *np: how many it had; false: the first of
+ * them is not there now.  The newest note is cleared first: so that is found at once.
+ */
+static bool
+run(struct thread *t, DB_MPOOLFILE *mpf, db_pgno_t pgno, unsigned most, unsigned *np, int *retp)
+{
+	struct run r = { .g = { .t = t, .mpf = mpf, .ahead = true } };
+	bool first = false;
+	size_t done;
+	int error;
+
+	r.g.slot = &r.slot;
+	*retp = run_publish(&r, pgno, most);
+	if ((*np = r.n) == 0)
+		return false;
+	error = run_read(&r, pgno, &done);
+	for (unsigned i = r.n; i-- > 0;)
+		first = run_settle(&r, pgno, i, error, done);
+	return first;
+}
+
+/* How many pages of that size a run may have. */
+static unsigned
+run_most(const DB_MPOOL *p, unsigned pageshift)
+{
+	uint64_t n = (p->g.cache_bytes >> pageshift) / 8;
+
+	if (n > RUN_BYTES >> pageshift)
+		n = RUN_BYTES >> pageshift;
+	return n > BATCH ? BATCH : (unsigned)n;
+}
+
+/* --- reading ahead ------------------------------------------------------------------------- */
+
+/*
+ * A place's word: the page at which a miss would go on << 32 | misses so far, or the last run's
+ * pages.  So many pages further is still the same reader: somebody else has those between.
+ */
+static bool
+ahead_find(const DB_MPOOLFILE *mpf, db_pgno_t pgno, unsigned *ip, unsigned *lastp)
+{
+	for (unsigned i = 0; i < AHEAD_PLACES; i++) {
+		uint64_t w = load_relaxed(&mpf->ahead[i]);
+
+		if (pgno - (db_pgno_t)(w >> 32) < (uint32_t)w) {
+			*ip = i;
+			*lastp = (uint32_t)w;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+ahead_store(DB_MPOOLFILE *mpf, unsigned i, uint64_t next, unsigned last)
+{
+	store_relaxed(&mpf->ahead[i], next << 32 | last);
+}
+
+bool
+ahead_read(struct thread *t, DB_MPOOLFILE *mpf, db_pgno_t pgno)
+{
+	DB_MPOOL *p = t->pool;
+	uint64_t pages = pages_of(mpf, load_seq(&mpf->row->length)), n;
+	unsigned most = run_most(p, mpf->pageshift), i, last, got;
+	bool first;
+	int ret;
+
+	if (most < AHEAD_LEAST || p->no_ahead || mpf->fd == -1)
+		return false;
+	if (!ahead_find(mpf, pgno, &i, &last)) {
+		i = (unsigned)add_relaxed(&mpf->ahead_turn, 1) % AHEAD_PLACES;
+		ahead_store(mpf, i, (uint64_t)pgno + 1, 1);
+		return false;
+	}
+	n = last < 2 ? 1 : last * 2u < AHEAD_FIRST ? AHEAD_FIRST : last * 2u;
+	if (n > most)
+		n = most;
+	if (pgno >= pages || n > pages - pgno)
+		n = pgno < pages ? pages - pgno : 1;
+	ahead_store(mpf, i, (uint64_t)pgno + 1, 2);
+	if (n < 2)
+		return false;
+	first = run(t, mpf, pgno, (unsigned)n, &got, &ret);
+	if (first)
+		ahead_store(mpf, i, (uint64_t)pgno + got, (unsigned)n);
+	return first;
+}
+
+/* --- memp_fprefetch ------------------------------------------------------------------------ */
 
 int
 memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n)
 {
-	struct run r = { .g = { .mpf = mpf } };
-	uint64_t pages, batch;
-	db_pgno_t pgno = first;
-	size_t done;
+	uint64_t pages, left, pgno = first;
+	struct thread *t;
+	unsigned most, got;
 	int ret;
 
 	if (mpf == NULL)
 		return EINVAL;
-	if ((ret = enter(mpf->pool, &r.g.t)) != 0)
+	if ((ret = enter(mpf->pool, &t)) != 0)
 		return ret;
-	r.g.slot = &r.slot;
 	pages = pages_of(mpf, load_seq(&mpf->row->length));
-	batch = (mpf->pool->g.cache_bytes >> mpf->pageshift) / 8;
-	if (batch > BATCH)
-		batch = BATCH;
-	while (batch > 1 && n > 0 && pgno < pages) {
-		uint64_t most = n < batch ? n : batch;
+	/* more than half of the pool would drive out what was read first */
+	left = (mpf->pool->g.cache_bytes >> mpf->pageshift) / 2;
+	if (left > n)
+		left = n;
+	if ((most = run_most(mpf->pool, mpf->pageshift)) == 0)
+		most = 1;
+	while (left > 0 && pgno < pages && ret == 0) {
+		uint64_t want = left < most ? left : most;
 
-		if (most > pages - pgno)
-			most = pages - pgno;
-		ret = run_publish(&r, pgno, (unsigned)most);
-		if (r.n > 0) {
-			int error = run_read(&r, pgno, &done);
-
-			for (unsigned i = 0; i < r.n; i++)
-				run_settle(&r, pgno, i, error, done);
-		}
-		if (ret != 0)
-			break;
-		most = r.n > 0 ? r.n : 1;
-		pgno += (db_pgno_t)most;
-		n -= (db_pgno_t)most;
+		if (want > pages - pgno)
+			want = pages - pgno;
+		(void)run(t, mpf, (db_pgno_t)pgno, (unsigned)want, &got, &ret);
+		if (got == 0)
+			got = 1;
+		pgno += got;
+		left -= got;
 	}
 	return 0;
 }

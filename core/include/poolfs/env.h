@@ -107,6 +107,13 @@ struct __db_env {
 	int region_init;
 	int shm_key;
 
+	/*
+	 * Where pages of a file are missed one after the other, those behind are read along, in
+	 * growing runs of up to 64 pages, 1 MiB and an eighth of the pool; not in pools of less
+	 * than 64 pages.  -1: never.
+	 */
+	int mp_ahead;
+
 	/* Write-ahead: makes the log durable up to *lsn; 0 or an errno value.  NULL: no log. */
 	int (*lg_flush)(DB_ENV *dbenv, const DB_LSN *lsn);
 

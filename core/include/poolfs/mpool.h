@@ -58,7 +58,7 @@ typedef struct __db_mpool_stat {
 	u_int64_t st_stranded;	    /* dirty pages that could not be written back lately */
 	u_int64_t st_page_new;	    /* of st_page_create: by DB_MPOOL_NEW */
 	u_int64_t st_fget;	    /* successful memp_fget calls: hit + miss + map + new */
-	u_int64_t st_prefetch;	    /* of st_page_in: read by memp_fprefetch */
+	u_int64_t st_prefetch;	    /* of st_page_in: by memp_fprefetch, or ahead of a reader */
 	u_int64_t st_read_bytes;    /* bytes read from files */
 	u_int64_t st_write_bytes;   /* bytes written to files */
 	u_int64_t st_pins;	    /* pages pinned now, by pin */
@@ -174,7 +174,8 @@ POOLFS_API int memp_fclose(DB_MPOOLFILE *mpf);
  * memp_fget - pin a page and return its address in *pagep, aligned to the page size up to 4096.
  *
  * The page stays where it is, for this process, until memp_fput.  May wait for another process
- * that is reading the same page, and reads the file if nobody has.  Page bytes are shared:
+ * that is reading the same page, and reads the file if nobody has: one page, or, of a file whose
+ * pages are missed one after the other, several (DB_ENV.mp_ahead).  Page bytes are shared:
  * processes that change the same page at once need a lock of their own.
  *
  * Errors: EINVAL flags, or no such page (DB_MPOOL_CREATE absent; LAST of an empty file; CREATE or
@@ -237,7 +238,8 @@ POOLFS_API int memp_ftruncate(DB_MPOOLFILE *mpf, off_t bytes);
 
 /*
  * memp_fprefetch - read those of the n pages from first that are missing, in large requests,
- * pinning nothing.  Best effort: 0 even if less, or nothing, was read.
+ * pinning nothing; at most as many as half of the pool holds.  Best effort: 0 even if less, or
+ * nothing, was read.
  */
 POOLFS_API int memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n);
 
