@@ -237,7 +237,8 @@ file_fd_get(struct thread *t, struct file_row *row, uint32_t id, struct file_fd 
 	if (refused)
 		return EACCES;
 	if (ffd->fd == -1 && (ret = file_reopen(p, row, id, &ffd->fd, &ffd->gone)) != 0) {
-		kept_put(p, id, -1);
+		if (ret != EXDEV)
+			kept_put(p, id, -1);
 		return ret;
 	}
 	if (ffd->converts && (ret = file_cookie(p, row, id, &ffd->cookie)) != 0) {

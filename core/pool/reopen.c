@@ -110,7 +110,7 @@ open_path(const DB_MPOOL *p, const char *path, int *fdp)
 		return os_open(path, REOPEN_FLAGS | O_NOFOLLOW, 0, fdp);
 	n = strlen(p->confined);
 	if (strncmp(path, p->confined, n) != 0 || path[n] != '/')
-		return EACCES;
+		return EXDEV;
 	return os_open_beneath(p->confined_fd, path + n + 1, REOPEN_FLAGS, fdp);
 }
 

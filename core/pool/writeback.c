@@ -477,8 +477,12 @@ write_one_file(struct thread *t, struct job *jobs, unsigned n, enum write_flags 
 			return;
 		}
 		store_relaxed(&b.row->stranded, 1);
-		first_error(res, EIO);
-		res->missed += n;
+		if (ret == EXDEV) /* others' to write, as what they have pinned */
+			res->pinned += n;
+		else {
+			first_error(res, EIO);
+			res->missed += n;
+		}
 		if (flags & WRITE_SAY)
 			say_refused(t, b.row, b.id, ret);
 		return;
