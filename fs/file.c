@@ -137,6 +137,8 @@ file_open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPO
 	int flags = DB_ODDFILESIZE | (writable ? 0 : DB_RDONLY);
 	char path[PATH_MAX];
 
+	if (fs->opt->read_only || fs->opt->no_atime)
+		(void)fcntl(fd, F_SETFL, O_NOATIME);
 	name_in_pool(fs, f, path);
 	err = mpool_open_fd(fs->pool, fd, path, flags, fs->opt->page_bytes, mpfp);
 	if ((err == ENFILE || err == ENOMEM) && spare != -1 && file_close_idle(fs) > 0) {
@@ -295,7 +297,7 @@ file_open(struct fs *fs, struct node *node, int flags, struct handle **hp)
 	h->node = node;
 	h->flags = flags;
 	(void)pthread_mutex_lock(&f->error_lock);
-	h->error_seen = f->error_number;
+	h->error_seen = f->error_told;
 	(void)pthread_mutex_unlock(&f->error_lock);
 	file_put(fs, f);
 	*hp = h;
@@ -415,45 +417,74 @@ file_is_named(struct fs *fs, struct node *node)
 
 /* --- errors and durability ----------------------------------------------------------------- */
 
-/* failed is what a sync has just returned; others than its caller have to hear of it too. */
-static int
-tell_error(struct file *f, struct handle *h, int failed)
+/* What others, or the writer in the background, have met with. */
+static void
+note_pool_error(struct file *f)
 {
-	int err = f->mpf == NULL ? 0 : mpool_file_error(f->mpf);
+	if (f->mpf != NULL)
+		file_note_error(f, mpool_file_error(f->mpf));
+}
 
-	file_note_error(f, err != 0 ? err : failed);
-	err = 0;
+int
+file_write_out(struct file *f, bool write_only)
+{
+	int err;
+
+	/* what has failed before, and may be good by now, is not this write's error */
+	note_pool_error(f);
+	err = mpool_file_sync(f->mpf, write_only);
+	file_note_error(f, err);
+	return err;
+}
+
+static int
+untold_error(struct file *f, struct handle *h, bool tell)
+{
+	int err = 0;
+
 	(void)pthread_mutex_lock(&f->error_lock);
-	if (h->error_seen != f->error_number) {
-		h->error_seen = f->error_number;
+	if (h->error_seen != f->error_number)
 		err = f->error;
-	}
+	if (tell)
+		h->error_seen = f->error_told = f->error_number;
 	(void)pthread_mutex_unlock(&f->error_lock);
 	return err;
+}
+
+int
+file_write_out_for(struct file *f, struct handle *h, bool write_only)
+{
+	int err = file_write_out(f, write_only), untold = untold_error(f, h, true);
+
+	return err != 0 ? err : untold;
 }
 
 int
 file_sync(struct fs *fs, struct handle *h)
 {
 	struct file *f;
-	int err, told;
+	int err;
 
 	if ((err = file_get(fs, h->node, false, &f)) != 0)
 		return err;
-	err = mpool_file_sync(f->mpf, false);
-	told = tell_error(f, h, err);
+	err = file_write_out_for(f, h, false);
 	file_put(fs, f);
-	return err != 0 ? err : told;
+	return err;
 }
 
+/*
+ * It comes for each descriptor that is closed, those that a child has inherited too: whoever
+ * fsyncs has to hear of it still.
+ */
 int
-file_tell_error(struct fs *fs, struct handle *h)
+file_peek_error(struct fs *fs, struct handle *h)
 {
 	struct file *f = h->node->file;
 	int err;
 
 	(void)pthread_rwlock_rdlock(&f->state);
-	err = tell_error(f, h, 0);
+	note_pool_error(f);
+	err = untold_error(f, h, false);
 	file_let_go(fs, f);
 	return err;
 }
@@ -492,6 +523,8 @@ file_change_begin(struct fs *fs, struct node *node, struct file **fp)
 			file_put(fs, f);
 			return err;
 		}
+		/* a write that asks for room has HOME take capabilities that the file may get now */
+		f->reserved_from = f->reserved_to = 0;
 	}
 	*fp = f;
 	return 0;
@@ -546,7 +579,7 @@ file_sync_all(struct fs *fs)
 
 	for (f = next_file(fs, NULL); f != NULL; f = next_file(fs, f)) {
 		(void)pthread_rwlock_rdlock(&f->state);
-		err = f->mpf == NULL ? 0 : mpool_file_sync(f->mpf, false);
+		err = f->mpf == NULL ? 0 : file_write_out(f, false);
 		file_let_go(fs, f);
 		if (err != 0)
 			complain_unwritten(fs, f, err);

@@ -33,6 +33,7 @@ struct file {
 	pthread_mutex_t error_lock;
 	int error;	       /* [error_lock] the last write error */
 	unsigned error_number; /* [error_lock] how many there were */
+	unsigned error_told;   /* [error_lock] error_number when an fsync(2) was last told */
 };
 
 /* An open(2) of a file. */
@@ -49,7 +50,6 @@ struct handle {
 int file_get(struct fs *fs, struct node *node, bool writable, struct file **fp);
 void file_put(struct fs *fs, struct file *f);
 
-
 /* As file_get, but only if the pool knows the file (open here, or pages in it). */
 bool file_get_known(struct fs *fs, struct node *node, struct file **fp);
 
@@ -63,10 +63,20 @@ int file_open_created(struct fs *fs, struct node *node, int fd, int flags, struc
 /* A close.  pool_usable: the caller holds the pool and it is open. */
 void file_close(struct fs *fs, struct handle *h, bool pool_usable);
 
-/* Make the file durable; report an error that this handle was not told of yet, too. */
+/*
+ * A write error of the file is told once to each open handle by the next fsync(2) through it, and
+ * by every close(2) of a descriptor of it until then.  One that no fsync(2) has told yet is told
+ * to handles that are opened later, too.
+ */
+
+/* mpool_file_sync; its error, and what the pool has met with before, is kept for the handles. */
+int file_write_out(struct file *f, bool write_only);
+/* The same for one handle: it is told that error, or an earlier one that it was not told of. */
+int file_write_out_for(struct file *f, struct handle *h, bool write_only);
+/* fsync(2) */
 int file_sync(struct fs *fs, struct handle *h);
-/* The write error that this handle was not told of yet, or 0.  Opens nothing. */
-int file_tell_error(struct fs *fs, struct handle *h);
+/* close(2): the write error that this handle was not told of yet, or 0.  Opens nothing. */
+int file_peek_error(struct fs *fs, struct handle *h);
 
 /* The last name went: forget what the pool has of it. */
 void file_gone(struct fs *fs, struct node *node, const struct os_ident *id);

@@ -48,7 +48,7 @@ write_out_locked(struct file *f)
 	struct os_stat st;
 	int64_t mtime;
 
-	if ((err = mpool_file_sync(f->mpf, true)) != 0)
+	if ((err = file_write_out(f, true)) != 0)
 		return err;
 	/* it is not ours if somebody else changed the file meanwhile */
 	if ((err = mpool_file_revalidate(f->mpf)) != 0)
@@ -72,7 +72,7 @@ file_close_in_pool_locked(struct file *f)
 		return;
 	/* what has no name left is not written for nobody to read */
 	if (f->writable && !is_gone(f))
-		file_note_error(f, write_out_locked(f));
+		(void)write_out_locked(f);
 	file_note_error(f, memp_fclose(f->mpf));
 	f->mpf = NULL;
 }
@@ -102,10 +102,8 @@ drop_writing_locked(struct fs *fs, struct file *f)
 	int fd, err;
 
 	f->kept = true;
-	if ((err = write_out_locked(f)) != 0) {
-		file_note_error(f, err);
+	if (write_out_locked(f) != 0)
 		return;
-	}
 	if ((err = node_open(fs, f->node, O_RDONLY, &fd)) == 0)
 		err = file_open_fd_locked(fs, f, fd, false, &mpf);
 	if (err != 0 && has_opens(f))

@@ -32,8 +32,7 @@ void file_let_go(struct fs *fs, struct file *f);
 void file_close_if_idle(struct fs *fs, struct file *f);
 
 /* file.c: a handle in the pool for fd, which is taken over; file.state held exclusively. */
-int file_open_fd_locked(
-    struct fs *fs, struct file *f, int fd, bool writable, DB_MPOOLFILE **mpfp);
+int file_open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPOOLFILE **mpfp);
 
 /* Close all that rest; how many. */
 unsigned file_close_idle(struct fs *fs);

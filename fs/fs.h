@@ -34,6 +34,7 @@ struct fs_options {
 	bool read_only;
 	bool allow_other; /* other users may use the mount */
 	bool sync_writes; /* every write reaches the disk before it returns */
+	bool no_atime;	  /* reading does not change access times */
 	bool debug;	  /* trace every request */
 };
 

@@ -185,6 +185,19 @@ prefetch(struct file *f, uint64_t offset, uint64_t end)
 		(void)memp_fprefetch(f->mpf, (db_pgno_t)first, (db_pgno_t)(last - first + 1));
 }
 
+/*
+ * HOME's filesystem knows whether a read moves the access time.  A read at the end tells it of
+ * one, and reads nothing.
+ */
+static void
+touch_atime(const struct fs *fs, const struct file *f, off_t length)
+{
+	char byte;
+
+	if (!fs->opt->read_only && !fs->opt->no_atime)
+		(void)!pread(mpool_file_fd(f->mpf), &byte, 1, length);
+}
+
 static int
 read_locked(struct fs *fs, struct file *f, size_t bytes, uint64_t offset,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
@@ -195,6 +208,7 @@ read_locked(struct fs *fs, struct file *f, size_t bytes, uint64_t offset,
 
 	if ((err = memp_fsize(f->mpf, &length)) != 0)
 		return err;
+	touch_atime(fs, f, length);
 	if (length <= 0 || offset >= (uint64_t)length) {
 		reply(arg, NULL, 0);
 		return 0;
@@ -309,16 +323,16 @@ write_range(
 
 /* The bytes that must be on the disk, or in the file, before the write is acknowledged. */
 static int
-write_out(struct fs *fs, struct file *f, int flags, bool through)
+write_out(struct fs *fs, struct file *f, struct handle *h, int flags, bool through)
 {
 	if (fs->opt->sync_writes || (flags & (O_SYNC | O_DSYNC)) != 0)
-		return mpool_file_sync(f->mpf, false);
-	return through ? mpool_file_sync(f->mpf, true) : 0;
+		return file_write_out_for(f, h, false);
+	return through ? file_write_out_for(f, h, true) : 0;
 }
 
 static int
-write_locked(struct fs *fs, struct file *f, const struct caller *c, int flags, const char *buf,
-    size_t bytes, uint64_t offset, size_t *donep)
+write_locked(struct fs *fs, struct file *f, struct handle *h, const struct caller *c, int flags,
+    const char *buf, size_t bytes, uint64_t offset, size_t *donep)
 {
 	bool through = false;
 	size_t done;
@@ -343,7 +357,7 @@ write_locked(struct fs *fs, struct file *f, const struct caller *c, int flags, c
 	if ((err = write_range(f, buf, offset, bytes, (uint64_t)length, &done)) != 0)
 		return err;
 	io_touch(f, c);
-	if ((err = write_out(fs, f, flags, through)) != 0) {
+	if ((err = write_out(fs, f, h, flags, through)) != 0) {
 		settle_length(f, (uint64_t)length, 0, offset + done);
 		return err;
 	}
@@ -352,16 +366,16 @@ write_locked(struct fs *fs, struct file *f, const struct caller *c, int flags, c
 }
 
 int
-io_write(struct fs *fs, struct node *node, const struct caller *c, int flags, const char *buf,
+io_write(struct fs *fs, struct handle *h, const struct caller *c, int flags, const char *buf,
     size_t bytes, uint64_t offset, size_t *donep)
 {
 	struct file *f;
 	int err;
 
-	if ((err = file_get(fs, node, true, &f)) != 0)
+	if ((err = file_get(fs, h->node, true, &f)) != 0)
 		return err;
 	(void)pthread_rwlock_wrlock(&f->io);
-	err = write_locked(fs, f, c, flags, buf, bytes, offset, donep);
+	err = write_locked(fs, f, h, c, flags, buf, bytes, offset, donep);
 	(void)pthread_rwlock_unlock(&f->io);
 	file_put(fs, f);
 	return err;
@@ -425,7 +439,7 @@ seek_locked(struct fs *fs, struct file *f, uint64_t offset, int whence, off_t *r
 		*resultp = whence == SEEK_DATA ? (off_t)offset : length;
 		return 0;
 	}
-	if ((err = mpool_file_sync(f->mpf, true)) != 0)
+	if ((err = file_write_out(f, true)) != 0)
 		return err;
 	if ((found = lseek(mpool_file_fd(f->mpf), (off_t)offset, whence)) == -1)
 		return errno;

@@ -19,7 +19,7 @@ int io_read(struct fs *fs, struct node *node, size_t bytes, uint64_t offset,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg);
 
 /* Write.  flags are the open file's now: O_APPEND, O_SYNC, O_DSYNC count. */
-int io_write(struct fs *fs, struct node *node, const struct caller *c, int flags, const char *buf,
+int io_write(struct fs *fs, struct handle *h, const struct caller *c, int flags, const char *buf,
     size_t bytes, uint64_t offset, size_t *donep);
 
 int io_truncate(struct fs *fs, struct node *node, const struct caller *c, uint64_t bytes);

@@ -119,7 +119,7 @@ op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	if (in_files(node_at(req, ino))) {
 		(void)pool_peek(fs);
-		err = file_tell_error(fs, handle_of(fi));
+		err = file_peek_error(fs, handle_of(fi));
 		pool_put(fs);
 	}
 	reply_error(req, err);
@@ -208,7 +208,8 @@ op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t bytes, off_t of
 		if ((err = status_write(fs, status_handle_of(fi), buf, bytes)) == 0)
 			done = bytes;
 	} else if ((err = pool_get(fs)) == 0) {
-		err = io_write(fs, node, &c, fi->flags, buf, bytes, (uint64_t)offset, &done);
+		err =
+		    io_write(fs, handle_of(fi), &c, fi->flags, buf, bytes, (uint64_t)offset, &done);
 		pool_put(fs);
 		served(fs, REQUEST_WRITE, begun);
 	}

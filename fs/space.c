@@ -191,9 +191,19 @@ zero_range(struct file *f, uint64_t offset, uint64_t end, uint64_t length)
 		end = length;
 	if (offset >= end)
 		return 0;
-	if ((err = mpool_file_sync(f->mpf, true)) != 0 || (err = zero_data(f, offset, end)) != 0)
+	if ((err = file_write_out(f, true)) != 0 || (err = zero_data(f, offset, end)) != 0)
 		return err;
-	return mpool_file_sync(f->mpf, true);
+	return file_write_out(f, true);
+}
+
+/* Where the disk cannot punch, nothing must be zeroed: asked about a byte that the file lacks. */
+static int
+may_punch(struct file *f, const struct caller *c, uint64_t length)
+{
+	int err = allocate_as(
+	    c, mpool_file_fd(f->mpf), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, length, 1);
+
+	return err == EFBIG ? 0 : err;
 }
 
 static int
@@ -201,7 +211,7 @@ punch(struct file *f, const struct caller *c, uint64_t offset, uint64_t end, uin
 {
 	int err;
 
-	if ((err = zero_range(f, offset, end, length)) != 0)
+	if ((err = may_punch(f, c, length)) != 0 || (err = zero_range(f, offset, end, length)) != 0)
 		return err;
 	err = allocate_as(c, mpool_file_fd(f->mpf), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 	    offset, end - offset);

@@ -205,6 +205,7 @@ add_kernel_word(struct options *o, const char *word)
 {
 	char *words;
 
+	o->fs.no_atime |= strcmp(word, "noatime") == 0;
 	if (asprintf(&words, "%s%s%s", o->mount_words != NULL ? o->mount_words : "",
 		o->mount_words != NULL ? "," : "", word) == -1) {
 		complain("not enough memory");

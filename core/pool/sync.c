@@ -269,7 +269,10 @@ pool_write_all(struct thread *t, enum write_flags flags, const DB_LSN *upto, boo
 	}
 }
 
-/* A write error of a file that is open here and whose handle was not told yet. */
+/*
+ * A write error of a file that is open here and whose handle was not told yet.  The mount keeps
+ * its own for those who have the file open there.
+ */
 static int
 untold_error(DB_MPOOL *p)
 {
@@ -277,7 +280,7 @@ untold_error(DB_MPOOL *p)
 
 	pthread_mutex_lock(&p->files_mutex);
 	for (DB_MPOOLFILE *mpf = p->files; mpf != NULL; mpf = mpf->next)
-		if (!mpf->temporary && (one = mpool_file_error(mpf)) != 0 && ret == 0)
+		if (!mpf->temporary && !mpf->soft && (one = mpool_file_error(mpf)) != 0 && ret == 0)
 			ret = one;
 	pthread_mutex_unlock(&p->files_mutex);
 	return ret;

@@ -11,6 +11,7 @@
 
 set -u
 umask 022
+export PYTHONDONTWRITEBYTECODE=1
 : "${POOLFS:?the program poolfs}" "${TEST_SRC:?the directory tests}"
 
 if [ "$(id -u)" != 0 ] || ! (: <>/dev/fuse) 2>/dev/null; then

@@ -1,0 +1,44 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A disk that fails: the error of a write-back is told by the next fsync(2) or close(2) of that
+# file, once to each open descriptor, and to nobody else; what could not be written is kept.
+
+. "$TEST_SRC/mount/lib.sh"
+
+preload=$TEST_BIN/libfail_writes.so
+[ -r "$preload" ] || exit 99
+export FAIL_WRITES="$work/fail"
+
+# ends_within_a_minute COMMAND...: until it fails.
+ends_within_a_minute()
+{
+	tries=600
+	while "$@"; do
+		tries=$((tries - 1))
+		[ "$tries" -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+
+LD_PRELOAD=$preload mount_pool --cache-size=1M --dirty-expire=1
+timeout 300 python3 "$TEST_SRC/mount/write_errors.py" "$mnt" "$home" "$FAIL_WRITES" >"$work/tap"
+status=$?
+sed '/^1\.\./d' "$work/tap"
+count=$(grep -cE '^(not )?ok' "$work/tap")
+[ "$status" -eq 0 ] || failures=1
+
+# --- at the end -----------------------------------------------------------------------------
+
+echo kept >"$mnt/files/last"
+printf last >"$FAIL_WRITES"
+echo kept again >"$mnt/files/last"
+check_fails unmounting_says_what_was_not_written '/last|written' "$POOLFS" -u "$mnt"
+kill -TERM "$(daemon_pid)"
+check a_signal_ends_it_anyway ends_within_a_minute is_mounted "$mnt"
+rm "$FAIL_WRITES"
+mount_pool
+same what_was_not_written_is_in_the_pool "kept again" "$(cat "$mnt/files/last")"
+unmount_pool
+same and_gets_to_home "kept again" "$(cat "$home/last")"
+finish
