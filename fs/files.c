@@ -292,10 +292,8 @@ change_watched(struct fs *fs, struct node *node, int fd, const struct caller *c,
 	/*
 	 * A time that is set must not be moved by the write-back of what was written before it.
 	 */
-	if (f != NULL && sets_mtime)
-		err = mpool_file_sync(f->mpf, true);
-	if (f != NULL && !f->writable)
-		err = 0; /* only what others put can be dirty, and may not be ours to write */
+	if (f != NULL && f->writable && sets_mtime)
+		err = file_write_out(f, true);
 	if (err == 0)
 		err = change_on_disk(fs, fd, c, change);
 	if (err == 0 && f != NULL && sets_mtime)
@@ -304,20 +302,23 @@ change_watched(struct fs *fs, struct node *node, int fd, const struct caller *c,
 	return err;
 }
 
-static int
-may_write(int fd, const struct caller *c)
+int
+files_access(struct fs *fs, struct node *node, const struct caller *c, int mode)
 {
-	int err;
+	int fd, err;
 
+	if ((err = node_fd_get(fs, node, &fd)) != 0)
+		return err;
 	identity_enter(c);
-	err = faccessat(fd, "", W_OK, AT_EMPTY_PATH | AT_EACCESS) == -1 ? errno : 0;
+	err = faccessat(fd, "", mode, AT_EMPTY_PATH | AT_EACCESS) == -1 ? errno : 0;
 	identity_leave();
+	node_fd_put(fs, node);
 	return err;
 }
 
 static int
-change_size(struct fs *fs, struct node *node, int fd, const struct caller *c,
-    const struct files_change *change)
+change_size(
+    struct fs *fs, struct node *node, const struct caller *c, const struct files_change *change)
 {
 	int err;
 
@@ -327,7 +328,7 @@ change_size(struct fs *fs, struct node *node, int fd, const struct caller *c,
 		return EISDIR;
 	if (!S_ISREG(node->type))
 		return EINVAL;
-	if (!change->has_handle && (err = may_write(fd, c)) != 0)
+	if (!change->has_handle && (err = files_access(fs, node, c, W_OK)) != 0)
 		return err;
 	return io_truncate(fs, node, c, (uint64_t)change->st.st_size);
 }
@@ -338,7 +339,7 @@ change_all(struct fs *fs, struct node *node, int fd, const struct caller *c,
 {
 	int err;
 
-	if ((err = change_size(fs, node, fd, c, change)) != 0)
+	if ((err = change_size(fs, node, c, change)) != 0)
 		return err;
 	if (!change->mode && !change->uid && !change->gid && !changes_times(change))
 		return 0;

@@ -44,6 +44,8 @@ int files_found(
 int files_getattr(struct fs *fs, struct node *node, struct stat *st);
 int files_setattr(struct fs *fs, struct node *node, const struct caller *c,
     const struct files_change *change, struct stat *st);
+/* access(2) of the caller. */
+int files_access(struct fs *fs, struct node *node, const struct caller *c, int mode);
 int files_readlink(struct fs *fs, struct node *node, char *buf, size_t bytes);
 int files_statfs(struct fs *fs, struct node *node, struct statvfs *sv);
 

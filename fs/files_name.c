@@ -231,7 +231,7 @@ struct side {
 	struct node *dir;
 	const char *name;
 	int dirfd;
-	char *path; /* absolute, before the rename */
+	char *path; /* absolute, before the rename; NULL: longer than paths may be */
 	struct object object;
 };
 
@@ -242,7 +242,7 @@ side_path(struct fs *fs, struct side *s)
 	int err;
 
 	if ((err = node_path(fs, s->dirfd, dir)) != 0)
-		return err;
+		return err == ENAMETOOLONG ? 0 : err;
 	return asprintf(&s->path, "%s/%s", dir, s->name) == -1 ? ENOMEM : 0;
 }
 
@@ -293,6 +293,8 @@ tell_exchanged(struct fs *fs, const char *a, const char *b)
 {
 	char *between;
 
+	if (a == NULL || b == NULL)
+		return;
 	/* The pool renames one way at a time: the third name is one that no file can have. */
 	if (asprintf(&between, "%s/", a) == -1)
 		return;
@@ -314,7 +316,8 @@ tell_renamed(struct fs *fs, struct side *from, struct side *to, unsigned flags)
 		return;
 	}
 	object_lost_name(fs, &to->object);
-	mpool_renamed(fs->pool, from->path, to->path);
+	if (from->path != NULL && to->path != NULL)
+		mpool_renamed(fs->pool, from->path, to->path);
 }
 
 static int

@@ -21,6 +21,9 @@
 #include "io.h"
 #include "state.h"
 
+/* Open in order to run it: a flag that the kernel adds. */
+#define FMODE_EXEC 0x20
+
 /* --- files --------------------------------------------------------------------------------- */
 
 static int
@@ -43,6 +46,9 @@ may_open(struct fs *fs, struct node *node, const struct caller *c, int flags)
 {
 	int fd, err;
 
+	/* A program may be run without being read. */
+	if (flags & FMODE_EXEC)
+		return files_access(fs, node, c, X_OK);
 	/* O_NONBLOCK: a lease that another process has on the file is no reason to wait. */
 	flags = (flags & (O_ACCMODE | O_APPEND)) | O_NONBLOCK;
 	if ((err = open_as(fs, node, c, flags, &fd)) != 0)
@@ -167,6 +173,13 @@ struct dir {
 	_Alignas(struct dirent64) char buf[32768];
 };
 
+static void
+leave_atime(const struct fs *fs, int fd)
+{
+	if (fs->opt->read_only || fs->opt->no_atime)
+		(void)fcntl(fd, F_SETFL, O_NOATIME);
+}
+
 int
 files_opendir(struct fs *fs, struct node *node, const struct caller *c, struct dir **dp)
 {
@@ -179,6 +192,7 @@ files_opendir(struct fs *fs, struct node *node, const struct caller *c, struct d
 		free(d);
 		return err;
 	}
+	leave_atime(fs, d->fd);
 	(void)pthread_mutex_init(&d->lock, NULL);
 	node_get(fs, node);
 	d->node = node;

@@ -8,6 +8,7 @@
 #include "files.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/xattr.h>
 
 #include "state.h"
@@ -36,6 +37,25 @@ files_getxattr(struct fs *fs, struct node *node, const struct caller *c, const c
 	return err;
 }
 
+/*
+ * Names that only the privileged may see.  The kernel hides them from who asks it, and that is the
+ * daemon: of this capability the filesystem ids take nothing away.
+ */
+static size_t
+drop_trusted(char *names, size_t bytes)
+{
+	size_t kept = 0, n;
+
+	for (size_t at = 0; at < bytes; at += n) {
+		n = strnlen(names + at, bytes - at - 1) + 1;
+		if (strncmp(names + at, "trusted.", strlen("trusted.")) == 0)
+			continue;
+		memmove(names + kept, names + at, n);
+		kept += n;
+	}
+	return kept;
+}
+
 int
 files_listxattr(struct fs *fs, struct node *node, const struct caller *c, char *buf, size_t bytes,
     size_t *donep)
@@ -48,6 +68,8 @@ files_listxattr(struct fs *fs, struct node *node, const struct caller *c, char *
 	err = result(listxattr(fd_proc_path(fd).text, buf, bytes), donep);
 	identity_leave();
 	node_fd_put(fs, node);
+	if (err == 0 && bytes > 0 && c->uid != 0)
+		*donep = drop_trusted(buf, *donep);
 	return err;
 }
 

@@ -1,61 +1,18 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""posix.py - what programs expect of a file system, tried in one directory of the mount.
-
-Usage: posix.py DIRECTORY HOME_DIRECTORY.  Each function whose name starts with a verb phrase is one
-check; it prints a TAP line.  HOME_DIRECTORY is the same directory as HOME has it, to look behind.
-"""
+"""posix.py - what programs expect of a file system, tried in one directory of the mount."""
 import ctypes
 import errno
 import fcntl
 import mmap
 import os
 import signal
+import socket
 import stat
-import sys
+import tempfile
 import threading
-import traceback
 
-D, HOME = sys.argv[1], sys.argv[2]
-libc = ctypes.CDLL(None, use_errno=True)
-libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
-KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
-
-
-def path(name):
-    return os.path.join(D, name)
-
-
-def home(name):
-    return os.path.join(HOME, name)
-
-
-def put(name, data):
-    with open(path(name), "wb") as f:
-        f.write(data)
-
-
-def get(name):
-    with open(path(name), "rb") as f:
-        return f.read()
-
-
-def fails(wanted, call, *args, **kw):
-    try:
-        call(*args, **kw)
-    except OSError as e:
-        assert e.errno == wanted, (errno.errorcode[e.errno], errno.errorcode[wanted])
-        return
-    raise AssertionError("it succeeded instead of " + errno.errorcode[wanted])
-
-
-def fallocate(fd, mode, offset, length):
-    if libc.fallocate(fd, mode, offset, length) != 0:
-        e = ctypes.get_errno()
-        raise OSError(e, os.strerror(e))
-
-
-def pattern(n, seed=1):
-    return bytes((i * 7 + i // 251 + seed) & 255 for i in range(n))
+from checks import (HOME, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE, D, as_user, fails, fallocate, get,
+                    home, libc, path, pattern, put, run)
 
 
 # --- data -----------------------------------------------------------------------------------
@@ -144,6 +101,20 @@ def o_direct_reads_and_writes():
     assert os.writev(fd, [buf]) == 8192
     assert os.pread(fd, 8192, 0) == pattern(8192)
     os.close(fd)
+
+
+def o_direct_has_no_alignment():
+    fd = os.open(path("unaligned"), os.O_RDWR | os.O_CREAT | os.O_DIRECT, 0o644)
+    for off in (0, 1, 511, 4095, 70001):
+        assert os.pwrite(fd, b"abc", off) == 3
+        assert os.pread(fd, 5, off) == b"abc"
+    os.close(fd)
+
+
+def o_tmpfile_is_refused_clearly():
+    fails(errno.EOPNOTSUPP, os.open, D, os.O_TMPFILE | os.O_RDWR, 0o600)
+    with tempfile.TemporaryFile(dir=D) as f:  # goes on with a file that has a name for a moment
+        f.write(b"x")
 
 
 def o_sync_writes_are_in_home_at_once():
@@ -430,6 +401,32 @@ def ten_thousand_names_are_listed_and_removed():
     os.rmdir(path("many"))
 
 
+def every_name_is_a_name():
+    names = [b"n" * 255, b"\xff\xfe not UTF-8", b"a\nline", b" ", b"-", b"\\"]
+    os.mkdir(path("names"))
+    for name in names:
+        with open(os.path.join(os.fsencode(path("names")), name), "wb") as f:
+            f.write(name)
+    assert sorted(os.listdir(os.fsencode(path("names")))) == sorted(names)
+    for name in names:
+        with open(os.path.join(os.fsencode(home("names")), name), "rb") as f:
+            assert f.read() in (b"", name)
+        with open(os.path.join(os.fsencode(path("names")), name), "rb") as f:
+            assert f.read() == name
+
+
+def sockets_connect():
+    here = os.open(".", os.O_RDONLY)
+    os.chdir(D)
+    with socket.socket(socket.AF_UNIX) as a, socket.socket(socket.AF_UNIX) as b:
+        a.bind("socket")
+        a.listen(1)
+        b.connect("socket")
+        assert stat.S_ISSOCK(os.stat("socket").st_mode)
+    os.fchdir(here)
+    os.close(here)
+
+
 def a_directory_deeper_than_path_max_works():
     top = os.open(D, os.O_RDONLY)
     fd = os.dup(top)
@@ -441,6 +438,14 @@ def a_directory_deeper_than_path_max_works():
     f = os.open("file", os.O_RDWR | os.O_CREAT, 0o644, dir_fd=fd)
     os.write(f, b"deep")
     assert os.pread(f, 10, 0) == b"deep"
+    os.rename("file", "renamed", src_dir_fd=fd, dst_dir_fd=fd)
+    os.link("renamed", "linked", src_dir_fd=fd, dst_dir_fd=fd)
+    os.unlink("renamed", dir_fd=fd)
+    os.write(f, b"er")
+    os.fsync(f)
+    os.close(f)
+    f = os.open("linked", os.O_RDONLY, dir_fd=fd)
+    assert os.pread(f, 10, 0) == b"deeper"
     os.close(f)
     os.close(fd)
     os.close(top)
@@ -458,85 +463,6 @@ def modes_and_owners_change():
     assert (st.st_uid, st.st_gid) == (1234, 4321)
     assert st.st_mode & stat.S_ISUID == 0, "chown clears setuid"
     assert os.stat(home("m")).st_uid == 1234
-
-
-def as_user(uid, gid, groups, fn):
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setgroups(groups)
-            os.setgid(gid)
-            os.setuid(uid)
-            fn()
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    assert os.waitpid(pid, 0)[1] == 0
-
-
-def others_own_what_they_make():
-    os.mkdir(path("open"))
-    os.chmod(path("open"), 0o777)
-
-    def work():
-        put("open/mine", b"x")
-        os.mkdir(path("open/dir"))
-        os.symlink("x", path("open/link"))
-    as_user(1000, 1001, [1002], work)
-    for name in ("mine", "dir", "link"):
-        st = os.lstat(home("open/" + name))
-        assert (st.st_uid, st.st_gid) == (1000, 1001), name
-
-
-def others_have_their_own_rights():
-    put("private", b"x")
-    os.chmod(path("private"), 0o600)
-    put("group", b"x")
-    os.chown(path("group"), 0, 1002)
-    os.chmod(path("group"), 0o660)
-
-    def work():
-        fails(errno.EACCES, open, path("private"))
-        fails(errno.EACCES, os.truncate, path("private"), 0)
-        fails(errno.EPERM, os.chmod, path("private"), 0o666)
-        fails(errno.EPERM, os.utime, path("private"), (0, 0))
-        with open(path("group"), "r+b") as f:
-            f.write(b"y")
-    as_user(1000, 1001, [1002], work)
-    as_user(1000, 1001, [], lambda: fails(errno.EACCES, open, path("group")))
-    assert get("group") == b"y"
-
-
-def writing_by_others_clears_set_id_bits():
-    for how in ("write", "truncate"):
-        put("suid", b"xx")
-        os.chmod(path("suid"), 0o6777)
-
-        def work():
-            if how == "write":
-                fd = os.open(path("suid"), os.O_WRONLY)
-                os.write(fd, b"y")
-                os.close(fd)
-            else:
-                os.truncate(path("suid"), 1)
-        as_user(1000, 1001, [], work)
-        assert stat.S_IMODE(os.stat(path("suid")).st_mode) == 0o777, how
-
-
-def acls_are_homes():
-    if os.system("command -v setfacl >/dev/null 2>&1") != 0:
-        return "no setfacl"
-    put("acl", b"secret")
-    os.chmod(path("acl"), 0o600)
-    if os.system("setfacl -m u:1000:r '%s' 2>/dev/null" % path("acl")) != 0:
-        return "HOME has no ACLs"
-
-    def reads():
-        assert get("acl") == b"secret"
-        fails(errno.EACCES, open, path("acl"), "ab")
-    as_user(1000, 1001, [], reads)
-    as_user(1003, 1001, [], lambda: fails(errno.EACCES, open, path("acl")))
 
 
 def times_are_those_of_the_writes():
@@ -558,6 +484,19 @@ def times_are_those_of_the_writes():
     os.close(fd)
     assert os.stat(path("time")).st_mtime_ns == 10**18
     assert get("time") == b"y"
+
+
+def reading_moves_the_access_time():
+    put("read", b"x")
+    os.utime(path("read"), ns=(10**18, 10**18 + 1))
+    get("read")
+    st = os.stat(path("read"))
+    assert st.st_atime_ns > 10**18 + 10**9 and st.st_mtime_ns == 10**18 + 1
+    fd = os.open(path("read"), os.O_RDONLY)
+    os.utime(path("read"), ns=(10**18, 10**18 + 1))
+    assert os.pread(fd, 1, 0) == b"x", "from the pool"
+    assert os.stat(path("read")).st_atime_ns > 10**18 + 10**9
+    os.close(fd)
 
 
 def a_time_set_after_writing_stays():
@@ -627,22 +566,4 @@ def locks_work_between_processes():
         os.close(f)
 
 
-def main():
-    checks = [f for n, f in globals().items() if callable(f) and getattr(f, "__module__", "") ==
-              "__main__" and n not in HELPERS]
-    failed = 0
-    for i, f in enumerate(checks, 1):
-        signal.alarm(120)
-        try:
-            why = f()
-            print("ok %d - %s%s" % (i, f.__name__, " # SKIP " + why if why else ""), flush=True)
-        except BaseException:
-            print("# " + traceback.format_exc().replace("\n", "\n# "))
-            print("not ok %d - %s" % (i, f.__name__), flush=True)
-            failed = 1
-    print("1..%d" % len(checks))
-    sys.exit(failed)
-
-
-HELPERS = {"path", "home", "put", "get", "fails", "fallocate", "pattern", "as_user", "main"}
-main()
+run(globals())

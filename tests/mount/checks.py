@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""checks.py - what the Python parts of the mount tests share.
+
+Each is run as SCRIPT DIRECTORY HOME_DIRECTORY: one directory of the mount, and the same one as HOME
+has it, to look behind.  Each function of a script is one check; run() prints their TAP lines.
+"""
+import ctypes
+import errno
+import os
+import signal
+import sys
+import traceback
+
+D, HOME = sys.argv[1], sys.argv[2]
+libc = ctypes.CDLL(None, use_errno=True)
+libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
+
+
+def path(name):
+    return os.path.join(D, name)
+
+
+def home(name):
+    return os.path.join(HOME, name)
+
+
+def put(name, data):
+    with open(path(name), "wb") as f:
+        f.write(data)
+
+
+def get(name):
+    with open(path(name), "rb") as f:
+        return f.read()
+
+
+def fails(wanted, call, *args, **kw):
+    try:
+        call(*args, **kw)
+    except OSError as e:
+        assert e.errno == wanted, (errno.errorcode[e.errno], errno.errorcode[wanted])
+        return
+    raise AssertionError("it succeeded instead of " + errno.errorcode[wanted])
+
+
+def fallocate(fd, mode, offset, length):
+    if libc.fallocate(fd, mode, offset, length) != 0:
+        e = ctypes.get_errno()
+        raise OSError(e, os.strerror(e))
+
+
+def pattern(n, seed=1):
+    return bytes((i * 7 + i // 251 + seed) & 255 for i in range(n))
+
+
+def as_user(uid, gid, groups, fn):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups(groups)
+            os.setgid(gid)
+            os.setuid(uid)
+            fn()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def run(namespace, limit=120):
+    """Every function that the script itself defines; what one returns is why it was skipped."""
+    checks = [f for f in namespace.values() if callable(f) and
+              getattr(f, "__module__", "") == "__main__" and not f.__name__.startswith("_")]
+    failed = 0
+    for i, f in enumerate(checks, 1):
+        signal.alarm(limit)
+        try:
+            why = f()
+            print("ok %d - %s%s" % (i, f.__name__, " # SKIP " + why if why else ""), flush=True)
+        except BaseException:
+            print("# " + traceback.format_exc().replace("\n", "\n# "))
+            print("not ok %d - %s" % (i, f.__name__), flush=True)
+            failed = 1
+    print("1..%d" % len(checks))
+    sys.exit(failed)
