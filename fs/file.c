@@ -415,80 +415,6 @@ file_is_named(struct fs *fs, struct node *node)
 	(void)pthread_mutex_unlock(&fs->nodes.lock);
 }
 
-/* --- errors and durability ----------------------------------------------------------------- */
-
-/* What others, or the writer in the background, have met with. */
-static void
-note_pool_error(struct file *f)
-{
-	if (f->mpf != NULL)
-		file_note_error(f, mpool_file_error(f->mpf));
-}
-
-int
-file_write_out(struct file *f, bool write_only)
-{
-	int err;
-
-	/* what has failed before, and may be good by now, is not this write's error */
-	note_pool_error(f);
-	err = mpool_file_sync(f->mpf, write_only);
-	file_note_error(f, err);
-	return err;
-}
-
-static int
-untold_error(struct file *f, struct handle *h, bool tell)
-{
-	int err = 0;
-
-	(void)pthread_mutex_lock(&f->error_lock);
-	if (h->error_seen != f->error_number)
-		err = f->error;
-	if (tell)
-		h->error_seen = f->error_told = f->error_number;
-	(void)pthread_mutex_unlock(&f->error_lock);
-	return err;
-}
-
-int
-file_write_out_for(struct file *f, struct handle *h, bool write_only)
-{
-	int err = file_write_out(f, write_only), untold = untold_error(f, h, true);
-
-	return err != 0 ? err : untold;
-}
-
-int
-file_sync(struct fs *fs, struct handle *h)
-{
-	struct file *f;
-	int err;
-
-	if ((err = file_get(fs, h->node, false, &f)) != 0)
-		return err;
-	err = file_write_out_for(f, h, false);
-	file_put(fs, f);
-	return err;
-}
-
-/*
- * It comes for each descriptor that is closed, those that a child has inherited too: whoever
- * fsyncs has to hear of it still.
- */
-int
-file_peek_error(struct fs *fs, struct handle *h)
-{
-	struct file *f = h->node->file;
-	int err;
-
-	(void)pthread_rwlock_rdlock(&f->state);
-	note_pool_error(f);
-	err = untold_error(f, h, false);
-	file_let_go(fs, f);
-	return err;
-}
-
 /* --- metadata ------------------------------------------------------------------------------ */
 
 /* A file that nobody has open here is as the disk says, unless the pool has something newer. */
@@ -523,7 +449,7 @@ file_change_begin(struct fs *fs, struct node *node, struct file **fp)
 			file_put(fs, f);
 			return err;
 		}
-		/* a write that asks for room has HOME take capabilities that the file may get now */
+		/* the next write asks for room, at which HOME takes a program's capabilities */
 		f->reserved_from = f->reserved_to = 0;
 	}
 	*fp = f;

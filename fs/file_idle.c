@@ -23,17 +23,6 @@
 
 #define LOOK_AT_ONCE 1024
 
-void
-file_note_error(struct file *f, int error)
-{
-	if (error <= 0)
-		return;
-	(void)pthread_mutex_lock(&f->error_lock);
-	f->error = error;
-	f->error_number++;
-	(void)pthread_mutex_unlock(&f->error_lock);
-}
-
 static bool
 is_gone(const struct file *f)
 {
