@@ -21,12 +21,13 @@
 
 #include "io.h"
 #include "path_fd.h"
+#include "region/home.h"
 #include "state.h"
 
 bool
 files_hidden(const char *name)
 {
-	return fnmatch("__db_*.share", name, 0) == 0;
+	return fnmatch("__db_*.share", name, 0) == 0 || strcmp(name, HOME_POINTER) == 0;
 }
 
 int

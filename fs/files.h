@@ -24,8 +24,8 @@ struct files_change {
 };
 
 /*
- * The pools' own files, HOME's and those of homes below it: not listed, not found, and no such
- * name can be made in the mount (EPERM).
+ * The pools' own files, HOME's and those of homes below it, and what says where they are: not
+ * listed, not found, and no such name can be made in the mount (EPERM).
  */
 bool files_hidden(const char *name);
 

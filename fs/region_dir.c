@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "pool.h"
+#include "region/home.h"
 #include "state.h"
 
 #define CLIENTS_MOST 65536u /* of a table that is believed */
@@ -188,7 +189,9 @@ remove_other(struct fs *fs, const char *file, bool by_force)
 		    region_dir(fs), file);
 		return EBUSY;
 	}
-	return region_unlink_forced(&fs->env, region_dir(fs), file);
+	if ((err = region_unlink_forced(&fs->env, region_dir(fs), file)) == 0)
+		home_forget(fs->opt->home, region_dir(fs));
+	return err;
 }
 
 int

@@ -21,7 +21,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "poolfs.h"
+#include "region/home.h"
 
 /* --- what is mounted ----------------------------------------------------------------------- */
 
@@ -132,6 +134,27 @@ check_home(struct options *o)
 		complain("HOME %s is not writable: %s", o->home, strerror(errno));
 		return EXIT_FAILURE;
 	}
+	return 0;
+}
+
+/* Asked of home only: a private pool is nowhere, but regions of others are there to be seen. */
+static int
+follow_home(struct options *o)
+{
+	DB_ENV env = { .db_errcall = fs_log_core };
+	char why[512], *path;
+	int err;
+
+	fs_log_hold();
+	err = home_regions(&env, o->fs.home, &path);
+	fs_log_release(why, sizeof(why));
+	if (err != 0 && o->fs.memory != FS_MEMORY_PRIVATE) {
+		complain("%s (--region-dir says something else)",
+		    why[0] != '\0' ? why : db_strerror(err));
+		return EXIT_FAILURE;
+	}
+	if (err == 0)
+		o->fs.region_dir = path;
 	return 0;
 }
 
@@ -309,6 +332,7 @@ place_check(struct options *o)
 	int ret;
 
 	if ((ret = check_home(o)) != 0 || (ret = place_region_dir(o, o->fs.home)) != 0 ||
+	    (o->region_dir == NULL && (ret = follow_home(o)) != 0) ||
 	    (ret = check_mountpoint(o)) != 0 || (ret = check_apart(o)) != 0)
 		return ret;
 	return check_device();

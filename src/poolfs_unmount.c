@@ -27,7 +27,7 @@
 
 #include "log.h"
 #include "poolfs.h"
-#include "region/region.h"
+#include "region/home.h"
 
 /* realpath(3), but the last name is not asked about itself: a dead mount does not answer. */
 static char *
@@ -175,6 +175,17 @@ write_what_is_left(const char *home, const char *region_dir)
 	return err == DB_INCOMPLETE ? 0 : err;
 }
 
+/* Where home's pool is; NULL: nobody can say. */
+static char *
+find_regions(const char *home, const char *region_dir)
+{
+	char *dir;
+
+	if (region_dir != NULL)
+		return strdup(region_dir);
+	return home_regions(NULL, home, &dir) == 0 ? dir : NULL;
+}
+
 /*
  * No region: nothing is left.  One in memory that cannot be got at from here (ENXIO): its file
  * says whether anything is.  One that is no pool: nobody knows.
@@ -182,10 +193,11 @@ write_what_is_left(const char *home, const char *region_dir)
 static int
 complete_home(const char *home, const char *region_dir)
 {
-	bool is_clean, had_region = has_region(region_dir != NULL ? region_dir : home, &is_clean);
-	char why[512];
+	char why[512], *dir = find_regions(home, region_dir);
+	bool is_clean = false, had_region = dir == NULL || has_region(dir, &is_clean);
 	int err;
 
+	free(dir);
 	fs_log_hold();
 	err = write_what_is_left(home, region_dir);
 	fs_log_release(why, sizeof(why));

@@ -131,6 +131,12 @@ os_stat(const char *path, struct os_stat *st)
 }
 
 int
+os_lstat(const char *path, struct os_stat *st)
+{
+	return stat_at(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, st);
+}
+
+int
 os_ftruncate(int fd, uint64_t bytes)
 {
 	int ret;
@@ -188,6 +194,32 @@ os_futimens(int fd, int64_t mtime_nsec)
 		times[1].tv_sec--;
 	}
 	return futimens(fd, times) == -1 ? errno : 0;
+}
+
+int
+os_symlink(const char *text, const char *path)
+{
+	int ret;
+
+	if ((ret = fault(OS_OPEN, path)) != 0)
+		return ret;
+	return symlink(text, path) == -1 ? errno : 0;
+}
+
+int
+os_readlink(const char *path, char *text, size_t bytes)
+{
+	ssize_t n;
+	int ret;
+
+	if ((ret = fault(OS_STAT, path)) != 0)
+		return ret;
+	if ((n = readlink(path, text, bytes)) == -1)
+		return errno;
+	if ((size_t)n >= bytes)
+		return ENAMETOOLONG;
+	text[n] = '\0';
+	return 0;
 }
 
 int
@@ -338,46 +370,17 @@ lock_fcntl(int fd, int command, short type, uint64_t byte, uint64_t n, bool *tak
 	return 0;
 }
 
-/*
- * A directory is open for reading only, so its bytes can be locked only by all who want to.  But
- * the kernel can be asked who would be in the way of an exclusive lock on all the other bytes.
- */
-static int
-hold_as(int fd, uint64_t as)
+int
+os_flock_try(int fd, bool exclusive)
 {
-	bool below = false, above = false;
 	int ret;
 
-	if ((ret = lock_fcntl(fd, F_OFD_SETLK, F_RDLCK, as, 1, NULL)) != 0 ||
-	    (ret = lock_fcntl(
-		 fd, F_OFD_GETLK, F_WRLCK, as + 1, OS_BYTES_OF_NOBODY - (as + 1), &above)) != 0 ||
-	    (as > 1 && (ret = lock_fcntl(fd, F_OFD_GETLK, F_WRLCK, 1, as - 1, &below)) != 0))
+	if ((ret = fault(OS_LOCK, "")) != 0)
 		return ret;
-	return below || above ? EAGAIN : 0;
-}
-
-int
-os_hold_directory(const char *path, uint64_t as, int *fdp)
-{
-	int fd = -1, ret;
-
-	POOL_ASSERT(as < OS_BYTES_OF_NOBODY - 1);
-	if ((ret = fault(OS_LOCK, path)) != 0 ||
-	    (ret = os_open(path, O_RDONLY | O_DIRECTORY, 0, &fd)) != 0)
-		return ret;
-	while (flock(fd, (as == 0 ? LOCK_EX : LOCK_SH) | LOCK_NB) == -1)
-		if (errno != EINTR) {
-			ret = errno == EWOULDBLOCK ? EAGAIN : errno;
-			break;
-		}
-	/* Where there is only flock(2), that is all. */
-	if (ret == 0 && as != 0 && hold_as(fd, as) == EAGAIN)
-		ret = EAGAIN;
-	if (ret != 0)
-		os_close(fd);
-	else
-		*fdp = fd;
-	return ret;
+	while (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == -1)
+		if (errno != EINTR)
+			return errno == EWOULDBLOCK ? EAGAIN : errno;
+	return 0;
 }
 
 int

@@ -63,6 +63,9 @@ int os_open(const char *path, int oflags, mode_t mode, int *fdp); /* O_CLOEXEC i
 void os_close(int fd);						  /* -1 is ignored */
 int os_fstat(int fd, struct os_stat *st);
 int os_stat(const char *path, struct os_stat *st); /* follows symbolic links */
+int os_lstat(const char *path, struct os_stat *st);
+int os_symlink(const char *text, const char *path);
+int os_readlink(const char *path, char *text, size_t bytes); /* as a string; ENAMETOOLONG */
 int os_ftruncate(int fd, uint64_t bytes);
 int os_fallocate(int fd, uint64_t offset, uint64_t bytes); /* allocates for real; ENOSPC here */
 int os_fsync(int fd);
@@ -118,13 +121,10 @@ int os_lock_test(int fd, uint64_t byte, bool *takenp);	     /* by another descri
 int os_lock_test_range(int fd, uint64_t first, uint64_t n, bool *takenp);
 void os_unlock(int fd, uint64_t byte);
 
-/*
- * Open a directory and hold it for as long as *fdp is open: as 0, alone; as another number, below
- * 2^62, together with those who hold it as the same.  EAGAIN if others hold it otherwise; of two
- * who come at once as different numbers, both may get that.
- */
-int os_hold_directory(const char *path, uint64_t as, int *fdp);
-#define OS_BYTES_OF_NOBODY ((uint64_t)1 << 62) /* from here on a directory's are for others */
+int os_flock_try(int fd, bool exclusive); /* the whole file, by flock(2); EAGAIN */
+
+/* The lower half of a directory's bytes is region/home.c's; from here on they are for others. */
+#define OS_BYTES_OF_NOBODY ((uint64_t)1 << 62)
 
 /*
  * Sleep while *word == expected, usec at most.  Returns for any reason; look again.  Never fails.

@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "../region/home.h"
 #include "file.h"
 #include "format.h"
 #include "page_table.h"
@@ -16,6 +17,8 @@
 
 #define MPOOL_FILE "__db_mpool.share"
 #define TWO_KINDS (u_int32_t)(DB_PRIVATE | DB_SYSTEM_MEM)
+#define PLACE_TRIES 10
+#define UNLINK_TRIES 10
 #define OPEN_FLAGS (DB_CREATE | DB_MPOOL_PRIVATE | DB_NOMMAP | DB_THREAD)
 
 static uint64_t last_id; /* of handles; atomic */
@@ -56,17 +59,6 @@ wants_private(const char *dir, int flags, const DB_ENV *env)
 	    (env != NULL && (env->region_flags & DB_PRIVATE));
 }
 
-/* Rule S1: one home has one pool.  A private pool without db_home has no home. */
-static int
-hold_home(DB_MPOOL *p)
-{
-	const char *home = p->home;
-
-	if (p->dbenv != NULL && p->dbenv->db_home != NULL)
-		home = p->dbenv->db_home;
-	return home != NULL ? region_hold_home(p->region, home) : 0;
-}
-
 /* Where a region that is created gets its bytes from. */
 static void
 set_memory(const DB_ENV *env, struct region_spec *spec)
@@ -85,11 +77,13 @@ attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
 {
 	struct geometry g;
 	struct region_spec spec = { .dbenv = p->dbenv,
-		.dir = p->dir,
+		.dir = p->place.regions,
+		.home = p->temporary ? NULL : p->place.home,
+		.placed = p->place.placed,
 		.file = MPOOL_FILE,
 		.mode = mode,
 		.create = (flags & DB_CREATE) != 0,
-		.is_private = p->dir == NULL,
+		.is_private = p->place.regions == NULL,
 		.nclients = format_clients(bytes),
 		.subsystem_stamp = format_stamp(),
 		.init = format_init,
@@ -114,10 +108,6 @@ attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
 		return EPROTO;
 	}
 	format_addresses(p);
-	if ((ret = hold_home(p)) != 0) {
-		(void)region_detach(p->region, p->region->created, NULL, NULL);
-		return ret;
-	}
 	if (p->dbenv != NULL && p->dbenv->lg_flush != NULL)
 		store_relaxed(&p->mp->has_log, 1);
 	return 0;
@@ -135,13 +125,31 @@ handle_free(DB_MPOOL *p)
 	pthread_mutex_destroy(&p->files_mutex);
 	pthread_mutex_destroy(&p->threads_mutex);
 	pthread_mutex_destroy(&p->spare_mutex);
-	free(p->home);
-	free(p->dir);
 	free(p->memo);
 	if (p->confined != NULL)
 		os_close(p->confined_fd);
 	free(p->confined);
+	environment_fini(&p->place);
 	free(p);
+}
+
+/* ESTALE: the home said meanwhile that its regions are elsewhere. */
+static int
+find_and_attach(DB_MPOOL *p, const char *dir, int flags, int mode, size_t bytes)
+{
+	bool is_private = wants_private(dir, flags, p->dbenv);
+	int ret, tries = 0;
+
+	do {
+		environment_fini(&p->place);
+		if ((ret = environment_find(p->dbenv, dir, is_private, &p->place)) != 0)
+			return ret;
+		p->temporary = p->place.temporary;
+		ret = attach(p, flags, mode, bytes);
+	} while (ret == ESTALE && ++tries < PLACE_TRIES);
+	if (ret == ESTALE)
+		env_err(p->dbenv, "%s: its regions are moved again and again", p->place.home);
+	return ret == ESTALE ? EAGAIN : ret;
 }
 
 int
@@ -165,13 +173,7 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 	pthread_mutex_init(&p->files_mutex, NULL);
 	pthread_mutex_init(&p->threads_mutex, NULL);
 	pthread_mutex_init(&p->spare_mutex, NULL);
-	if (!wants_private(dir, flags, dbenv) &&
-	    ((ret = environment_dir(dbenv, dir, &p->home, &p->temporary)) != 0 ||
-		(ret = environment_region_dir(dbenv, p->home, &p->dir)) != 0)) {
-		handle_free(p);
-		return ret;
-	}
-	if ((ret = attach(p, flags, mode, bytes)) != 0) {
+	if ((ret = find_and_attach(p, dir, flags, mode, bytes)) != 0) {
 		handle_free(p);
 		return ret;
 	}
@@ -295,13 +297,14 @@ write_everything(DB_MPOOL *p)
 }
 
 static int
-unlink_gently(DB_ENV *dbenv, const char *dir)
+unlink_gently(DB_ENV *dbenv)
 {
+	const char *dir = dbenv->region_dir;
 	DB_MPOOL *p;
 	uint32_t others;
 	int ret;
 
-	if ((ret = memp_open(dir, 0, 0, dbenv, &p)) != 0)
+	if ((ret = memp_open(NULL, 0, 0, dbenv, &p)) != 0)
 		return ret;
 	others = client_count(p->region) - 1;
 	if (others > 0) {
@@ -319,59 +322,60 @@ unlink_gently(DB_ENV *dbenv, const char *dir)
 	return memp_close(p);
 }
 
-/* dir is absolute, and where the region's file is */
 static int
-unlink_in(DB_ENV *dbenv, const char *dir, int force)
+unlink_in(DB_ENV *dbenv, const struct environment *place, int force)
 {
 	DB_ENV plain;
+	int ret, tries;
 
-	int ret;
-
-	if (force)
-		return unlink_forced(dbenv, dir);
 	memset(&plain, 0, sizeof(plain));
 	if (dbenv != NULL)
 		plain = *dbenv;
-	plain.region_flags &= ~(u_int32_t)DB_PRIVATE;
-	plain.region_dir = NULL;
+	plain.db_home = place->home;
+	plain.region_dir = place->regions;
+	plain.region_flags &= ~(u_int32_t)(DB_PRIVATE | DB_USE_ENVIRON);
 	plain.mp_size = 0;
+	if (force)
+		return unlink_forced(&plain, place->regions);
 	/* EAGAIN: a process came, left something dirty and went, all in between */
-	for (int tries = 0; (ret = unlink_gently(&plain, dir)) == EAGAIN && tries < 10; tries++)
+	for (tries = 0; (ret = unlink_gently(&plain)) == EAGAIN && tries < UNLINK_TRIES; tries++)
 		continue;
 	return ret;
 }
 
-/* Where the regions of the environment in dir are. */
+/* By force a home that says nonsense about its regions does not do so any more. */
 static int
-find_regions(const DB_ENV *dbenv, const char *dir, char **pathp)
+find_regions(const DB_ENV *dbenv, const char *dir, int force, struct environment *place)
 {
-	bool temporary;
 	char *home;
 	int ret;
 
-	if ((ret = environment_dir(dbenv, dir, &home, &temporary)) != 0)
+	if ((ret = environment_find(dbenv, dir, false, place)) == 0 || !force)
 		return ret;
-	ret = environment_region_dir(dbenv, home, pathp);
+	if (environment_home(dbenv, dir, &home) != 0)
+		return ret;
+	home_unsay(home);
 	free(home);
-	return ret;
+	return environment_find(dbenv, dir, false, place);
 }
 
 int
 memp_unlink(const char *dir, int force, DB_ENV *dbenv)
 {
-	char *path;
+	struct environment place;
 	int ret;
 
-	if ((ret = find_regions(dbenv, dir, &path)) != 0)
+	if ((ret = find_regions(dbenv, dir, force, &place)) != 0)
 		return ret == ENOENT && force ? 0 : ret;
-	ret = unlink_in(dbenv, path, force);
-	free(path);
+	if ((ret = unlink_in(dbenv, &place, force)) == 0)
+		home_forget(place.home, place.regions);
+	environment_fini(&place);
 	return ret;
 }
 
 struct removal {
 	DB_ENV *dbenv;
-	const char *dir;
+	struct environment place;
 	int force;
 	unsigned n;
 };
@@ -383,13 +387,13 @@ remove_one(const char *file, void *arg)
 
 	r->n++;
 	if (strcmp(file, MPOOL_FILE) == 0)
-		return unlink_in(r->dbenv, r->dir, r->force);
+		return unlink_in(r->dbenv, &r->place, r->force);
 	if (r->force)
-		return region_unlink_forced(r->dbenv, r->dir, file);
+		return region_unlink_forced(r->dbenv, r->place.regions, file);
 	env_err(r->dbenv,
 	    "%s/%s: a region of a kind that this library does not know; only "
 	    "force removes it",
-	    r->dir, file);
+	    r->place.regions, file);
 	return EINVAL;
 }
 
@@ -397,15 +401,15 @@ int
 env_remove(const char *dir, int force, DB_ENV *dbenv)
 {
 	struct removal r = { .dbenv = dbenv, .force = force };
-	char *path;
 	int ret;
 
-	if ((ret = find_regions(dbenv, dir, &path)) != 0)
+	if ((ret = find_regions(dbenv, dir, force, &r.place)) != 0)
 		return ret == ENOENT && force ? 0 : ret;
-	r.dir = path;
-	ret = region_each(path, remove_one, &r);
+	ret = region_each(r.place.regions, remove_one, &r);
 	if (ret == 0 && r.n == 0 && !force)
 		ret = ENOENT;
-	free(path);
+	if (ret == 0)
+		home_forget(r.place.home, r.place.regions);
+	environment_fini(&r.place);
 	return ret;
 }

@@ -56,8 +56,7 @@ struct __db_mpool {
 	bool no_handles; /* open_by_handle_at(2) is not for us */
 	char *confined;	/* files of others are opened beneath this directory only, or NULL */
 	int confined_fd; /* that directory */
-	char *home;	/* the environment's directory; NULL if private */
-	char *dir;	/* of the region's file */
+	struct environment place;
 	uint32_t self;	/* client number */
 	struct geometry g;
 	/* addresses in the region */

@@ -66,7 +66,7 @@ open_file_system(const DB_MPOOL *p, const struct file_row *row, const char *path
 	char at[PATH_MAX];
 	char *slash;
 
-	if (p->home != NULL && opened_there(p->home, row, fdp))
+	if (p->place.home != NULL && opened_there(p->place.home, row, fdp))
 		return 0;
 	if (path == NULL || (size_t)snprintf(at, sizeof(at), "%s", path) >= sizeof(at))
 		return ENOENT;

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "../base/atomics.h"
+#include "home.h"
 
 #define ATTEMPTS_MAX 1000
 #define OTHERS_WRITE (S_IWGRP | S_IWOTH)
@@ -396,10 +397,6 @@ attach_file(const struct region_spec *spec, struct region *r)
 	enum attempt attempt = ATTEMPT_AGAIN;
 	int attempts, ret = 0;
 
-	if (asprintf(&r->path, "%s/%s", spec->dir, spec->file) == -1) {
-		r->path = NULL;
-		return ENOMEM;
-	}
 	for (attempts = 0; attempts < ATTEMPTS_MAX && attempt == ATTEMPT_AGAIN; attempts++) {
 		if ((ret = attempt_once(spec, r, deadline, &attempt)) != 0)
 			break;
@@ -420,7 +417,6 @@ attach_private(const struct region_spec *spec, struct region *r)
 {
 	int ret;
 
-	r->is_private = true;
 	if ((ret = memory_map_private(r, spec_size(spec), spec_max(spec), spec->body_align)) == 0) {
 		if (spec->huge)
 			memory_ask_huge(r);
@@ -429,6 +425,16 @@ attach_private(const struct region_spec *spec, struct region *r)
 			memory_unmap(r);
 	}
 	return ret == 0 ? 0 : say(spec, r, "cannot create", ret);
+}
+
+static int
+set_name(const struct region_spec *spec, struct region *r)
+{
+	r->is_private = spec->is_private;
+	if (spec->is_private || asprintf(&r->path, "%s/%s", spec->dir, spec->file) != -1)
+		return 0;
+	r->path = NULL;
+	return ENOMEM;
 }
 
 int
@@ -445,8 +451,12 @@ region_attach(const struct region_spec *spec, struct region **rp)
 		return ret;
 	}
 	r->dbenv = spec->dbenv;
-	ret = spec->is_private ? attach_private(spec, r) : attach_file(spec, r);
+	if ((ret = set_name(spec, r)) == 0 && spec->home != NULL)
+		ret = home_take(spec, r);
+	if (ret == 0)
+		ret = spec->is_private ? attach_private(spec, r) : attach_file(spec, r);
 	if (ret != 0) {
+		home_give_back(spec, r);
 		region_destroy(r);
 		return ret;
 	}

@@ -16,13 +16,12 @@
 #include "region_impl.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../base/atomics.h"
-
-#define HOLDERS (((uint64_t)1 << 62) - 2) /* numbers for os_hold_directory */
 
 struct attached {
 	struct region region; /* first: a struct region is freed through it */
@@ -95,6 +94,7 @@ region_destroy(struct region *r)
 	if (r == NULL)
 		return;
 	region_close_fd(r);
+	region_close_home(r);
 	pthread_mutex_lock(&attached_mutex);
 	*a->link = a->next;
 	if (a->next != NULL)
@@ -116,55 +116,34 @@ region_open_fd(struct region *r, int oflags, mode_t mode)
 	return ret;
 }
 
+int
+region_open_home(struct region *r, const char *home)
+{
+	int ret;
+
+	POOL_ASSERT(r->home_fd == -1);
+	pthread_mutex_lock(&attached_mutex);
+	ret = os_open(home, O_RDONLY | O_DIRECTORY, 0, &r->home_fd);
+	pthread_mutex_unlock(&attached_mutex);
+	return ret;
+}
+
+void
+region_close_home(struct region *r)
+{
+	pthread_mutex_lock(&attached_mutex);
+	os_close(r->home_fd);
+	r->home_fd = -1;
+	pthread_mutex_unlock(&attached_mutex);
+}
+
 void
 region_close_fd(struct region *r)
 {
 	pthread_mutex_lock(&attached_mutex);
 	os_close(r->fd);
-	os_close(r->home_fd);
-	r->fd = r->home_fd = -1;
+	r->fd = -1;
 	pthread_mutex_unlock(&attached_mutex);
-}
-
-/* The pools of one home are told apart by the directory of their regions, whatever its path. */
-static int
-holding_number(const struct region *r, uint64_t *asp)
-{
-	const char *slash = r->is_private ? NULL : strrchr(r->path, '/');
-	struct os_stat st;
-	char *dir;
-	int ret;
-
-	*asp = 0;
-	if (slash == NULL)
-		return 0;
-	if ((dir = strndup(r->path, (size_t)(slash - r->path) + 1)) == NULL)
-		return ENOMEM;
-	ret = os_stat(dir, &st);
-	free(dir);
-	if (ret == 0)
-		*asp = ((st.ident.dev + 1) * 0x9e3779b97f4a7c15 ^ st.ident.ino) % HOLDERS + 1;
-	return ret;
-}
-
-int
-region_hold_home(struct region *r, const char *home)
-{
-	uint64_t as;
-	int ret;
-
-	if ((ret = holding_number(r, &as)) != 0) {
-		env_err(r->dbenv, "%s: cannot stat its directory: %s", r->path, db_strerror(ret));
-		return ret;
-	}
-	pthread_mutex_lock(&attached_mutex);
-	ret = os_hold_directory(home, as, &r->home_fd);
-	pthread_mutex_unlock(&attached_mutex);
-	if (ret != EAGAIN)
-		return 0;
-	env_err(r->dbenv, "%s: %s pool is in use over the same home", home,
-	    r->is_private ? "another" : "a private or differently placed");
-	return EBUSY;
 }
 
 bool

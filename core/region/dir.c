@@ -18,6 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "home.h"
+
 #define REGION_PATTERN "__db_*.share"
 
 static const char *
@@ -55,7 +57,7 @@ temporary_directory(void)
 }
 
 static const char *
-environment_home(const DB_ENV *dbenv)
+home_name(const DB_ENV *dbenv)
 {
 	const char *home = NULL;
 
@@ -101,7 +103,7 @@ resolve(const char *base, const char *dir, char **dirp)
 int
 environment_dir(const DB_ENV *dbenv, const char *dir, char **dirp, bool *temporaryp)
 {
-	const char *home = environment_home(dbenv);
+	const char *home = home_name(dbenv);
 	bool temporary = dir == NULL && home == NULL && region_dir(dbenv) == NULL;
 	int ret;
 
@@ -136,15 +138,85 @@ copy_string(const char *string, char **copyp)
 int
 environment_region_dir(const DB_ENV *dbenv, const char *dir, char **regionp)
 {
-	const char *home = environment_home(dbenv), *region = region_dir(dbenv);
+	const char *home = home_name(dbenv), *region = region_dir(dbenv);
 	int ret;
 
 	if (region == NULL)
-		return copy_string(dir, regionp);
+		return home_regions(dbenv, dir, regionp);
 	if ((ret = resolve(home != NULL ? home : dir, region, regionp)) != 0)
 		env_err(
 		    dbenv, "region_dir %s: not a usable directory: %s", region, db_strerror(ret));
 	return ret;
+}
+
+/* Of the environment in the directory at. */
+static int
+find_home(const DB_ENV *dbenv, const char *at, char **homep)
+{
+	bool temporary;
+
+	if (home_name(dbenv) == NULL)
+		return copy_string(at, homep);
+	return environment_dir(dbenv, ".", homep, &temporary);
+}
+
+static int
+find_private(const DB_ENV *dbenv, struct environment *e)
+{
+	return home_name(dbenv) == NULL ? 0 : find_home(dbenv, ".", &e->home);
+}
+
+int
+environment_home(const DB_ENV *dbenv, const char *dir, char **homep)
+{
+	bool temporary;
+	char *at;
+	int ret;
+
+	if ((ret = environment_dir(dbenv, dir, &at, &temporary)) != 0)
+		return ret;
+	ret = find_home(dbenv, at, homep);
+	free(at);
+	return ret;
+}
+
+static int
+find_regions(const DB_ENV *dbenv, const char *at, struct environment *e)
+{
+	bool elsewhere = strcmp(at, e->home) != 0;
+
+	e->placed = region_dir(dbenv) != NULL || elsewhere;
+	if (e->temporary || (elsewhere && region_dir(dbenv) == NULL))
+		return copy_string(at, &e->regions);
+	return environment_region_dir(dbenv, e->home, &e->regions);
+}
+
+int
+environment_find(const DB_ENV *dbenv, const char *dir, bool is_private, struct environment *env)
+{
+	struct environment own = { 0 };
+	char *at = NULL;
+	int ret;
+
+	if (is_private)
+		ret = find_private(dbenv, &own);
+	else if ((ret = environment_dir(dbenv, dir, &at, &own.temporary)) == 0 &&
+	    (ret = find_home(dbenv, at, &own.home)) == 0)
+		ret = find_regions(dbenv, at, &own);
+	free(at);
+	if (ret == 0)
+		*env = own;
+	else
+		environment_fini(&own);
+	return ret;
+}
+
+void
+environment_fini(struct environment *env)
+{
+	free(env->home);
+	free(env->regions);
+	*env = (struct environment){ 0 };
 }
 
 static int

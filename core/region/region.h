@@ -37,6 +37,12 @@ struct region;
 struct region_spec {
 	DB_ENV *dbenv;	   /* for messages; may be NULL */
 	const char *dir;   /* absolute directory; NULL with is_private */
+	/*
+	 * The home whose pool this is, absolute: held as region/home.h says, and made to say where
+	 * its regions are.  NULL: neither.
+	 */
+	const char *home;
+	bool placed; /* dir was asked for, and is not only what the home said */
 	const char *file;  /* name in it, "__db_mpool.share" */
 	int mode;	   /* 0: 0600; less the umask */
 	bool create;	   /* make it if it is not there */
@@ -73,7 +79,8 @@ struct region {
 	uint32_t nclients; /* checked copy */
 	uint32_t self;	   /* this process's client number */
 	int fd;		   /* the region file; holds the byte lock of self */
-	int home_fd;	   /* the home directory, held by region_hold_home; -1: none */
+	int home_fd;	   /* the home directory, held; -1: none */
+	bool pointed;	   /* this attach made the home say where its regions are */
 	bool created;	   /* this attach made it */
 	bool is_private;
 	bool is_system;
@@ -93,6 +100,8 @@ struct region {
  * System memory: ENOMEM if the machine has not size bytes to spare; ENXIO if the segment is in
  * another IPC namespace; EIDRM if it is gone though there are live clients (with none, the region
  * is made anew); EEXIST if shm_key is taken.
+ * With a home: EBUSY if another pool is in use over it, or its regions are elsewhere; ESTALE,
+ * without a sentence, if dir was not asked for and the home does not say so any more.
  * Other errors: ENOENT, EAGAIN, ENOSPC, EINVAL (larger than the machine), ENOMEM.
  */
 int region_attach(const struct region_spec *spec, struct region **rp);
@@ -115,14 +124,6 @@ int region_detach(
  * a sentence names the segment.
  */
 int region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file);
-
-/*
- * region_hold_home - hold the home directory until detach: exclusively for a private region,
- * together with all whose region's file is in the same directory for one that is joined.  So one
- * home has one pool.  EBUSY with a sentence if others hold it.  Where directories cannot be
- * locked, nothing is held.
- */
-int region_hold_home(struct region *r, const char *home);
 
 /*
  * region_usable - the check at the door of every call: EINVAL in a forked child, DB_RUNRECOVERY
@@ -229,8 +230,27 @@ int environment_dir(const DB_ENV *dbenv, const char *dir, char **dirp, bool *tem
 
 /*
  * environment_region_dir - where the region files of the environment in dir (absolute, from
- * environment_dir) are: region_dir if that is set, else dir.  *regionp is the caller's.  ENOENT.
+ * environment_dir) are: region_dir if that is set, else where dir says that they are (home.h),
+ * which may be dir itself.  *regionp is the caller's.  ENOENT, ENOTDIR, EPERM.
  */
 int environment_region_dir(const DB_ENV *dbenv, const char *dir, char **regionp);
+
+/* The home of the environment in dir, absolute: db_home, or DB_HOME, or what dir means. */
+int environment_home(const DB_ENV *dbenv, const char *dir, char **homep);
+
+/*
+ * environment_find - all of it, and what the two directories are to each other.  The home is
+ * db_home (or DB_HOME) if there is one, else what dir means.  Private: only db_home counts.
+ */
+struct environment {
+	char *home;	/* absolute; NULL: a private region's without db_home */
+	char *regions;	/* absolute; NULL: private */
+	bool placed;	/* the regions' directory was asked for by region_dir or dir */
+	bool temporary; /* a directory for temporary files, which is nobody's home */
+};
+
+int environment_find(
+    const DB_ENV *dbenv, const char *dir, bool is_private, struct environment *env);
+void environment_fini(struct environment *env);
 
 #endif

@@ -7,7 +7,7 @@
  *   region.c  detach, unlink, panic     memory.c  the bytes and where they come from
  *   client.c  the table of clients      attached.c  what is attached, for fork(2)
  *   segment.c System V segments         look.c    reading without attaching
- *   grow.c    more bytes, fewer bytes
+ *   grow.c    more bytes, fewer bytes    home.c  who holds a home, where its regions are
  *
  * A region in a file has two open file descriptions: r->fd carries the locks and nothing else;
  * the mapping is made through another one that is closed at once.  A mapping keeps its
@@ -31,6 +31,10 @@ void region_destroy(struct region *r);
 /* Open and close the descriptor that carries r's locks.  A fork sees it in r->fd or nowhere. */
 int region_open_fd(struct region *r, int oflags, mode_t mode);
 void region_close_fd(struct region *r);
+
+/* The same for the descriptor that holds its home. */
+int region_open_home(struct region *r, const char *home);
+void region_close_home(struct region *r);
 
 /* Is the handle another process's, inherited through fork(2)? */
 bool region_is_inherited(const struct region *r);

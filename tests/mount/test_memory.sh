@@ -102,17 +102,31 @@ for dir in sub "$work/elsewhere"; do
 		stat "$mnt/files/$(basename "$dir")/__db_mpool.share"
 	mkdir "$work/mnt-two"
 	check_fails "not_beside_another_region_dir_$(basename "$dir")" 'same home' \
-		"$POOLFS" --cache-size=1M "$home" "$work/mnt-two"
+		"$POOLFS" --region-dir="$work" "$home" "$work/mnt-two"
 	rmdir "$work/mnt-two"
+	check_fails "what_leads_there_is_hidden_$(basename "$dir")" 'No such file' \
+		stat "$mnt/files/__db_regions"
+	check_fails "and_not_to_be_made_$(basename "$dir")" 'not permitted' \
+		mkdir "$mnt/files/__db_regions"
+	same "home_shows_only_its_files_$(basename "$dir")" "f sub" "$(ls -A "$mnt/files" | xargs)"
 	echo "$dir" >"$mnt/files/f"
-	kill -9 "$(daemon_pid)"
-	check "poolfs_u_writes_what_is_left_$(basename "$dir")" \
-		"$POOLFS" -u --region-dir="$dir" "$mnt"
+	pid=$(daemon_pid)
+	kill -9 "$pid"
+	check "poolfs_u_finds_what_is_left_from_home_alone_$(basename "$dir")" "$POOLFS" -u "$mnt"
 	same "to_home_$(basename "$dir")" "$dir" "$(cat "$home/f")"
+	mount_pool
+	check "a_mount_finds_it_from_home_alone_$(basename "$dir")" test -s "$mnt/regions/mpool"
+	printf 'open f\nput 0 LIB\n' | "$TEST_BIN/pool_client" "$home" >"$work/said" 2>&1
+	same "a_library_client_too_$(basename "$dir")" "ok ok" "$(xargs <"$work/said")"
+	same "and_it_is_the_same_pool_$(basename "$dir")" LIB "$(head -c 3 "$mnt/files/f")"
+	unmount_pool
+	check_fails "not_in_another_place_while_it_is_there_$(basename "$dir")" 'removed' \
+		"$POOLFS" --region-dir=. "$home" "$mnt"
 	mount_pool -o "region-dir=$dir"
 	check "rm_removes_it_from_there_$(basename "$dir")" rm "$mnt/regions/mpool"
 	check "and_it_is_gone_$(basename "$dir")" test ! -e "$path/__db_mpool.share"
 	unmount_pool
+	check "home_says_nothing_any_more_$(basename "$dir")" test ! -L "$home/__db_regions"
 done
 check_fails region_dir_that_does_not_exist 'region directory' \
 	"$POOLFS" --region-dir="$work/none" "$home" "$mnt"

@@ -185,7 +185,7 @@ region_dir_is_where_the_region_is(void **state)
 	free(absolute);
 }
 
-/* By other paths, it is the same pool. */
+/* By other paths, and from the home alone, it is the same pool. */
 static void
 one_home_has_one_pool_wherever_its_region_is(void **state)
 {
@@ -204,14 +204,73 @@ one_home_has_one_pool_wherever_its_region_is(void **state)
 	refuses(memp_open(NULL, DB_CREATE, 0, &other, &c), EBUSY);
 	assert_non_null(strstr(heard, "same home"));
 	assert_false(is_there(t, "two/" REGION_NAME));
-	other.region_dir = NULL;
-	refuses(memp_open(NULL, DB_CREATE, 0, &other, &c), EBUSY);
 	must(memp_close(a));
 	refuses(memp_open(NULL, DB_CREATE, 0, &other, &c), EBUSY);
 	must(memp_close(b));
+	refuses(memp_open(NULL, DB_CREATE, 0, &other, &c), EBUSY);
+	assert_non_null(strstr(heard, "have to be removed"));
+	other.region_dir = NULL;
+	must(memp_unlink(NULL, 0, &other));
+	assert_false(is_there(t, "one/" REGION_NAME));
+	other.region_dir = "two";
 	must(memp_open(NULL, DB_CREATE, 0, &other, &c));
 	refuses(memp_open(NULL, 0, 0, env, &a), EBUSY);
 	must(memp_close(c));
+}
+
+/* With no more than db_home, or the directory as an argument. */
+static void
+region_is_found_from_its_home_alone(void **state)
+{
+	struct t *t = *state;
+	DB_ENV *env = env_of(t, 64 * KIB), plain = *env;
+	DB_MPOOL *a, *b, *c;
+
+	t_check(mkdir(t_path(t, "one"), 0700) == 0);
+	env->region_dir = "one";
+	a = pool_with(env, 0);
+	must(memp_open(NULL, 0, 0, &plain, &b));
+	must(memp_open(t->dir, 0, 0, NULL, &c));
+	assert_int_equal(stat_of(a).st_clients, 3);
+	must(memp_close(c));
+	must(memp_close(b));
+	put_dirty(a, 'h');
+	refuses(memp_unlink(t->dir, 0, NULL), EBUSY);
+	must(memp_close(a));
+	must(memp_open(NULL, DB_CREATE, 0, &plain, &b));
+	assert_int_equal(read_byte(b), 'h');
+	must(memp_close(b));
+	must(env_remove(t->dir, 0, NULL));
+	assert_int_equal(file_bytes(t, FILE_NAME), PAGE);
+	assert_false(is_there(t, "one/" REGION_NAME));
+	/* And now it is nowhere: the next one is in the home. */
+	must(memp_open(NULL, DB_CREATE, 0, &plain, &b));
+	assert_true(is_there(t, REGION_NAME));
+	must(memp_close(b));
+}
+
+/* Whatever the home says: by force it says nothing any more. */
+static void
+force_removes_what_leads_nowhere(void **state)
+{
+	struct t *t = *state;
+	DB_ENV *env = env_of(t, 64 * KIB);
+	const char *pointer = t_path(t, "__db_regions");
+	struct stat st;
+	DB_MPOOL *mp;
+
+	for (int i = 0; i < 2; i++) {
+		if (i == 0)
+			t_check(symlink("nowhere", pointer) == 0);
+		else
+			t_write_file(pointer, "", 0);
+		refuses(memp_open(NULL, DB_CREATE, 0, env, &mp), i == 0 ? ENOENT : EPERM);
+		refuses(memp_unlink(NULL, 0, env), i == 0 ? ENOENT : EPERM);
+		must(memp_unlink(NULL, 1, env));
+		assert_int_equal(lstat(pointer, &st), -1);
+	}
+	mp = pool_with(env, 0);
+	must(memp_close(mp));
 }
 
 /* The region is found by its directory alone. */
@@ -245,6 +304,8 @@ main(void)
 		t_test(pool_of_populated_pages_works),
 		t_test(region_dir_is_where_the_region_is),
 		t_test(one_home_has_one_pool_wherever_its_region_is),
+		t_test(region_is_found_from_its_home_alone),
+		t_test(force_removes_what_leads_nowhere),
 		t_test(two_homes_in_one_region_dir_share_its_pool),
 	};
 

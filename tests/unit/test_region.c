@@ -490,41 +490,6 @@ private_region_is_joined_by_nobody(void **state)
 	assert_false(exists(t));
 }
 
-static struct region *
-attach_private(void)
-{
-	struct region_spec spec = spec_in(NULL);
-	struct region *r;
-
-	spec.is_private = true;
-	t_check(region_attach(&spec, &r) == 0);
-	return r;
-}
-
-static void
-one_home_is_held_by_one_private_or_by_joined_regions(void **state)
-{
-	struct t *t = *state;
-	struct region *a = attach(t), *b = attach(t), *p = attach_private();
-
-	assert_int_equal(region_hold_home(a, t->dir), 0);
-	assert_int_equal(region_hold_home(b, t->dir), 0);
-	assert_int_equal(region_hold_home(p, t->dir), EBUSY);
-	assert_non_null(strstr(last_sentence, t->dir));
-	detach(a);
-	assert_int_equal(region_hold_home(p, t->dir), EBUSY);
-	detach(b);
-	assert_int_equal(region_hold_home(p, t->dir), 0);
-	a = attach(t);
-	assert_int_equal(region_hold_home(a, t->dir), EBUSY);
-	b = attach_private();
-	assert_int_equal(region_hold_home(b, t->dir), EBUSY);
-	detach(p);
-	assert_int_equal(region_hold_home(a, t->dir), 0);
-	detach(a);
-	detach(b);
-}
-
 int
 main(void)
 {
@@ -552,7 +517,6 @@ main(void)
 		t_test(unlink_by_force_removes_whatever_is_there),
 		t_test(unlink_by_force_does_not_follow_links),
 		t_test(private_region_is_joined_by_nobody),
-		t_test(one_home_is_held_by_one_private_or_by_joined_regions),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

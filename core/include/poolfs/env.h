@@ -92,8 +92,10 @@ struct __db_env {
 	u_int32_t region_flags; /* DB_PRIVATE, DB_SYSTEM_MEM, DB_USE_ENVIRON, DB_HUGE_PAGES */
 	/*
 	 * Where the region files are, if not in the environment's directory: absolute, or
-	 * relative to db_home (without one, to that directory).  All processes of an environment
-	 * give the same.
+	 * relative to db_home (without one, to that directory).  The environment's directory then
+	 * has a symbolic link __db_regions that leads there, by which processes that leave this
+	 * NULL find them; to say something else is EBUSY while there are regions.  A link that is
+	 * another user's is EPERM to root, and in a directory with the sticky bit.
 	 */
 	const char *region_dir;
 	/*

@@ -92,8 +92,9 @@ typedef struct __db_mpool_fstat {
  * dir: with dbenv->db_home set, relative to it (NULL: db_home itself).  Else relative to the
  * working directory; NULL with DB_MPOOL_PRIVATE or with dbenv NULL: a private pool; NULL
  * otherwise: TMPDIR, TEMP, TMP, then the first existing of /var/tmp, /usr/tmp, /temp, /tmp.  The
- * region's file is there, or in dbenv->region_dir; with DB_SYSTEM_MEM it only names a System V
- * segment.  Which of the two a pool is, who joins it learns from the file.
+ * region's file is in dbenv->region_dir, else where that directory's link __db_regions leads,
+ * else there; with DB_SYSTEM_MEM it only names a System V segment.  Which of the two a pool is,
+ * who joins it learns from the file.
  *
  * flags: DB_CREATE, DB_MPOOL_PRIVATE, DB_NOMMAP, DB_THREAD.  mode: of the region file, less the
  * umask; 0 means 0600.  dbenv may be NULL; mp_size is the size asked for.  May wait for a process

@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * region/home.c - who holds a home, and where it says that its regions are.
+ *
+ * Holding.  A directory is open for reading only, so its bytes can be locked only by all who want
+ * to; but the kernel can be asked who would be in the way of an exclusive lock.  The place of the
+ * regions makes a number.  Who comes claims that byte, and when nobody else claims another one,
+ * he settles, by the byte in the upper half; who sees another settled is refused.  Of two that
+ * claim at once the greater number gives way and looks on; so exactly one settles, and a process
+ * that dies on the way is no longer in the way.  A private pool holds the whole home, by flock(2),
+ * which the others share.
+ *
+ * The pointer is a symbolic link because it is made at one stroke.  It is made before the region
+ * is, and goes after the last one: one that leads to a directory without regions says where they
+ * would be.  Who removes it looks again afterwards, and who made a region there meanwhile finds
+ * it put back.
+ */
+#include "home.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "region_impl.h"
+
+#define SETTLED (OS_BYTES_OF_NOBODY / 2) /* numbers are below; + number: it is settled */
+#define LOOK_USEC 1000
+
+/* --- holding ------------------------------------------------------------------------------- */
+
+/* Whatever its path: by which file the directory is. */
+static int
+number_of(const char *dir, uint64_t *np)
+{
+	struct os_stat st;
+	int ret;
+
+	if ((ret = os_stat(dir, &st)) == 0)
+		*np = ((st.ident.dev + 1) * 0x9e3779b97f4a7c15 ^ st.ident.ino) % (SETTLED - 1) + 1;
+	return ret;
+}
+
+struct others {
+	bool below, above; /* claims */
+	bool settled;
+};
+
+static int
+test_range(int fd, uint64_t first, uint64_t end, bool *takenp)
+{
+	*takenp = false;
+	return first == end ? 0 : os_lock_test_range(fd, first, end - first, takenp);
+}
+
+static int
+look_at_others(int fd, uint64_t as, struct others *o)
+{
+	bool below, above;
+	int ret;
+
+	if ((ret = test_range(fd, 1, as, &o->below)) != 0 ||
+	    (ret = test_range(fd, as + 1, SETTLED, &o->above)) != 0 ||
+	    (ret = test_range(fd, SETTLED + 1, SETTLED + as, &below)) != 0 ||
+	    (ret = test_range(fd, SETTLED + as + 1, 2 * SETTLED, &above)) != 0)
+		return ret;
+	o->settled = below || above;
+	return 0;
+}
+
+/* EAGAIN: another has settled, or a live one does not come to an end with it. */
+static int
+settle(int fd, uint64_t as)
+{
+	uint64_t end = os_monotonic_usec() + (uint64_t)REGION_JOIN_MSEC * 1000;
+	bool claimed = false;
+	struct others o;
+	int ret;
+
+	while ((ret = look_at_others(fd, as, &o)) == 0) {
+		if (o.settled || os_monotonic_usec() >= end)
+			return EAGAIN;
+		if (claimed && !o.below && !o.above)
+			return os_lock_share(fd, SETTLED + as);
+		if (!claimed && !o.below) {
+			/* Then look once more: whoever claims looks after that. */
+			if ((ret = os_lock_share(fd, as)) != 0)
+				break;
+			claimed = true;
+			continue;
+		}
+		if (claimed && o.below) {
+			os_unlock(fd, as);
+			claimed = false;
+		}
+		os_sleep_usec(LOOK_USEC);
+	}
+	return ret;
+}
+
+/* EAGAIN: others hold it otherwise. */
+static int
+hold(struct region *r, const char *home, const char *dir)
+{
+	uint64_t as = 0;
+	int ret;
+
+	if (dir != NULL && (ret = number_of(dir, &as)) != 0)
+		return ret;
+	if ((ret = region_open_home(r, home)) != 0)
+		return ret;
+	if ((ret = os_flock_try(r->home_fd, as == 0)) == 0 && as != 0)
+		ret = settle(r->home_fd, as);
+	if (ret == EAGAIN)
+		region_close_home(r);
+	/* Where there is only flock(2), or not even that, that is all. */
+	return ret == EAGAIN ? EAGAIN : 0;
+}
+
+static int
+say_held(const struct region_spec *spec)
+{
+	env_err(spec->dbenv, "%s: %s pool is in use over the same home", spec->home,
+	    spec->is_private ? "another" : "a private or differently placed");
+	return EBUSY;
+}
+
+/* --- the pointer --------------------------------------------------------------------------- */
+
+static char *
+join_path(const char *dir, const char *name)
+{
+	char *path;
+
+	return asprintf(&path, "%s/%s", dir, name) == -1 ? NULL : path;
+}
+
+/* As for a region's file: see check_trust in attach.c. */
+static int
+judge_pointer(const DB_ENV *dbenv, const char *home, const char *path, const struct os_stat *st)
+{
+	uint32_t me = (uint32_t)geteuid();
+	struct os_stat dir;
+	int ret;
+
+	if (!S_ISLNK(st->mode)) {
+		env_err(dbenv, "%s is not a symbolic link: refused", path);
+		return EPERM;
+	}
+	if ((ret = os_stat(home, &dir)) != 0)
+		return ret;
+	if (st->uid == me || st->uid == 0 || (me != 0 && (dir.mode & S_ISVTX) == 0))
+		return 0;
+	env_err(dbenv, "%s, which says where the regions are, belongs to user %u: refused", path,
+	    st->uid);
+	return EPERM;
+}
+
+/* What it says; NULL: there is none. */
+static int
+read_pointer(const DB_ENV *dbenv, const char *home, char **textp)
+{
+	char text[4096];
+	struct os_stat st;
+	char *path;
+	int ret;
+
+	*textp = NULL;
+	if ((path = join_path(home, HOME_POINTER)) == NULL)
+		return ENOMEM;
+	if ((ret = os_lstat(path, &st)) == 0 &&
+	    (ret = judge_pointer(dbenv, home, path, &st)) == 0 &&
+	    (ret = os_readlink(path, text, sizeof(text))) == 0)
+		*textp = text[0] == '/' ? strdup(text) : join_path(home, text);
+	free(path);
+	if (ret != 0)
+		return ret == ENOENT ? 0 : ret;
+	return *textp == NULL ? ENOMEM : 0;
+}
+
+static int
+resolve_directory(const char *path, char **dirp)
+{
+	struct os_stat st;
+	char *dir;
+	int ret;
+
+	if ((dir = realpath(path, NULL)) == NULL)
+		return errno;
+	if ((ret = os_stat(dir, &st)) == 0 && !S_ISDIR(st.mode))
+		ret = ENOTDIR;
+	if (ret == 0)
+		*dirp = dir;
+	else
+		free(dir);
+	return ret;
+}
+
+int
+home_regions(const DB_ENV *dbenv, const char *home, char **dirp)
+{
+	char *text;
+	int ret;
+
+	if ((ret = read_pointer(dbenv, home, &text)) != 0)
+		return ret;
+	if (text == NULL)
+		return (*dirp = strdup(home)) == NULL ? ENOMEM : 0;
+	if ((ret = resolve_directory(text, dirp)) != 0)
+		env_err(dbenv, "%s/%s says that the regions are in %s: %s", home, HOME_POINTER,
+		    text, db_strerror(ret));
+	free(text);
+	return ret;
+}
+
+static int
+is_any(const char *file, void *arg)
+{
+	(void)file;
+	(void)arg;
+	return 1;
+}
+
+static bool
+has_regions(const char *dir)
+{
+	return region_each(dir, is_any, NULL) == 1;
+}
+
+/* Relative if it is below: then they move together. */
+static const char *
+pointer_text(const char *home, const char *dir)
+{
+	size_t n = strlen(home);
+
+	return strncmp(dir, home, n) == 0 && dir[n] == '/' ? dir + n + 1 : dir;
+}
+
+/* There is one already: who holds the home with us was faster. */
+static int
+make_pointer(const char *home, const char *dir, const char *path)
+{
+	int ret = strcmp(dir, home) == 0 ? 0 : os_symlink(pointer_text(home, dir), path);
+
+	return ret == EEXIST ? 0 : ret;
+}
+
+/* Who may not write the home cannot make it say anything, and is told. */
+static int
+point(const struct region_spec *spec)
+{
+	char *path = join_path(spec->home, HOME_POINTER);
+	int ret;
+
+	if (path == NULL)
+		return ENOMEM;
+	if ((ret = os_unlink(path)) == 0 || ret == ENOENT)
+		ret = make_pointer(spec->home, spec->dir, path);
+	if (ret == EACCES || ret == EPERM || ret == EROFS) {
+		env_warn(spec->dbenv,
+		    "%s cannot be written and does not say that its regions are in %s", spec->home,
+		    spec->dir);
+		ret = 0;
+	} else if (ret != 0)
+		env_err(spec->dbenv, "%s: cannot make it: %s", path, db_strerror(ret));
+	free(path);
+	return ret;
+}
+
+/* --- taking it ----------------------------------------------------------------------------- */
+
+/* Where is what the home says now?  NULL: nowhere. */
+static int
+look_up(const struct region_spec *spec, char **atp)
+{
+	int ret = home_regions(NULL, spec->home, atp);
+
+	if (ret == ENOENT || ret == ENOTDIR) {
+		*atp = NULL;
+		return 0;
+	}
+	/* For the sentence. */
+	return ret == 0 ? 0 : home_regions(spec->dbenv, spec->home, atp);
+}
+
+/* Written later, it would be over what the private pool writes. */
+static int
+check_nothing_unwritten(const struct region_spec *spec, const char *at)
+{
+	char *path = at == NULL ? NULL : join_path(at, spec->file);
+	int ret = 0;
+	RLAYOUT rl;
+
+	if (path != NULL && region_peek(path, &rl) == 0 && rl.valid == DB_REGIONMAGIC &&
+	    rl.clean == 0 && rl.panic == 0 && !layout_is_other_boot(&rl)) {
+		env_err(spec->dbenv,
+		    "%s: its pool was not closed, and what it has not written yet would be lost "
+		    "beside a private one: join or remove it first (%s)",
+		    spec->home, path);
+		ret = EBUSY;
+	}
+	free(path);
+	return ret;
+}
+
+static bool
+would_find(const struct region_spec *spec, const struct region *r)
+{
+	struct os_stat st;
+
+	return spec->create || os_lstat(r->path, &st) == 0;
+}
+
+static int
+move_pointer(const struct region_spec *spec, struct region *r, const char *at)
+{
+	int ret;
+
+	if (at != NULL && has_regions(at)) {
+		env_err(spec->dbenv,
+		    "%s: its regions are in %s, and have to be removed before they can be in %s",
+		    spec->home, at, spec->dir);
+		return EBUSY;
+	}
+	if (!would_find(spec, r))
+		return 0;
+	if ((ret = point(spec)) == 0)
+		r->pointed = true;
+	return ret;
+}
+
+int
+home_take(const struct region_spec *spec, struct region *r)
+{
+	int held = hold(r, spec->home, spec->is_private ? NULL : spec->dir);
+	char *at = NULL;
+	int ret;
+
+	if (held != 0 && held != EAGAIN) {
+		env_err(spec->dbenv, "%s: cannot look at it: %s", spec->home, db_strerror(held));
+		return held;
+	}
+	if ((ret = look_up(spec, &at)) != 0)
+		return ret;
+	if (spec->is_private)
+		ret = held != 0 ? say_held(spec) : check_nothing_unwritten(spec, at);
+	else if (at != NULL && strcmp(at, spec->dir) == 0)
+		ret = held != 0 ? say_held(spec) : 0;
+	else if (!spec->placed)
+		ret = ESTALE;
+	else
+		ret = held != 0 ? say_held(spec) : move_pointer(spec, r, at);
+	free(at);
+	return ret;
+}
+
+void
+home_give_back(const struct region_spec *spec, const struct region *r)
+{
+	if (r->pointed)
+		home_forget(spec->home, spec->dir);
+}
+
+void
+home_forget(const char *home, const char *dir)
+{
+	char *at, *path;
+
+	if (strcmp(home, dir) == 0 || home_regions(NULL, home, &at) != 0)
+		return;
+	if (strcmp(at, dir) == 0 && !has_regions(dir) &&
+	    (path = join_path(home, HOME_POINTER)) != NULL) {
+		(void)os_unlink(path);
+		/* Somebody may just have made one, and found the pointer right. */
+		if (has_regions(dir))
+			(void)make_pointer(home, dir, path);
+		free(path);
+	}
+	free(at);
+}
+
+void
+home_unsay(const char *home)
+{
+	char *path = join_path(home, HOME_POINTER);
+
+	if (path != NULL)
+		(void)os_unlink(path);
+	free(path);
+}
