@@ -38,6 +38,16 @@ os_shm_create(int32_t key, uint64_t bytes, bool huge, int32_t *idp)
 	return 0;
 }
 
+bool
+os_shm_key_is_taken(int32_t key)
+{
+	int saved = errno;
+	bool taken = shmget((key_t)key, 0, 0) != -1 || errno != ENOENT;
+
+	errno = saved;
+	return taken;
+}
+
 int
 os_shm_own(int32_t id, uid_t uid, gid_t gid, uint32_t mode)
 {

@@ -31,6 +31,9 @@ struct os_segment {
  */
 int os_shm_create(int32_t key, uint64_t bytes, bool huge, int32_t *idp);
 
+/* Is there a segment under this key? */
+bool os_shm_key_is_taken(int32_t key);
+
 /* Set owner, group and permissions. */
 int os_shm_own(int32_t id, uid_t uid, gid_t gid, uint32_t mode);
 

@@ -61,6 +61,7 @@ layout_init(RLAYOUT *rl, const struct region_spec *spec, uint64_t size, uint64_t
 	rl->region_id = os_random();
 	rl->created_usec = os_now_usec();
 	os_boot_id(rl->boot_id);
+	rl->flags = spec->last_detach ? REGION_LASTDETACH : 0;
 	rl->nclients = spec->nclients;
 	rl->clients = layout_clients_offset();
 	rl->body = layout_body_offset(spec->nclients);

@@ -131,6 +131,15 @@ note_clean(struct region *r, bool clean)
 		segment_note_clean(r, clean ? 1u : 0u);
 }
 
+/* Rubbish does not remove a region. */
+static bool
+goes_with_its_last(const struct region *r)
+{
+	uint32_t flags = load_relaxed(&r->layout->flags);
+
+	return (flags & ~REGION_FLAGS) == 0 && (flags & REGION_LASTDETACH) != 0;
+}
+
 /* As the last client, or not, with REGION_BYTE held. */
 static int
 leave_locked(struct region *r, bool remove, bool (*last)(struct region *r, void *arg), void *arg)
@@ -138,6 +147,7 @@ leave_locked(struct region *r, bool remove, bool (*last)(struct region *r, void 
 	uint32_t others = client_count_others(r);
 	int ret = 0;
 
+	remove = remove || (others == 0 && goes_with_its_last(r));
 	if (others > 0) {
 		store_relaxed(&r->layout->refcnt, others);
 		if (remove)

@@ -48,6 +48,7 @@ struct region_spec {
 	bool create;	   /* make it if it is not there */
 	bool is_private;   /* process memory, joined by nobody */
 	bool is_system;	   /* create it in a System V segment; joiners take what is there */
+	bool last_detach;  /* of a created region: its last detach removes it */
 	bool populate;	   /* give each page its memory at creation */
 	bool huge;	   /* ask for huge pages; without them a sentence, and ordinary ones */
 	int32_t shm_key;   /* of a created segment; 0: none */
@@ -108,11 +109,11 @@ int region_attach(const struct region_spec *spec, struct region **rp);
 
 /*
  * region_detach - give up the client number (which the caller has emptied of everything), unmap
- * and free.  With remove, and no other live client, the file goes too; EBUSY if there are others
- * (the detach has happened all the same).  In a forked child: frees only what is the child's own.
- * last, if not NULL, is asked under REGION_BYTE when no other live client is left: what it
- * returns is stored in layout->clean; with remove, false means that nothing is removed, and
- * EAGAIN.
+ * and free.  With remove (or from a REGION_LASTDETACH one), and no other live client, the file
+ * goes too; with remove EBUSY if there are others (the detach has happened all the same).  In a
+ * forked child: frees only what is the child's own.  last, if not NULL, is asked under REGION_BYTE
+ * when no other live client is left: what it returns is stored in layout->clean; with remove,
+ * false means that nothing is removed, and EAGAIN.
  */
 int region_detach(
     struct region *r, bool remove, bool (*last)(struct region *r, void *arg), void *arg);

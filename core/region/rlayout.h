@@ -30,8 +30,10 @@ typedef uint64_t roff_t; /* bytes from the region's start */
 #define REGION_WHY_BYTES 128
 
 /* RLAYOUT.flags */
-#define REGION_SYSTEM 0x1u /* the bytes are in a System V segment; see segment.c */
-#define REGION_HUGE 0x2u   /* which was made of huge pages, all of max at once */
+#define REGION_SYSTEM 0x1u     /* the bytes are in a System V segment; see segment.c */
+#define REGION_HUGE 0x2u       /* which was made of huge pages, all of max at once */
+#define REGION_LASTDETACH 0x4u /* removed by its last detach */
+#define REGION_FLAGS 0x7u      /* all of them */
 
 /* A lock word in shared memory; see region/shlock.h. */
 struct shlock {
@@ -49,7 +51,7 @@ typedef struct rlayout {
 	int32_t patch;
 	int32_t panic;	/* not 0: the bytes can no longer be trusted */
 	int32_t segid;	/* System V segment, or INVALID_SEGID */
-	uint32_t flags; /* REGION_SYSTEM, REGION_HUGE */
+	uint32_t flags; /* REGION_SYSTEM ... */
 	/* ours: the stamp */
 	uint32_t format;     /* REGION_FORMAT */
 	uint32_t byte_order; /* REGION_BYTE_ORDER in the creator's order */

@@ -259,7 +259,7 @@ segment_create(const struct region_spec *spec, struct region *r, uint64_t size, 
 
 	POOL_ASSERT(r->addr == NULL && size <= max && max % os_page_size() == 0);
 	layout_init(&named, spec, size, max);
-	named.flags = REGION_SYSTEM;
+	named.flags |= REGION_SYSTEM;
 	named.ipc_ns = (uint32_t)os_ipc_namespace();
 	r->is_system = true;
 	if ((ret = os_pwrite(r->fd, &named, sizeof(named), 0)) != 0 ||

@@ -98,10 +98,13 @@ shlock_unlock(struct region *r, struct shlock *l)
 }
 
 bool
-shlock_release_dead(struct shlock *l, uint32_t number)
+shlock_inherit(struct region *r, struct shlock *l, uint32_t number)
 {
-	if (!take(l, number + 1, 0))
-		return false;
-	wake_waiters(l);
-	return true;
+	return take(l, number + 1, owner_word(r));
+}
+
+bool
+shlock_is_held(const struct region *r, const struct shlock *l)
+{
+	return load_seq(&l->owner) == owner_word(r);
 }

@@ -16,7 +16,13 @@
 int shlock_lock(struct region *r, struct shlock *l);
 void shlock_unlock(struct region *r, struct shlock *l);
 
-/* If the word is held by (dead) client number: free it.  True if it was.  For reap. */
-bool shlock_release_dead(struct shlock *l, uint32_t number);
+/*
+ * If client number holds it, which is dead and being reaped, hold it instead.  True if so: as after
+ * EOWNERDEAD.  To be asked before the number is given to another, who would seem to hold it.
+ */
+bool shlock_inherit(struct region *r, struct shlock *l, uint32_t number);
+
+/* Do we hold it? */
+bool shlock_is_held(const struct region *r, const struct shlock *l);
 
 #endif

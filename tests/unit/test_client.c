@@ -706,7 +706,7 @@ shlock_with_any_rubbish_in_it_can_be_taken(void **state)
 }
 
 static void
-shlock_release_dead_frees_only_that_clients(void **state)
+shlock_is_inherited_from_that_client_only(void **state)
 {
 	struct t *t = *state;
 	struct region *r = attach(t);
@@ -718,10 +718,13 @@ shlock_release_dead_frees_only_that_clients(void **state)
 	number = (uint32_t)t_await_u64(&c);
 	t_kill(&c);
 	assert_true(client_claim_dead(r, number));
-	assert_false(shlock_release_dead(l, r->self));
+	assert_false(shlock_inherit(r, l, number + 1));
 	assert_int_equal(l->owner, number + 1);
-	assert_true(shlock_release_dead(l, number));
-	assert_false(shlock_release_dead(l, number));
+	assert_false(shlock_is_held(r, l));
+	assert_true(shlock_inherit(r, l, number));
+	assert_true(shlock_is_held(r, l));
+	assert_false(shlock_inherit(r, l, number));
+	shlock_unlock(r, l);
 	client_free(r, number);
 	assert_int_equal(shlock_lock(r, l), 0);
 	shlock_unlock(r, l);
@@ -754,7 +757,7 @@ main(void)
 		segment_test(shlock_waiter_gets_it_from_the_owner_alive_or_killed),
 		segment_test(shlock_of_another_thread_of_this_client_is_waited_for),
 		segment_test(shlock_with_any_rubbish_in_it_can_be_taken),
-		segment_test(shlock_release_dead_frees_only_that_clients),
+		segment_test(shlock_is_inherited_from_that_client_only),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,8 +102,8 @@ struct __db_env {
 	 * Only for regions that are created.  region_max: bytes of address space that a region
 	 * reserves to grow in (0: 16 times its size, 1 GiB at least; never more than the machine's
 	 * memory).  region_init: not 0: every page gets its memory at once, so that none is missing
-	 * later.  shm_key: 0: segments have no key; else the pool's has this one, and the n-th
-	 * other region's this + n.
+	 * later.  shm_key: 0: segments have no key; else the pool's has this one, the lock table's
+	 * the next, and every other region's the first after those that is free.
 	 */
 	size_t region_max;
 	int region_init;

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * region/memr.c - the application's own regions: names, open, close, unlink, addresses, sizes, and
+ * the lock.
+ *
+ * The region layer does the work, as it does for the pool; this is its thinnest subsystem.  All it
+ * keeps in the region is one struct memr_body.  What a killed client can leave is its number and
+ * two locks: whoever opens the region frees them (R5), and whoever finds a dead owner at a lock
+ * takes it over by himself.
+ *
+ * The heap is in memr_heap.c, what is told about a region in memr_stat.c.
+ */
+#include "memr.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/atomics.h"
+#include "../base/os_shm.h"
+#include "shlock.h"
+
+#define DEFAULT_BYTES 65536u
+#define NAME_MOST 64u
+#define KEYS_MOST 1000
+#define TWO_KINDS (u_int32_t)(DB_PRIVATE | DB_SYSTEM_MEM)
+
+/* --- names --------------------------------------------------------------------------------- */
+
+static bool
+name_is_good(const char *name, bool any)
+{
+	size_t i, n = name == NULL ? 0 : strlen(name);
+
+	for (i = 0; i < n; i++)
+		if (!isalnum((unsigned char)name[i]) && strchr("_-.", name[i]) == NULL)
+			return false;
+	return n > 0 && n <= NAME_MOST &&
+	    (any || (strcmp(name, "mpool") != 0 && strcmp(name, "lock") != 0));
+}
+
+/* Where the region files are. */
+static int
+find_dir(const DB_ENV *dbenv, const char *dir, char **dirp, bool *temporaryp)
+{
+	char *home;
+	int ret;
+
+	if ((ret = environment_dir(dbenv, dir, &home, temporaryp)) != 0)
+		return ret;
+	ret = environment_region_dir(dbenv, home, dirp);
+	free(home);
+	return ret;
+}
+
+int
+memr_path(DB_ENV *dbenv, const char *dir, const char *name, bool any, char **dirp, char **filep,
+    bool *temporaryp)
+{
+	char *file;
+	int ret;
+
+	if (!name_is_good(name, any)) {
+		env_err(dbenv,
+		    "\"%s\" is no name for a region: 1 to %u letters, digits, _, - and .%s",
+		    name == NULL ? "" : name, NAME_MOST, any ? "" : "; not mpool, not lock");
+		return EINVAL;
+	}
+	if (asprintf(&file, "__db_%s.share", name) == -1)
+		return ENOMEM;
+	if (dirp != NULL && (ret = find_dir(dbenv, dir, dirp, temporaryp)) != 0) {
+		free(file);
+		return ret;
+	}
+	*filep = file;
+	return 0;
+}
+
+/* --- open and close ------------------------------------------------------------------------ */
+
+roff_t
+memr_data(void)
+{
+	uint64_t page = os_page_size();
+	uint64_t end = layout_body_offset(MEMR_CLIENTS) + sizeof(struct memr_body);
+
+	return (end + page - 1) / page * page;
+}
+
+static int
+format_body(struct region *r, void *arg)
+{
+	struct memr_body *body = region_ptr(r, layout_body_offset(r->nclients), sizeof(*body));
+
+	(void)arg;
+	body->magic = MEMR_MAGIC;
+	return 0;
+}
+
+static int
+check_open(const DB_ENV *dbenv, int flags, size_t bytes)
+{
+	if (flags & ~(DB_CREATE | DB_LASTDETACH)) {
+		env_err(dbenv, "memr_open: flags %#x: only DB_CREATE and DB_LASTDETACH",
+		    (unsigned)flags);
+		return EINVAL;
+	}
+	if (dbenv != NULL && (dbenv->region_flags & TWO_KINDS) == TWO_KINDS) {
+		env_err(dbenv, "memr_open: DB_PRIVATE and DB_SYSTEM_MEM exclude each other");
+		return EINVAL;
+	}
+	if (bytes > os_memory_bytes()) {
+		env_err(dbenv, "memr_open: %zu bytes: this machine has %llu", bytes,
+		    (unsigned long long)os_memory_bytes());
+		return EINVAL;
+	}
+	return 0;
+}
+
+/* The pool's segment has the environment's key, the lock table's the next one. */
+static int32_t
+free_key(int32_t key)
+{
+	int n;
+
+	if (key == 0)
+		return 0;
+	for (n = 2; n < KEYS_MOST && os_shm_key_is_taken(key + n); n++)
+		continue;
+	return key + n;
+}
+
+static void
+set_memory(const DB_ENV *env, struct region_spec *spec)
+{
+	if (env == NULL)
+		return;
+	spec->is_system = (env->region_flags & DB_SYSTEM_MEM) != 0;
+	spec->huge = (env->region_flags & DB_HUGE_PAGES) != 0;
+	spec->populate = env->region_init != 0;
+	spec->shm_key = spec->is_system ? free_key(env->shm_key) : 0;
+	spec->max = env->region_max == 0 ? 0 : memr_data() + env->region_max;
+}
+
+static void
+release_lock(DB_REGION *reg, uint32_t number)
+{
+	if (!shlock_inherit(reg->region, &reg->body->lock, number))
+		return;
+	store_seq(&reg->body->died, 1);
+	shlock_unlock(reg->region, &reg->body->lock);
+}
+
+static void
+reap(DB_REGION *reg)
+{
+	struct region *r = reg->region;
+	uint32_t i;
+
+	for (i = 0; i < r->nclients; i++)
+		if (client_claim_dead(r, i)) {
+			release_lock(reg, i);
+			memr_release_heap(reg, i);
+			client_free(r, i);
+		}
+}
+
+/* Attached; what is asked for beyond that. */
+static int
+settle(DB_REGION *reg, size_t bytes)
+{
+	struct region *r = reg->region;
+
+	reg->body = region_ptr(r, layout_body_offset(r->nclients), sizeof(*reg->body));
+	if (r->nclients != MEMR_CLIENTS || reg->body == NULL || r->size < memr_data() ||
+	    load_relaxed(&reg->body->magic) != MEMR_MAGIC)
+		return region_panic(r, "it is not as memr_open makes one");
+	reap(reg);
+	return bytes == 0 ? 0 : region_grow(r, memr_data() + bytes);
+}
+
+static int
+attach(DB_ENV *dbenv, const char *dir, const char *file, int flags, int mode, size_t bytes,
+    DB_REGION *reg)
+{
+	struct region_spec spec = { .dbenv = dbenv,
+		.dir = dir,
+		.file = file,
+		.mode = mode,
+		.create = (flags & DB_CREATE) != 0 || dir == NULL,
+		.is_private = dir == NULL,
+		.last_detach = (flags & DB_LASTDETACH) != 0 || reg->temporary,
+		.size = memr_data() + (bytes == 0 ? DEFAULT_BYTES : bytes),
+		.nclients = MEMR_CLIENTS,
+		.subsystem_stamp = MEMR_STAMP,
+		.init = format_body };
+	int ret;
+
+	set_memory(dbenv, &spec);
+	if (spec.is_private)
+		spec.is_system = false;
+	if ((ret = region_attach(&spec, &reg->region)) != 0)
+		return ret;
+	if ((ret = settle(reg, bytes)) != 0)
+		(void)region_detach(reg->region, false, NULL, NULL);
+	return ret;
+}
+
+int
+memr_open(const char *dir, const char *name, int flags, int mode, size_t bytes, DB_ENV *dbenv,
+    DB_REGION **regp)
+{
+	bool private = (dir == NULL && dbenv == NULL) ||
+	    (dbenv != NULL && (dbenv->region_flags & DB_PRIVATE) != 0);
+	char *where = NULL, *file;
+	DB_REGION *reg;
+	int ret;
+
+	if (regp == NULL || (ret = check_open(dbenv, flags, bytes)) != 0)
+		return EINVAL;
+	if ((ret = os_calloc(1, sizeof(*reg), (void **)&reg)) != 0)
+		return ret;
+	ret = memr_path(dbenv, dir, name, false, private ? NULL : &where, &file, &reg->temporary);
+	if (ret == 0) {
+		ret = attach(dbenv, where, file, flags, mode, bytes, reg);
+		free(where);
+		free(file);
+	}
+	if (ret == 0)
+		*regp = reg;
+	else
+		free(reg);
+	return ret;
+}
+
+int
+memr_enter(const DB_REGION *reg)
+{
+	return reg == NULL ? EINVAL : region_usable(reg->region);
+}
+
+int
+memr_close(DB_REGION *reg)
+{
+	bool forked;
+	int ret;
+
+	if (reg == NULL)
+		return 0;
+	forked = region_is_inherited(reg->region);
+	if (!forked && shlock_is_held(reg->region, &reg->body->lock))
+		release_lock(reg, reg->region->self);
+	ret = region_detach(reg->region, false, NULL, NULL);
+	free(reg);
+	return forked ? EINVAL : ret;
+}
+
+/* --- removal ------------------------------------------------------------------------------- */
+
+static int
+unlink_gently(DB_ENV *dbenv, const char *dir, const char *file)
+{
+	struct region_spec spec = {
+		.dbenv = dbenv, .dir = dir, .file = file, .subsystem_stamp = MEMR_STAMP
+	};
+	struct region *r;
+	int ret;
+
+	if ((ret = region_attach(&spec, &r)) != 0)
+		return ret;
+	return region_detach(r, true, NULL, NULL);
+}
+
+int
+memr_unlink(const char *dir, const char *name, int force, DB_ENV *dbenv)
+{
+	char *where, *file;
+	bool temporary;
+	int ret;
+
+	if ((ret = memr_path(dbenv, dir, name, false, &where, &file, &temporary)) != 0)
+		return ret == ENOENT && force ? 0 : ret;
+	ret = force ? region_unlink_forced(dbenv, where, file) : unlink_gently(dbenv, where, file);
+	free(where);
+	free(file);
+	return ret;
+}
+
+/* --- addresses and sizes ------------------------------------------------------------------- */
+
+int
+memr_addr(DB_REGION *reg, u_int64_t offset, size_t bytes, void **addrp)
+{
+	void *addr;
+	int ret;
+
+	if ((ret = memr_enter(reg)) != 0)
+		return ret;
+	if (offset > UINT64_MAX - memr_data() ||
+	    (addr = region_ptr(reg->region, memr_data() + offset, bytes)) == NULL)
+		return EINVAL;
+	*addrp = addr;
+	return 0;
+}
+
+int
+memr_grow(DB_REGION *reg, size_t bytes)
+{
+	int ret;
+
+	if ((ret = memr_enter(reg)) != 0)
+		return ret;
+	if (bytes > os_memory_bytes())
+		bytes = os_memory_bytes();
+	return region_grow(reg->region, memr_data() + bytes);
+}
+
+int
+memr_shrink(DB_REGION *reg, size_t bytes)
+{
+	uint64_t heap;
+	size_t heap_bytes;
+	int ret;
+
+	if ((ret = memr_enter(reg)) != 0)
+		return ret;
+	if (memr_heap_area(reg, &heap, &heap_bytes) != NULL && bytes < heap + heap_bytes) {
+		env_err(reg->region->dbenv, "%s: cannot shrink to %zu bytes: the heap ends at %llu",
+		    region_name(reg->region), bytes, (unsigned long long)(heap + heap_bytes));
+		return EINVAL;
+	}
+	if (bytes > os_memory_bytes())
+		return 0;
+	return region_shrink(reg->region, memr_data() + bytes);
+}
+
+/* --- the lock ------------------------------------------------------------------------------ */
+
+int
+memr_lock(DB_REGION *reg)
+{
+	bool died;
+	int ret;
+
+	if ((ret = memr_enter(reg)) != 0)
+		return ret;
+	died = shlock_lock(reg->region, &reg->body->lock) == EOWNERDEAD;
+	if (load_seq(&reg->body->died) != 0) {
+		store_seq(&reg->body->died, 0);
+		died = true;
+	}
+	return died ? EOWNERDEAD : 0;
+}
+
+int
+memr_unlock(DB_REGION *reg)
+{
+	/* Given back in any case, be the region what it may. */
+	if (reg == NULL || region_is_inherited(reg->region) ||
+	    !shlock_is_held(reg->region, &reg->body->lock))
+		return EINVAL;
+	shlock_unlock(reg->region, &reg->body->lock);
+	return memr_enter(reg);
+}
+
+int
+memr_panic(DB_REGION *reg, const char *why)
+{
+	if (reg == NULL || region_is_inherited(reg->region))
+		return EINVAL;
+	return region_panic(reg->region, "%s", why == NULL ? "no reason given" : why);
+}
