@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "fs.h"
+#include "mounted.h"
 
 #define EXIT_USAGE 2
 #define POOL_FILE "__db_mpool.share" /* the pool's region, in HOME */
@@ -45,16 +46,6 @@ int place_check(struct options *o);
 void place_release(struct options *o);
 /* The absolute path of --region-dir, if that is given.  0 or an exit status */
 int place_region_dir(struct options *o, const char *home);
-
-/* What is mounted at path (absolute), by the kernel's list; strings from malloc. */
-struct mounted {
-	char *type;   /* "fuse.poolfs" */
-	char *source; /* HOME */
-	uid_t uid;    /* who mounted it */
-	gid_t gid;
-};
-bool mounted_find(const char *path, struct mounted *m);
-void mounted_fini(struct mounted *m);
 
 /* poolfs_daemon.c */
 struct daemon;
