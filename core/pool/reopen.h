@@ -9,7 +9,8 @@
 
 /*
  * Open the row's file for writing, and see that it is the file.  ESTALE: its name leads to another;
- * EXDEV: outside of where this process may go; else what open(2) returns.  *gonep: it has no name any more, or does not exist at all.
+ * EXDEV: outside of where this process may go; else what open(2) returns.  *gonep: it has no name
+ * any more, or does not exist at all.
  */
 int file_reopen(DB_MPOOL *p, struct file_row *row, uint32_t id, int *fdp, bool *gonep);
 
