@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 
+#include "../lock/open.h"
 #include "../region/home.h"
 #include "file.h"
 #include "format.h"
@@ -388,6 +389,8 @@ remove_one(const char *file, void *arg)
 	r->n++;
 	if (strcmp(file, MPOOL_FILE) == 0)
 		return unlink_in(r->dbenv, &r->place, r->force);
+	if (strcmp(file, LOCK_FILE) == 0)
+		return lock_unlink_in(r->dbenv, r->place.regions, r->force);
 	if (r->force)
 		return region_unlink_forced(r->dbenv, r->place.regions, file);
 	env_err(r->dbenv,

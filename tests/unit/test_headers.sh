@@ -27,8 +27,9 @@ try()
 
 echo '#include <poolfs/env.h>' >"$work/env.c"
 echo '#include <poolfs/mpool.h>' >"$work/mpool.c"
+echo '#include <poolfs/lock.h>' >"$work/lock.c"
 echo '#include <poolfs/region.h>' >"$work/region.c"
-printf '#include <poolfs/%s.h>\n' region mpool env >"$work/both.c"
+printf '#include <poolfs/%s.h>\n' lock region mpool env >"$work/both.c"
 cat >"$work/use.c" <<'EOF'
 #include <poolfs/mpool.h>
 int use(DB_MPOOL **mpp);
@@ -42,8 +43,8 @@ use(DB_MPOOL **mpp)
 EOF
 
 strict='-D_DEFAULT_SOURCE -Wall -Wextra -Wpedantic -Wundef -Wstrict-prototypes -Werror'
-echo 1..7
-for f in env mpool region both use; do
+echo 1..8
+for f in env mpool lock region both use; do
 	# shellcheck disable=SC2086 # a list of words
 	try "${f}_as_c99" "$@" -std=c99 $strict "$work/$f.c"
 done

@@ -30,6 +30,7 @@ cat >"$work/user.c" <<'EOF'
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <poolfs/lock.h>
 #include <poolfs/mpool.h>
 
 #define MUST(call)                                                                        \
@@ -94,7 +95,8 @@ runs()
 exports_the_published_calls_only()
 {
 	lib=$(find "$work/root" -name libpoolfs.so)
-	sed -n 's/^POOLFS_API .*[ *]\([a-z_]*\)(.*/\1/p' "$work"/root/*/*/include/poolfs/*.h \
+	sed -n 's/^POOLFS_API [A-Za-z_0-9 *]*[ *]\([a-z_]*\)[([].*/\1/p' \
+		"$work"/root/*/*/include/poolfs/*.h \
 		"$work"/root/*/include/poolfs/*.h 2>/dev/null | sort >"$work/published"
 	nm -D --defined-only "$lib" | awk '$2 ~ /[TDBRVW]/ { print $3 }' | sort >"$work/exported"
 	[ -s "$work/published" ] && diff "$work/published" "$work/exported"

@@ -87,6 +87,13 @@ struct __db_env {
 	size_t mp_mmapsize; /* bytes; reserved: files are not mapped by this release */
 	size_t mp_size;	    /* bytes of pages that the pool holds; 0: 128 KiB; at least 20 KiB */
 
+	/* lock_open */
+	const u_int8_t *lk_conflicts; /* lk_modes rows of lk_modes; NULL: db_rw_conflicts */
+	u_int32_t lk_detect;	      /* a db_detect_t: at each wait; 0: not by itself */
+	u_int32_t lk_max;	      /* most locks held or requested; 0: what the region holds */
+	u_int32_t lk_modes;	      /* modes, the not-granted one included; 0: DB_LOCK_RW_N */
+	u_int32_t lk_timeout;	      /* ours: microseconds that a request waits; 0: for ever */
+
 	/* ours; db_home set means that the environment is initialised */
 	const char *db_home;	/* directory that relative dir and file arguments start from */
 	u_int32_t region_flags; /* DB_PRIVATE, DB_SYSTEM_MEM, DB_USE_ENVIRON, DB_HUGE_PAGES */

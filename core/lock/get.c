@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * lock/get.c - requests: granted, refused, or queued.
+ *
+ * An attempt is made with the object's partition locked, and needs nothing that could block: cells
+ * and a share of lk_max are provided beforehand, without the lock, and if they are gone by then it
+ * is tried again.  Before a NOWAIT request is refused, those in its way are looked at, and the dead
+ * among them reaped.
+ *
+ * A locker's waiting word is raised before it is looked at who in its way waits: of two who begin
+ * to wait for each other at once, one at least sees the other (wait.c).
+ */
+#include "table.h"
+
+/* --- what is asked for --------------------------------------------------------------------- */
+
+int
+table_enter(DB_LOCKTAB *lt, const char *call)
+{
+	int ret;
+
+	if (lt == NULL)
+		return EINVAL;
+	if ((ret = region_usable(lt->region)) != 0)
+		env_err(lt->dbenv, "%s: the lock table cannot be used: %s", call,
+		    ret == EINVAL ? "the handle is another process's" : db_strerror(ret));
+	return ret;
+}
+
+static int
+check_object(const DB_LOCKTAB *lt, const DBT *obj)
+{
+	if (obj != NULL && obj->data != NULL && obj->size > 0 && obj->size <= OBJECT_MAX)
+		return 0;
+	env_err(lt->dbenv, "an object of %u bytes: from 1 to %u are possible",
+	    obj != NULL && obj->data != NULL ? obj->size : 0, OBJECT_MAX);
+	return EINVAL;
+}
+
+/* The lock that is to be upgraded names the partition if the caller does not name the object. */
+static int
+find_part(DB_LOCKTAB *lt, struct request *rq)
+{
+	const struct lock_cell *c;
+	int ret;
+
+	if (rq->obj == NULL && (rq->flags & DB_LOCK_UPGRADE) != 0) {
+		c = cell_at(lt, (uint32_t)rq->lock);
+		rq->part = c != NULL ? word_part(load_relaxed(&c->word)) : RESERVE;
+		return rq->part < LOCK_PARTS ? 0 : DB_LOCK_NOTHELD;
+	}
+	if ((ret = check_object(lt, rq->obj)) != 0)
+		return ret;
+	rq->hash = object_hash(rq->obj->data, rq->obj->size);
+	rq->part = hash_part(lt, rq->hash);
+	return 0;
+}
+
+int
+request_init(DB_LOCKTAB *lt, struct request *rq, uint32_t locker, uint32_t flags, const DBT *obj,
+    uint32_t mode, DB_LOCK lock)
+{
+	if ((flags & ~(uint32_t)(DB_LOCK_NOWAIT | DB_LOCK_UPGRADE)) != 0) {
+		env_err(lt->dbenv, "lock_get: flags %#x: only DB_LOCK_NOWAIT and DB_LOCK_UPGRADE",
+		    flags);
+		return EINVAL;
+	}
+	if (mode == DB_LOCK_NG || mode >= lt->nmodes) {
+		env_err(lt->dbenv, "lock mode %u: this table's are 1 to %u", mode, lt->nmodes - 1);
+		return EINVAL;
+	}
+	rq->m = locker_find(lt, locker);
+	rq->flags = flags;
+	rq->mode = mode;
+	rq->distant = rq->fresh = rq->undetected = false;
+	rq->obj = obj;
+	rq->lock = lock;
+	return rq->m != NULL ? find_part(lt, rq) : EINVAL;
+}
+
+/* --- one attempt --------------------------------------------------------------------------- */
+
+enum step { STEP_GRANTED, STEP_QUEUED, STEP_BLOCKED, STEP_NO_ROOM, STEP_NOT_HELD };
+
+/* What the locker has on the object: same, of that mode; any, the newest. */
+static int
+find_own(DB_LOCKTAB *lt, const struct lock_cell *object, uint32_t locker, uint32_t mode,
+    struct lock_cell **samep, struct lock_cell **anyp)
+{
+	uint32_t part = word_part(load_relaxed(&object->word)), steps = 0, at;
+	struct lock_cell *c;
+
+	*samep = *anyp = NULL;
+	for (at = object->u.object.holders; at != 0; at = c->next) {
+		c = cell_of(lt, at, CELL_HELD, part);
+		if (c == NULL || steps++ > lt->ncells)
+			return table_damaged(lt, "a list of holders leads to something else", at);
+		if (c->u.lock.locker != locker)
+			continue;
+		if (*anyp == NULL)
+			*anyp = c;
+		if (word_mode(load_relaxed(&c->word)) == mode) {
+			*samep = c;
+			break;
+		}
+	}
+	return 0;
+}
+
+/* The lock whose mode is to change, or NULL. */
+static int
+find_target(DB_LOCKTAB *lt, const struct request *rq, struct lock_cell **objectp,
+    struct lock_cell **targetp)
+{
+	struct lock_cell *c = cell_by_handle(lt, rq->lock), *same;
+	uint64_t w = c != NULL ? load_relaxed(&c->word) : 0;
+	int ret;
+
+	*targetp = NULL;
+	if (rq->obj != NULL &&
+	    ((ret = object_find(lt, rq->obj, rq->hash, objectp)) != 0 || *objectp == NULL))
+		return ret;
+	if (word_kind(w) == CELL_HELD && word_part(w) == rq->part &&
+	    c->u.lock.locker == rq->m->id &&
+	    (rq->obj == NULL || c->u.lock.object == cell_number(lt, *objectp)))
+		*targetp = c;
+	if (rq->obj != NULL)
+		return *targetp != NULL ? 0 : find_own(lt, *objectp, rq->m->id, 0, &same, targetp);
+	if (*targetp != NULL &&
+	    (*objectp = cell_of(lt, c->u.lock.object, CELL_OBJECT, rq->part)) == NULL)
+		return table_damaged(lt, "a lock has no object", c->u.lock.object);
+	return 0;
+}
+
+static bool
+has_room(const DB_LOCKTAB *lt, const struct request *rq, const struct lock_cell *object)
+{
+	const struct lock_part *p = &lt->parts[rq->part];
+	uint32_t need = 1 + (object == NULL ? object_cells(rq->obj->size) : 0);
+
+	return p->nfree >= need && p->nlocks < p->allow;
+}
+
+/* A cell for the request, of that kind, not linked yet. */
+static int
+lock_create(DB_LOCKTAB *lt, struct request *rq, const struct lock_cell *object, enum cell_kind kind,
+    uint32_t flags, uint32_t target, struct lock_cell **cp)
+{
+	struct lock_part *p = &lt->parts[rq->part];
+	struct lock_cell *c = cell_pop(lt, rq->part);
+
+	if (c == NULL)
+		return table_damaged(lt, "free cells are missing in a partition", rq->part);
+	c->u.lock.object = cell_number(lt, object);
+	c->u.lock.locker = rq->m->id;
+	c->u.lock.client = lt->self;
+	c->u.lock.count = 1;
+	c->u.lock.wake = 0;
+	c->u.lock.target = target;
+	c->u.lock.flags = flags | (rq->distant ? LOCK_DISTANT : 0);
+	c->u.lock.since_sec = (uint32_t)(os_now_nsec_coarse() / 1000000000);
+	c->u.lock.order = ++p->order;
+	/* L2 */
+	store_release(
+	    &c->word, cell_word(kind, rq->mode, rq->part, word_life(load_relaxed(&c->word))));
+	p->nlocks++;
+	rq->lock = lock_handle(lt, c);
+	*cp = c;
+	return 0;
+}
+
+static int
+grant_new(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *object, enum step *stepp)
+{
+	struct lock_cell *c;
+	int ret;
+
+	*stepp = STEP_NO_ROOM;
+	if (!has_room(lt, rq, object))
+		return 0;
+	if (object == NULL && (ret = object_create(lt, rq->obj, rq->hash, &object)) != 0)
+		return ret;
+	*stepp = STEP_GRANTED;
+	if ((ret = lock_create(lt, rq, object, CELL_HELD, 0, 0, &c)) != 0)
+		return ret;
+	rq->fresh = true;
+	return holder_link(lt, object, c);
+}
+
+static int
+grant_change(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *object, struct lock_cell *target,
+    struct wakes *wakes)
+{
+	uint64_t w = load_relaxed(&target->word);
+
+	store_release(&target->word, cell_word(CELL_HELD, rq->mode, rq->part, word_life(w)));
+	lt->parts[rq->part].nupgrades++;
+	rq->lock = lock_handle(lt, target);
+	return object->u.object.waiters != 0 ? object_promote(lt, object, wakes) : 0;
+}
+
+static int
+queue(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *object, const struct claim *claim,
+    struct lock_cell *target, enum step *stepp)
+{
+	struct lock_cell *c, *l = locker_cell(lt, rq->m->id);
+	bool blocked;
+	int ret;
+
+	*stepp = STEP_NO_ROOM;
+	if (!has_room(lt, rq, object))
+		return 0;
+	if (l == NULL)
+		return table_damaged(lt, "a locker's cell is something else", rq->m->id);
+	*stepp = STEP_QUEUED;
+	(void)add_seq(&l->u.locker.waiting, 1);
+	memset(&rq->blockers, 0, sizeof(rq->blockers));
+	if ((ret = claim_blocked(lt, object, claim, NULL, &rq->blockers, &blocked)) != 0 ||
+	    (ret = lock_create(lt, rq, object, CELL_WAITING, claim->first ? LOCK_FIRST : 0,
+		 target != NULL ? cell_number(lt, target) : 0, &c)) != 0)
+		return ret;
+	store_relaxed(&lt->table->conflict, 1);
+	lt->parts[rq->part].nconflicts++;
+	lt->parts[rq->part].nwaits++;
+	return waiter_link(lt, object, c);
+}
+
+/* The object is there.  target: whose mode is to change, or NULL. */
+static int
+attempt_at(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *object, struct lock_cell *target,
+    struct wakes *wakes, enum step *stepp)
+{
+	struct claim claim = { .locker = rq->m->id, .mode = rq->mode, .first = target != NULL };
+	struct lock_cell *same, *any;
+	bool blocked;
+	int ret;
+
+	if (target == NULL) {
+		if ((ret = find_own(lt, object, claim.locker, rq->mode, &same, &any)) != 0)
+			return ret;
+		if (same != NULL) {
+			*stepp = STEP_GRANTED;
+			same->u.lock.count++;
+			rq->lock = lock_handle(lt, same);
+			return 0;
+		}
+		claim.first = any != NULL;
+	}
+	if ((ret = claim_blocked(lt, object, &claim, NULL, NULL, &blocked)) != 0)
+		return ret;
+	if (!blocked && target == NULL)
+		return grant_new(lt, rq, object, stepp);
+	*stepp = STEP_GRANTED;
+	if (!blocked)
+		return grant_change(lt, rq, object, target, wakes);
+	if ((rq->flags & DB_LOCK_NOWAIT) == 0)
+		return queue(lt, rq, object, &claim, target, stepp);
+	*stepp = STEP_BLOCKED;
+	memset(&rq->blockers, 0, sizeof(rq->blockers));
+	return claim_blocked(lt, object, &claim, NULL, &rq->blockers, &blocked);
+}
+
+static int
+attempt_locked(DB_LOCKTAB *lt, struct request *rq, struct wakes *wakes, enum step *stepp)
+{
+	struct lock_cell *object = NULL, *target = NULL;
+	int ret;
+
+	if ((rq->flags & DB_LOCK_UPGRADE) != 0) {
+		ret = find_target(lt, rq, &object, &target);
+		*stepp = STEP_NOT_HELD;
+		if (ret != 0 || target == NULL)
+			return ret;
+	} else if ((ret = object_find(lt, rq->obj, rq->hash, &object)) != 0)
+		return ret;
+	else if (object == NULL)
+		return grant_new(lt, rq, NULL, stepp);
+	return attempt_at(lt, rq, object, target, wakes, stepp);
+}
+
+static int
+attempt(DB_LOCKTAB *lt, struct request *rq, enum step *stepp)
+{
+	struct lock_part *p = &lt->parts[rq->part];
+	struct wakes wakes;
+	int ret;
+
+	wakes.n = 0;
+	if ((ret = part_lock(lt, rq->part)) != 0)
+		return ret;
+	ret = attempt_locked(lt, rq, &wakes, stepp);
+	if (ret == 0 && (*stepp == STEP_GRANTED || *stepp == STEP_QUEUED))
+		p->nrequests++;
+	part_unlock(lt, rq->part);
+	wake_now(&wakes);
+	return ret;
+}
+
+/* --- requests ------------------------------------------------------------------------------ */
+
+/* A request that came to nothing. */
+static int
+refuse(DB_LOCKTAB *lt, const struct request *rq, bool conflict, int error)
+{
+	struct lock_part *p = &lt->parts[rq->part];
+	int ret;
+
+	if ((ret = part_lock(lt, rq->part)) != 0)
+		return ret;
+	p->nrequests++;
+	p->nrefused++;
+	p->nconflicts += conflict;
+	part_unlock(lt, rq->part);
+	return error;
+}
+
+static int
+say_full(DB_LOCKTAB *lt)
+{
+	char largest[200];
+
+	table_largest(lt, largest, sizeof(largest));
+	if (lt->table->bounded)
+		env_err(lt->dbenv, "all %u locks of the table are in use; most are held by %s",
+		    load_relaxed(&lt->table->limit), largest);
+	else
+		env_err(lt->dbenv, "the lock table has no room for more; most locks are held by %s",
+		    largest);
+	return ENOMEM;
+}
+
+static int
+provide(DB_LOCKTAB *lt, const struct request *rq)
+{
+	uint32_t need = 1 + (rq->obj != NULL ? object_cells(rq->obj->size) : 0);
+	int ret = cells_provide(lt, rq->part, need, true);
+
+	if (ret == ENOMEM) {
+		/* the dead have locks too */
+		reap_everybody(lt);
+		ret = cells_provide(lt, rq->part, need, true);
+	}
+	return ret == ENOMEM ? refuse(lt, rq, false, say_full(lt)) : ret;
+}
+
+int
+request_make(DB_LOCKTAB *lt, struct request *rq, enum verdict *verdictp)
+{
+	enum step step = STEP_NO_ROOM;
+	int ret;
+
+	if ((ret = mine_reserve(lt, rq->m)) != 0)
+		return ret;
+	for (;;) {
+		if ((ret = attempt(lt, rq, &step)) != 0)
+			return ret;
+		if (step == STEP_GRANTED || step == STEP_QUEUED)
+			break;
+		if (step == STEP_NOT_HELD)
+			return refuse(lt, rq, false, DB_LOCK_NOTHELD);
+		if (step == STEP_BLOCKED && reap_set(lt, &rq->blockers) == 0)
+			return refuse(lt, rq, true, DB_LOCK_NOTGRANTED);
+		if (step == STEP_NO_ROOM && (ret = provide(lt, rq)) != 0)
+			return ret;
+	}
+	*verdictp = step == STEP_GRANTED ? GRANTED : WAITS;
+	if (rq->fresh)
+		mine_add(lt, rq->m, rq->lock);
+	return 0;
+}

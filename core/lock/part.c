@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * lock/part.c - the lock of a partition, and waking those about whom something was decided in it.
+ *
+ * A partition is locked for some hundred instructions.  If its owner dies in between, the next one
+ * builds the partition's index anew before it goes on.  Wakes are collected and done after the
+ * partition was unlocked, as far as there is room; a word that has another meaning by then has a
+ * waiter too many look up, nothing else.
+ */
+#include "table.h"
+
+int
+part_lock(DB_LOCKTAB *lt, uint32_t part)
+{
+	int ret = 0;
+
+	if (shlock_lock(lt->region, &lt->parts[part].lock) == EOWNERDEAD &&
+	    (ret = part_repair(lt, part)) != 0)
+		shlock_unlock(lt->region, &lt->parts[part].lock);
+	return ret;
+}
+
+void
+part_unlock(DB_LOCKTAB *lt, uint32_t part)
+{
+	shlock_unlock(lt->region, &lt->parts[part].lock);
+}
+
+void
+wake_later(struct wakes *wakes, uint32_t *word)
+{
+	if (wakes->n < WAKES)
+		wakes->words[wakes->n++] = word;
+	else
+		os_futex_wake(word);
+}
+
+void
+wake_now(struct wakes *wakes)
+{
+	for (unsigned i = 0; i < wakes->n; i++)
+		os_futex_wake(wakes->words[i]);
+	wakes->n = 0;
+}

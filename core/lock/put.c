@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * lock/put.c - lock_put, and lock_vec, which does several things in turn.
+ *
+ * A lock is put by the handle that got it.  Its cell says so, and which life of the cell the lock
+ * was; both are looked at once more when the partition is locked.  When another locker has put
+ * everything on an object, the locks of others stay behind as RELEASED cells, which hold nothing
+ * and go when their owners put them (L4).
+ */
+#include "table.h"
+
+static int
+not_held(const DB_LOCKTAB *lt, DB_LOCK lock, uint32_t locker)
+{
+	if (locker != 0)
+		env_err(lt->dbenv, "lock %#llx is not held by locker %#x", (unsigned long long)lock,
+		    locker);
+	else
+		env_err(lt->dbenv, "lock %#llx is not held through this handle",
+		    (unsigned long long)lock);
+	return DB_LOCK_NOTHELD;
+}
+
+/* Is c, of that life, a lock of this handle, and the locker's if one is given? */
+static bool
+is_ours(const DB_LOCKTAB *lt, const struct lock_cell *c, uint64_t w, DB_LOCK lock, uint32_t locker)
+{
+	return word_life(w) == lock >> 32 && word_part(w) < LOCK_PARTS &&
+	    (word_kind(w) == CELL_HELD || word_kind(w) == CELL_RELEASED) &&
+	    c->u.lock.client == lt->self && (locker == 0 || c->u.lock.locker == locker);
+}
+
+/* Release c, HELD, as often as it was granted or once.  *gonep: it is free now. */
+static int
+put_held(DB_LOCKTAB *lt, struct lock_cell *c, struct lock_part *p, bool altogether,
+    struct wakes *wakes, bool *gonep)
+{
+	uint32_t count = c->u.lock.count;
+
+	*gonep = altogether || count <= 1;
+	if (!*gonep) {
+		c->u.lock.count = count - 1;
+		p->nreleases++;
+		return 0;
+	}
+	p->nreleases += count;
+	return lock_release(lt, c, wakes);
+}
+
+static void
+put_released(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part)
+{
+	cell_push(lt, part, c);
+	if (lt->parts[part].nlocks > 0)
+		lt->parts[part].nlocks--;
+}
+
+int
+put_one(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
+{
+	struct lock_cell *c = cell_at(lt, (uint32_t)lock);
+	uint64_t w = c != NULL ? load_relaxed(&c->word) : 0;
+	uint32_t part = word_part(w), owner, slot;
+	struct wakes wakes;
+	struct mine *m;
+	bool gone = true;
+	int ret;
+
+	wakes.n = 0;
+	if (c == NULL || !is_ours(lt, c, w, lock, locker))
+		return not_held(lt, lock, locker);
+	if ((ret = part_lock(lt, part)) != 0)
+		return ret;
+	w = load_relaxed(&c->word);
+	owner = c->u.lock.locker;
+	slot = load_relaxed(&c->u.lock.next_wait);
+	if (!is_ours(lt, c, w, lock, locker) || word_part(w) != part) {
+		part_unlock(lt, part);
+		return not_held(lt, lock, locker);
+	}
+	if (word_kind(w) == CELL_HELD)
+		ret = put_held(lt, c, &lt->parts[part], altogether, &wakes, &gone);
+	else {
+		put_released(lt, c, part);
+		ret = DB_LOCK_NOTHELD;
+	}
+	part_unlock(lt, part);
+	wake_now(&wakes);
+	if (gone && (m = locker_find(lt, owner)) != NULL)
+		mine_remove(lt, m, lock, slot);
+	return ret == DB_LOCK_NOTHELD && !altogether ? not_held(lt, lock, locker) : ret;
+}
+
+int
+put_all(DB_LOCKTAB *lt, struct mine *m)
+{
+	DB_LOCK lock;
+	int ret;
+
+	while ((lock = mine_last(lt, m)) != 0) {
+		ret = put_one(lt, m->id, lock, true);
+		if (ret == DB_LOCK_NOTHELD)
+			/* another has released it; whatever its cell is now, it is not ours */
+			mine_remove(lt, m, lock, UINT32_MAX);
+		else if (ret != 0)
+			return ret;
+	}
+	return 0;
+}
+
+/* A lock on an object of which everything is put: gone if it is ours, else for its owner. */
+static int
+put_holder(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, uint32_t part)
+{
+	uint64_t w = load_relaxed(&c->word);
+	int ret;
+
+	lt->parts[part].nreleases += c->u.lock.count;
+	if ((ret = holder_unlink(lt, object, c)) != 0)
+		return ret;
+	store_release(&c->word, cell_word(CELL_RELEASED, word_mode(w), part, word_life(w)));
+	return 0;
+}
+
+static int
+put_holders(DB_LOCKTAB *lt, struct lock_cell *object, uint32_t part, struct wakes *wakes)
+{
+	struct lock_cell *c;
+	int ret;
+
+	while (object->u.object.holders != 0) {
+		c = cell_of(lt, object->u.object.holders, CELL_HELD, part);
+		if (c == NULL)
+			return table_damaged(lt, "a list of holders leads to something else", part);
+		if ((ret = put_holder(lt, object, c, part)) != 0)
+			return ret;
+	}
+	if ((ret = object_promote(lt, object, wakes)) != 0)
+		return ret;
+	return object_settle(lt, object);
+}
+
+int
+put_object(DB_LOCKTAB *lt, const DBT *obj)
+{
+	uint32_t hash = object_hash(obj->data, obj->size), part = hash_part(lt, hash);
+	struct wakes wakes = { 0 };
+	struct lock_cell *object;
+	int ret;
+
+	if ((ret = part_lock(lt, part)) != 0)
+		return ret;
+	if ((ret = object_find(lt, obj, hash, &object)) == 0 && object != NULL)
+		ret = put_holders(lt, object, part, &wakes);
+	part_unlock(lt, part);
+	wake_now(&wakes);
+	return ret;
+}
+
+int
+lock_put(DB_LOCKTAB *lt, DB_LOCK lock)
+{
+	int ret;
+
+	if ((ret = table_enter(lt, "lock_put")) != 0)
+		return ret;
+	if (lock == 0) {
+		env_err(lt->dbenv, "lock_put: 0 is no lock");
+		return EINVAL;
+	}
+	return put_one(lt, 0, lock, false);
+}
+
+/* --- lock_vec ------------------------------------------------------------------------------ */
+
+static int
+vec_put_object(DB_LOCKTAB *lt, const DBT *obj)
+{
+	if (obj == NULL || obj->data == NULL || obj->size == 0) {
+		env_err(lt->dbenv, "lock_vec: DB_LOCK_PUT_OBJ without an object");
+		return EINVAL;
+	}
+	return put_object(lt, obj);
+}
+
+static int
+vec_one(DB_LOCKTAB *lt, struct mine *m, uint32_t flags, DB_LOCKREQ *req)
+{
+	switch (req->op) {
+	case DB_LOCK_GET:
+		return lock_get(lt, m->id, flags, req->obj, req->mode, &req->lock);
+	case DB_LOCK_PUT:
+		if (req->lock != 0)
+			return put_one(lt, m->id, req->lock, false);
+		env_err(lt->dbenv, "lock_vec: DB_LOCK_PUT of 0, which is no lock");
+		return EINVAL;
+	case DB_LOCK_PUT_ALL:
+		return put_all(lt, m);
+	case DB_LOCK_PUT_OBJ:
+		return vec_put_object(lt, req->obj);
+	default:
+		env_err(lt->dbenv, "lock_vec: operation %d: there is no such", (int)req->op);
+		return EINVAL;
+	}
+}
+
+int
+lock_vec(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, DB_LOCKREQ list[], int nlist,
+    DB_LOCKREQ **elistp)
+{
+	struct mine *m;
+	int i, ret;
+
+	if ((ret = table_enter(lt, "lock_vec")) != 0)
+		return ret;
+	if ((flags & ~(uint32_t)DB_LOCK_NOWAIT) != 0 || nlist < 0 || (list == NULL && nlist > 0)) {
+		env_err(lt->dbenv, "lock_vec: flags %#x, %d operations: only DB_LOCK_NOWAIT", flags,
+		    nlist);
+		return EINVAL;
+	}
+	if ((m = locker_find(lt, locker)) == NULL)
+		return EINVAL;
+	for (i = 0; i < nlist; i++)
+		if ((ret = vec_one(lt, m, flags, &list[i])) != 0) {
+			if (elistp != NULL)
+				*elistp = &list[i];
+			return ret;
+		}
+	return 0;
+}
