@@ -234,11 +234,13 @@ remove_open_locked(struct fs *fs, bool by_force)
 int
 pool_remove(struct fs *fs, bool by_force)
 {
-	int err = fs->opt->memory == FS_MEMORY_PRIVATE ? EPERM : 0;
+	bool is_private = fs->opt->memory == FS_MEMORY_PRIVATE;
+	int err = is_private && !by_force ? EPERM : 0;
 
 	(void)pthread_rwlock_wrlock(&fs->pool_lock);
 	drop_removed_locked(fs);
-	if (err == 0 && fs->pool != NULL)
+	/* A private one has no region there: that one is somebody else's. */
+	if (err == 0 && fs->pool != NULL && !is_private)
 		err = remove_open_locked(fs, by_force);
 	if (err == 0)
 		err = memp_unlink(NULL, by_force, &fs->env);

@@ -129,6 +129,20 @@ region_open_file(struct fs *fs, const char *file, int *fdp)
 	return 0;
 }
 
+/* Of what cannot be read, the file's length is known. */
+static int
+file_extent(struct fs *fs, const char *file, uint64_t *bytesp, uint64_t *created_usecp)
+{
+	struct stat st;
+	int err;
+
+	if ((err = region_stat_file(fs, file, &st)) != 0)
+		return err;
+	*bytesp = (uint64_t)st.st_size;
+	*created_usecp = 0;
+	return 0;
+}
+
 int
 region_extent(struct fs *fs, const char *file, uint64_t *bytesp, uint64_t *created_usecp)
 {
@@ -138,7 +152,7 @@ region_extent(struct fs *fs, const char *file, uint64_t *bytesp, uint64_t *creat
 	int fd, err;
 
 	if ((err = region_open_file(fs, file, &fd)) != 0)
-		return err;
+		return file_extent(fs, file, bytesp, created_usecp);
 	if ((err = region_look_init(&look, fd)) == 0) {
 		*bytesp = look.bytes;
 		*created_usecp = 0;
@@ -149,6 +163,30 @@ region_extent(struct fs *fs, const char *file, uint64_t *bytesp, uint64_t *creat
 	}
 	(void)close(fd);
 	return err;
+}
+
+int
+region_report(struct fs *fs, const char *file, struct region_report *report)
+{
+	struct region_report own = { 0 };
+	struct region_look look;
+	int fd = -1, err;
+
+	if ((err = region_open_file(fs, file, &fd)) == ENOENT)
+		return err;
+	if (err == 0 && (err = region_look_init(&look, fd)) == 0) {
+		err = region_look_report(&look, &own);
+		region_look_fini(&look);
+	}
+	if (fd != -1)
+		(void)close(fd);
+	if (err != 0) {
+		own.error = err;
+		(void)snprintf(
+		    own.why, sizeof(own.why), "its file cannot be read: %s", strerror(err));
+	}
+	*report = own;
+	return 0;
 }
 
 /* --- who is attached ----------------------------------------------------------------------- */

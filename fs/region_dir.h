@@ -32,6 +32,13 @@ int region_stat_file(struct fs *fs, const char *file, struct stat *st);
 int region_extent(struct fs *fs, const char *file, uint64_t *bytesp, uint64_t *created_usecp);
 
 /*
+ * Can it be attached to, and if not, why?  Also of one that cannot be read: that is the reason
+ * then.  ENOENT if there is none.
+ */
+struct region_report;
+int region_report(struct fs *fs, const char *file, struct region_report *report);
+
+/*
  * Is anybody alive attached?  By the locks that clients hold; also for regions that are damaged.
  */
 int region_in_use(struct fs *fs, const char *file, bool *usedp);

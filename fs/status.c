@@ -81,6 +81,8 @@ static const struct status_entry entries[STATUS_NUMBERS] = {
 	[STATUS_STAT_CHECK_JSON] = JSON(STATUS_STAT, "check.json", AS_REGION, &view_check),
 	[STATUS_STAT_EVENTS] = SHEET(STATUS_STAT, "events", AS_REGION, &view_events),
 	[STATUS_STAT_EVENTS_JSON] = JSON(STATUS_STAT, "events.json", AS_REGION, &view_events),
+	[STATUS_STAT_PANIC] = SHEET(STATUS_STAT, "panic", AS_REGION, &view_panic),
+	[STATUS_STAT_PANIC_JSON] = JSON(STATUS_STAT, "panic.json", AS_REGION, &view_panic),
 	[STATUS_CTL] = { "ctl", STATUS_ROOT, S_IFREG | 0600, OPEN_TO_ALL, ctl_help, NULL, NULL },
 	[STATUS_STAT_PROM] = TEXT(STATUS_STAT, "poolfs.prom", OPEN_TO_ALL, view_prom),
 };

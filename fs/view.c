@@ -82,6 +82,7 @@ view_readme(struct fs *fs, struct text *t)
 	    "  stat/daemon    the process behind the mount, and the last error it met\n"
 	    "  stat/events    what was said lately; poll(2) tells of more\n"
 	    "  stat/check     what the invariant walker found (ctl: check)\n"
+	    "  stat/panic     the regions that nobody can use, and why\n"
 	    "  stat/poolfs.prom  the totals, for Prometheus\n"
 	    "  ctl            commands; reading it lists them\n"
 	    "\n"

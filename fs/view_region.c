@@ -3,8 +3,8 @@
  * fs/view_region.c - regions/NAME.layout and regions/NAME.clients.
  *
  * Both read the region's bytes, wherever they are.  What they say is input: offsets and counts are
- * checked against the region's length before they are used, and a region that is too damaged to
- * show is an error (EPROTO), not a guess.
+ * checked against the region's length before they are used.  A header that is not there is shown
+ * as unknown, with the reason; then there are no clients, and nothing is known of the allocator.
  */
 #include "view.h"
 
@@ -80,9 +80,23 @@ region_copy_open(struct fs *fs, const char *region, struct region_copy *c)
 	return err;
 }
 
+/* Whatever cannot be read is empty.  ENOENT if there is no such region. */
+static int
+region_copy_take(struct fs *fs, const char *region, struct region_copy *c)
+{
+	int err = region_copy_open(fs, region, c);
+
+	if (err == 0 || err == ENOENT)
+		return err;
+	*c = (struct region_copy){ .fd = -1 };
+	return 0;
+}
+
 static void
 region_copy_close(struct region_copy *c)
 {
+	if (c->fd == -1)
+		return;
 	region_look_fini(&c->look);
 	(void)close(c->fd);
 	free(c->clients);
@@ -120,11 +134,17 @@ memory_word(const struct region_copy *c)
 	return c->look.segment != NULL || is_name ? "system" : "file";
 }
 
+/* Of a region whose header cannot be had, or is none, its fields are unknown. */
 static void
-render_layout(const RLAYOUT *l, const char *memory, struct text *t)
+render_unknown_layout(struct text *t)
 {
-	char why[REGION_WHY_BYTES + 1] = "";
+#define STAT_LAYOUT(key, expression, kind, unit, help) render_unknown(t, #key);
+#include "stat.def"
+}
 
+static void
+render_layout(const RLAYOUT *l, struct text *t)
+{
 #define U64(key, value) render_u64(t, key, (uint64_t)(value))
 #define I64(key, value) render_i64(t, key, (int64_t)(value))
 #define HEX(key, value) render_hex(t, key, (uint64_t)(value))
@@ -133,21 +153,39 @@ render_layout(const RLAYOUT *l, const char *memory, struct text *t)
 #undef U64
 #undef I64
 #undef HEX
-	memcpy(why, l->panic_why, REGION_WHY_BYTES);
-	render_text(t, "panic_why", why[0] == '\0' ? "-" : why);
+}
+
+static void
+render_report(const struct region_report *r, const char *memory, struct text *t)
+{
+	render_text(t, "panic_why", r->panicked ? r->why : "-");
 	render_text(t, "memory", memory);
+	if (r->panicked)
+		render_u64(t, "panic_uid", r->uid);
+	else
+		render_unknown(t, "panic_uid");
+	render_text(t, "panic_program", r->panicked ? r->name : "-");
+	render_i64(t, "error", r->error);
+	render_text(t, "error_why", r->error != 0 ? r->why : "-");
 }
 
 int
 view_layout(struct fs *fs, const char *region, struct text *t)
 {
+	struct region_report report;
 	struct region_copy c;
 	int err;
 
-	if ((err = region_copy_open(fs, region, &c)) != 0)
+	if ((err = region_report(fs, region, &report)) != 0)
 		return err;
+	if (region_copy_open(fs, region, &c) != 0) {
+		render_unknown_layout(t);
+		render_report(&report, "-", t);
+		return 0;
+	}
 	count_live(&c);
-	render_layout(&c.layout, memory_word(&c), t);
+	render_layout(&c.layout, t);
+	render_report(&report, memory_word(&c), t);
 	region_copy_close(&c);
 	return 0;
 }
@@ -196,7 +234,7 @@ view_clients(struct fs *fs, const char *region, struct text *t)
 	DB_MPOOL *pool;
 	int err;
 
-	if ((err = region_copy_open(fs, region, &c)) != 0)
+	if ((err = region_copy_take(fs, region, &c)) != 0)
 		return err;
 	text_add(t, "#%7s %10s %10s %-7s %18s %10s %14s %s\n", "client", "pid", "uid", "state",
 	    "attached_usec", "pins", "pin_age_usec", "name");
@@ -245,7 +283,7 @@ view_heap(struct fs *fs, const char *region, struct text *t)
 	DB_MPOOL *pool;
 	int err;
 
-	if ((err = region_copy_open(fs, region, &c)) != 0)
+	if ((err = region_copy_take(fs, region, &c)) != 0)
 		return err;
 	sheet_init(&s, heap_fields, sizeof(heap_fields) / sizeof(heap_fields[0]), SHEET_KEYS);
 	(void)pool_peek(fs);

@@ -14,6 +14,7 @@
  *	remove FILE		memp_fremove
  *	rename FROM TO		memp_frename
  *	sync			memp_sync
+ *	panic TEXT		finds the region damaged, and says so
  *
  * Each is answered with a line when it is done: "ok", the result, or "error CODE TEXT".  End of
  * input detaches.  "pool_client HOME unlink" removes the pool by force instead.
@@ -27,6 +28,7 @@
 
 #include <poolfs/mpool.h>
 
+#include "pool/mount.h"
 
 static size_t page_bytes = 4096;
 static DB_MPOOL *pool;
@@ -179,6 +181,8 @@ do_line(char *line)
 		return do_rename(rest);
 	if (strcmp(word, "sync") == 0)
 		return memp_sync(pool, NULL);
+	if (strcmp(word, "panic") == 0)
+		return region_panic(mpool_region(pool), "%s", rest);
 	if (file == NULL)
 		return EBADF;
 	if (strcmp(word, "length") == 0)
