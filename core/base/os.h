@@ -83,6 +83,8 @@ int os_pwrite(int fd, const void *buf, size_t bytes, uint64_t offset);
  * two).
  */
 int os_map(int fd, size_t bytes, size_t align, void **addrp);
+/* The first bytes of a file, shared, to be read only.  os_unmap. */
+int os_map_readonly(int fd, size_t bytes, void **addrp);
 void os_unmap(void *addr, size_t bytes);
 
 /*

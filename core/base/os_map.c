@@ -66,6 +66,20 @@ os_map(int fd, size_t bytes, size_t align, void **addrp)
 }
 
 int
+os_map_readonly(int fd, size_t bytes, void **addrp)
+{
+	void *p;
+	int ret;
+
+	if ((ret = fault(OS_MAP)) != 0)
+		return ret;
+	if ((p = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0)) == MAP_FAILED)
+		return errno;
+	*addrp = p;
+	return 0;
+}
+
+int
 os_map_reserve(size_t bytes, size_t align, void **addrp)
 {
 	uintptr_t addr;

@@ -23,7 +23,9 @@ record_take(DB_MPOOL *p, struct file_row *row, uint32_t flags)
 		rec->row = (uint32_t)(row - p->rows);
 		rec->file = row->id;
 		rec->flags = flags;
-		rec->hit = rec->miss = 0;
+		rec->hit = rec->miss = rec->map = 0;
+		if (!(flags & OPEN_RDONLY))
+			(void)add_seq(&row->writer_opens, 1);
 		store_release(&rec->owner, p->self + 1);
 		row->opens++;
 		return rec;
@@ -43,6 +45,7 @@ file_leave_locked(DB_MPOOL *p, struct open_record *rec)
 
 		(void)add_relaxed(&row->hit, load_relaxed(&rec->hit));
 		(void)add_relaxed(&row->miss, load_relaxed(&rec->miss));
+		(void)add_relaxed(&row->map, load_relaxed(&rec->map));
 		if (row->opens > 0)
 			row->opens--;
 	}

@@ -11,6 +11,7 @@
 #include "pool.h"
 
 struct thread;
+struct mapping;
 struct os_handle;
 
 #define AHEAD_PLACES 4
@@ -35,6 +36,7 @@ struct __db_mpoolfile {
 	uint32_t ahead_turn;	      /* the place to be forgotten next */
 	uint64_t ahead[AHEAD_PLACES]; /* where reading goes on; prefetch.c */
 	uint32_t users;		      /* write-backs that use fd; under files_mutex */
+	struct mapping *mapping;      /* or NULL; see mapping.h */
 	DBT cookie;
 };
 

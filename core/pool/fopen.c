@@ -12,6 +12,7 @@
 #include "../base/os_path.h"
 #include "dirty.h"
 #include "file.h"
+#include "mapping.h"
 #include "names.h"
 #include "thread.h"
 
@@ -248,6 +249,8 @@ memp_fopen(DB_MPOOL *p, const char *file, int ftype, int flags, int mode, size_t
 		return ret;
 	spec.path = path;
 	ret = open_descriptor(t, fd, flags, false, &spec, mpfp);
+	if (ret == 0 && (flags & (DB_RDONLY | DB_NOMMAP)) == DB_RDONLY && ftype == 0 && !p->nommap)
+		mapping_begin(*mpfp);
 	free(path);
 	return ret;
 }
@@ -431,7 +434,7 @@ int
 memp_fclose(DB_MPOOLFILE *mpf)
 {
 	struct thread *t;
-	unsigned pins;
+	uint64_t pins;
 	bool last;
 	int ret, error;
 
@@ -440,14 +443,15 @@ memp_fclose(DB_MPOOLFILE *mpf)
 	if (region_usable(mpf->pool->region) == EINVAL) {
 		mpf->users = 0; /* of threads that are not in this process */
 		unlist(mpf);
+		(void)mapping_end(mpf);
 		handle_free(mpf);
 		return EINVAL;
 	}
 	if ((ret = thread_self(mpf->pool, &t)) == 0 && t->in_callback)
 		return EDEADLK;
-	if ((pins = release_pins(mpf)) > 0)
-		env_err(mpf->pool->dbenv, "memp_fclose: file %u still had %u pages pinned",
-		    mpf->file, pins);
+	if ((pins = release_pins(mpf) + mapping_end(mpf)) > 0)
+		env_err(mpf->pool->dbenv, "memp_fclose: file %u still had %llu pages pinned",
+		    mpf->file, (unsigned long long)pins);
 	error = mpf->temporary ? 0 : mpool_file_error(mpf);
 	unlist(mpf);
 	file_leave(mpf->pool, mpf->record, &last);

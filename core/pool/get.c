@@ -11,6 +11,7 @@
  */
 #include "frame.h"
 #include "load.h"
+#include "mapping.h"
 #include "page_io.h"
 #include "prefetch.h"
 #include "tally.h"
@@ -421,7 +422,9 @@ get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void 
 	struct getting g = { .mpf = mpf };
 	int ret;
 
-	if ((ret = enter(mpf->pool, &g.t)) != 0 || (ret = slot_take(g.t, &g.slot, &g.pin)) != 0)
+	if ((ret = enter(mpf->pool, &g.t)) != 0 ||
+	    mapping_get(g.t, mpf, pgnoaddr, flags, pagep, &ret) ||
+	    (ret = slot_take(g.t, &g.slot, &g.pin)) != 0)
 		return ret;
 	g.pgno = *pgnoaddr;
 	if ((ret = get_flagged(&g, flags)) != 0 || (ret = pins_check(mpf->pool, g.f)) != 0) {

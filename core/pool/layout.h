@@ -150,6 +150,7 @@ enum counter {
 	C_READ_BYTES,
 	C_WRITE_BYTES,
 	C_REAPED,
+	C_MAP,
 	COUNTERS
 };
 
@@ -261,7 +262,9 @@ struct file_row {
 	roff_t handle; /* in the heap: the file's, for open_by_handle_at(2) */
 	uint32_t handle_bytes; /* 0: none */
 	int32_t handle_type;
-	uint64_t pad2[4];
+	uint64_t map;	       /* as hit and miss */
+	uint32_t writer_opens; /* how often it was opened for writing */
+	uint32_t pad2[5];
 };
 static_assert(sizeof(struct file_row) % 64 == 0, "rows do not share cache lines");
 
@@ -277,7 +280,8 @@ struct open_record {
 	uint32_t flags;
 	uint64_t hit; /* counted by the handle's threads */
 	uint64_t miss;
-	uint64_t pad[4];
+	uint64_t map;
+	uint64_t pad[3];
 };
 static_assert(sizeof(struct open_record) == 64, "handles do not share cache lines");
 

@@ -17,6 +17,7 @@
 #include "extent.h"
 #include "frame.h"
 #include "load.h"
+#include "mapping.h"
 #include "look.h"
 #include "page_io.h"
 
@@ -207,7 +208,7 @@ memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n)
 
 	if (mpf == NULL)
 		return EINVAL;
-	if ((ret = enter(mpf->pool, &t)) != 0)
+	if ((ret = enter(mpf->pool, &t)) != 0 || mapping_serves(mpf))
 		return ret;
 	pages = pages_of(mpf, load_seq(&mpf->row->length));
 	/* more than half of the pool would drive out what was read first */

@@ -11,6 +11,7 @@
 #include "evict.h"
 #include "file.h"
 #include "frame.h"
+#include "mapping.h"
 #include "thread.h"
 
 /* A pin that was found. */
@@ -227,6 +228,20 @@ enter_put(DB_MPOOLFILE *mpf, const void *addr, struct thread **tp, struct found 
 	return usable != 0 ? usable : EINVAL;
 }
 
+/* The same for a page that may be the file's mapping's.  False: it is not. */
+static bool
+put_mapped(DB_MPOOLFILE *mpf, const void *addr, unsigned long flags, bool release, int *retp)
+{
+	int usable;
+
+	if (mpf == NULL || mpf->mapping == NULL ||
+	    (usable = region_usable(mpf->pool->region)) == EINVAL ||
+	    !mapping_put(mpf, addr, release))
+		return false;
+	*retp = usable != 0 ? usable : check_flags(mpf, flags);
+	return true;
+}
+
 static __attribute__((noinline)) int
 put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 {
@@ -237,6 +252,8 @@ put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	uint64_t key, version;
 	int ret;
 
+	if (put_mapped(mpf, pgaddr, flags, true, &ret))
+		return ret;
 	if ((ret = enter_put(mpf, pgaddr, &t, &at)) != 0)
 		return ret;
 	if ((ret = check_flags(mpf, flags)) != 0)
@@ -292,6 +309,8 @@ memp_fset(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	struct found at;
 	int ret;
 
+	if (flags != 0 && put_mapped(mpf, pgaddr, flags, false, &ret))
+		return ret;
 	if ((ret = enter_put(mpf, pgaddr, &t, &at)) != 0)
 		return ret;
 	if (flags == 0) {

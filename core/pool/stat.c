@@ -78,7 +78,8 @@ pool_stat_fill(DB_MPOOL *p, DB_MPOOL_STAT *s)
 	s->st_cache_hit = c[C_HIT];
 	s->st_cache_miss = c[C_MISS];
 	s->st_page_new = c[C_NEW];
-	s->st_fget = c[C_HIT] + c[C_MISS] + c[C_NEW];
+	s->st_map = c[C_MAP];
+	s->st_fget = c[C_HIT] + c[C_MISS] + c[C_MAP] + c[C_NEW];
 	s->st_page_create = c[C_CREATE];
 	s->st_page_in = c[C_IN];
 	s->st_page_out = c[C_OUT];
@@ -127,6 +128,7 @@ add_handles(const DB_MPOOL *p, uint32_t id, DB_MPOOL_FSTAT *s)
 			continue;
 		s->st_cache_hit += load_relaxed(&rec->hit) + tallied(p, (uint64_t)i + 1);
 		s->st_cache_miss += load_relaxed(&rec->miss);
+		s->st_map += load_relaxed(&rec->map);
 	}
 }
 
@@ -136,6 +138,7 @@ fill_file(const DB_MPOOL *p, const struct file_row *row, uint32_t id, DB_MPOOL_F
 	s->st_pagesize = (size_t)1 << (row->pageshift & 31);
 	s->st_cache_hit = load_relaxed(&row->hit);
 	s->st_cache_miss = load_relaxed(&row->miss);
+	s->st_map = load_relaxed(&row->map);
 	s->st_page_create = load_relaxed(&row->create);
 	s->st_page_in = load_relaxed(&row->in);
 	s->st_page_out = load_relaxed(&row->out);

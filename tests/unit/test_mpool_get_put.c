@@ -170,7 +170,7 @@ mpool_fget_that_would_grow_a_read_only_file_is_einval(void **state)
 	DB_MPOOLFILE *f;
 
 	write_pages(t_path(t, "f"), 2, PS, 'a');
-	f = file_with(mp, "f", DB_RDONLY, PS);
+	f = file_with(mp, "f", DB_RDONLY | DB_NOMMAP, PS);
 	refuses(get_error(f, 0, DB_MPOOL_NEW), EINVAL);
 	refuses(get_error(f, 2, DB_MPOOL_CREATE), EINVAL);
 	must(get_error(f, 1, DB_MPOOL_CREATE));
@@ -255,7 +255,7 @@ mpool_fput_dirty_on_a_read_only_file_is_eacces_and_unpins(void **state)
 	uint8_t *page;
 
 	write_pages(t_path(t, "f"), 1, PS, 'a');
-	f = file_with(mp, "f", DB_RDONLY, PS);
+	f = file_with(mp, "f", DB_RDONLY | DB_NOMMAP, PS);
 	page = get(f, 0, 0);
 	refuses(memp_fset(f, page, DB_MPOOL_DIRTY), EACCES);
 	assert_int_equal(stat_of(mp).st_pins, 1);

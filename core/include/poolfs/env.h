@@ -84,7 +84,7 @@ struct __db_env {
 	int (*db_yield)(void); /* accepted, unused */
 
 	/* db_mpool(3) */
-	size_t mp_mmapsize; /* bytes; reserved: files are not mapped by this release */
+	size_t mp_mmapsize; /* bytes; a longer file is not mapped, see memp_fopen; 0: 10 MiB */
 	size_t mp_size;	    /* bytes of pages that the pool holds; 0: 128 KiB; at least 20 KiB */
 
 	/* lock_open */

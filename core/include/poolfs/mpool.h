@@ -157,6 +157,12 @@ POOLFS_API int memp_register(DB_MPOOL *mp, int ftype,
  * bytes that identify the file, or NULL: device, inode and birth time do.  On success *mpfp is
  * the caller's, to be given to memp_fclose.
  *
+ * Mapped files [db_mpool]: a file that is opened with DB_RDONLY and without DB_NOMMAP, has ftype 0,
+ * is no longer than mp_mmapsize, a multiple of the page size, has no page in the pool and is open
+ * for writing nowhere, is mapped, and its pages come from there (st_map) until somebody opens it
+ * for writing.  A page that is pinned then shows the file as it is on disk.  Other programs must
+ * not make such a file shorter: touching a page that went is a SIGBUS.
+ *
  * Errors: EINVAL flags, pagesize, lsn_offset, DB_RDONLY with file NULL, a length that is not a
  * multiple of pagesize without DB_ODDFILESIZE, or other values than those the file is open with;
  * ENFILE the pool's file table is full; what open(2) returns.
