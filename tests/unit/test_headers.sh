@@ -43,7 +43,7 @@ use(DB_MPOOL **mpp)
 EOF
 
 strict='-D_DEFAULT_SOURCE -Wall -Wextra -Wpedantic -Wundef -Wstrict-prototypes -Werror'
-echo 1..8
+echo 1..9
 for f in env mpool lock region both use; do
 	# shellcheck disable=SC2086 # a list of words
 	try "${f}_as_c99" "$@" -std=c99 $strict "$work/$f.c"
@@ -56,4 +56,19 @@ for f in both use; do
 		echo "ok $n - ${f}_as_cxx # SKIP no C++ compiler"
 	fi
 done
+
+# Each published call has its place in the manual.
+n=$((n + 1))
+missing=$(cd "$root/core/include/poolfs" && cat env.h mpool.h region.h |
+	sed -n 's/^POOLFS_API .*[ *]\([a-z]*_[a-z_]*\)(.*/\1/p' | while read -r call; do
+	sed '/^\.Sh DESCRIPTION/q' "$root/core/libpoolfs.3" |
+		grep -qE "^\.F[no] $call( |\$)" || echo "$call"
+done)
+if [ -z "$missing" ]; then
+	echo "ok $n - every_call_is_in_the_manual"
+else
+	echo "$missing" | sed 's/^/# not in libpoolfs(3): /'
+	echo "not ok $n - every_call_is_in_the_manual"
+	failed=1
+fi
 exit "$failed"
