@@ -164,6 +164,7 @@ init_env(struct fs *fs)
 	pool_listen(fs);
 	fs->env.db_verbose = fs->opt->debug ? 2 : 1;
 	fs->env.mp_size = fs->opt->cache_bytes;
+	fs->env.mp_writer = 1;
 	fs->env.db_home = fs->opt->home;
 	fs->env.region_dir = fs->opt->region_dir;
 	if (fs->opt->memory == FS_MEMORY_SYSTEM)

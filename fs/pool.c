@@ -7,9 +7,10 @@
  * removed it by force (ESTALE).  The next request then opens a fresh pool with the same options.
  * Open files notice nothing: file.c opens them in the new pool when they are used.
  *
- * The background writer does once a second what nobody else is sure to do: take over from
- * processes that died, write pages that have been dirty for longer than dirty_expire, and let go
- * of files that were removed from HOME.
+ * The pool's own background writer (DB_ENV.mp_writer) keeps a part of it clean.  The one here
+ * does once a second what nobody else is sure to do: take over from processes that died, write
+ * pages that have been dirty for longer than dirty_expire, and let go of files that were removed
+ * from HOME.
  */
 #include "pool.h"
 

@@ -19,6 +19,7 @@
 #include "file.h"
 #include "frame.h"
 #include "recount.h"
+#include "writer.h"
 
 static void
 group_set(DB_MPOOL *p, struct file_row *row, uint32_t f)
@@ -74,7 +75,10 @@ dirty_mark(struct thread *t, struct file_row *row, uint32_t f)
 		count(t, C_DIRTIED, 1);
 	}
 	counting_end(t);
-	return !(w & FW_DIRTY);
+	if (w & FW_DIRTY)
+		return false;
+	writer_notice(t);
+	return true;
 }
 
 void

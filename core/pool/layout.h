@@ -346,6 +346,8 @@ struct mpool {
 	uint32_t opens_used; /* high-water mark */
 	uint32_t recount;    /* a death may have left the totals wrong */
 	uint64_t recount_usec; /* of the last walk in vain; monotonic */
+	uint32_t writer_word;	/* raised and woken when a background writer is wanted */
+	uint32_t writer_sleeps; /* one waits for that */
 	struct latency latency[LATENCY_KINDS] __attribute__((aligned(64)));
 };
 

@@ -15,6 +15,7 @@
 #include "reap.h"
 #include "thread.h"
 #include "writeback.h"
+#include "writer.h"
 
 #define MPOOL_FILE "__db_mpool.share"
 #define TWO_KINDS (u_int32_t)(DB_PRIVATE | DB_SYSTEM_MEM)
@@ -167,7 +168,7 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 		return ret;
 	p->dbenv = dbenv;
 	p->id = add_seq(&last_id, 1) + 1;
-	p->threaded = (flags & DB_THREAD) != 0;
+	p->threaded = (flags & DB_THREAD) != 0 || (dbenv != NULL && dbenv->mp_writer != 0);
 	p->barrier = p->threaded && os_barrier_wanted();
 	p->no_ahead = dbenv != NULL && dbenv->mp_ahead < 0;
 	p->nommap = (flags & DB_NOMMAP) != 0;
@@ -184,6 +185,10 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 		return ret;
 	}
 	(void)reap_all(t);
+	if (dbenv != NULL && dbenv->mp_writer != 0 && (ret = writer_start(p)) != 0) {
+		(void)memp_close(p);
+		return ret;
+	}
 	*mpp = p;
 	return 0;
 }
@@ -212,6 +217,7 @@ memp_close(DB_MPOOL *p)
 		return 0;
 	if (enter(p, &t) == EDEADLK)
 		return EDEADLK;
+	writer_stop(p);
 	forked = p->region->fork_generation != os_fork_generation();
 	while (p->files != NULL) {
 		env_warn(p->dbenv, "memp_close: file %u is still open: closing it", p->files->file);

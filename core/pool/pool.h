@@ -85,6 +85,10 @@ struct __db_mpool {
 	struct writer_fd writers[WRITER_FDS];
 	struct thread *threads;
 	struct thread *single; /* the only one, where not threaded */
+	pthread_t writer;      /* see writer.c */
+	bool writer_runs;
+	bool writer_ends;    /* it is asked to */
+	uint32_t writer_row; /* where it goes on */
 };
 
 /* region_usable(), yes or no, without a call. */

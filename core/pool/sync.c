@@ -142,6 +142,35 @@ write_file(struct thread *t, struct file_row *row, uint32_t id, enum write_flags
 	dirty_tidy(t, row, id);
 }
 
+void
+write_some(struct thread *t, struct file_row *row, uint32_t id, uint64_t most,
+    enum write_flags flags, struct write_result *res)
+{
+	struct dirty_pages l = { 0 };
+	uint32_t batch[BATCH];
+	unsigned n = 0;
+
+	if (pages_list(t, row, id, &l) != 0)
+		l.n = 0;
+	for (size_t i = 0; i < l.n && most > 0; i++) {
+		uint64_t w = load_seq(&frame_at(t->pool, l.e[i].f)->word);
+
+		if (fw_state(w) != FRAME_VALID || !(w & FW_DIRTY) ||
+		    ((flags & WRITE_COLD) && (w & FW_USED)))
+			continue;
+		batch[n++] = l.e[i].f;
+		most--;
+		if (n == BATCH) {
+			write_frames(t, batch, n, flags, res);
+			n = 0;
+		}
+	}
+	if (n > 0)
+		write_frames(t, batch, n, flags, res);
+	free(l.e);
+	dirty_tidy(t, row, id);
+}
+
 /* --- fsync(2) ------------------------------------------------------------------------------ */
 
 static int

@@ -13,6 +13,7 @@ enum write_flags {
 	WRITE_PINNED = 1,  /* pinned pages too, from a copy; they stay dirty (P14) */
 	WRITE_TRICKLE = 2, /* count them as trickled */
 	WRITE_SAY = 4,	   /* a file that this process may not write deserves a sentence */
+	WRITE_COLD = 8,	   /* write_some: only what nobody has used lately */
 };
 
 struct write_result {
@@ -32,6 +33,10 @@ void write_frames(struct thread *t, uint32_t frames[], unsigned n, enum write_fl
 /* Write all that is dirty in a file, and wait for what others are writing. */
 void write_file(struct thread *t, struct file_row *row, uint32_t file, enum write_flags flags,
     const DB_LSN *upto, struct write_result *res);
+
+/* Write up to `most` of a file's dirty pages, in page order, waiting for nobody. */
+void write_some(struct thread *t, struct file_row *row, uint32_t file, uint64_t most,
+    enum write_flags flags, struct write_result *res);
 
 /* Write all that is dirty in the pool; with sync, fsync the files that were written to. */
 void pool_write_all(struct thread *t, enum write_flags flags, const DB_LSN *upto, bool sync,

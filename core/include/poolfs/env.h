@@ -123,6 +123,13 @@ struct __db_env {
 	 */
 	int mp_ahead;
 
+	/*
+	 * Not 0: memp_open starts a thread that keeps an eighth of the pool clean, at least, so
+	 * that who needs room finds pages that need not be written first; memp_close ends it.  It
+	 * calls db_errcall, lg_flush and pgout functions like any other thread.
+	 */
+	int mp_writer;
+
 	/* Write-ahead: makes the log durable up to *lsn; 0 or an errno value.  NULL: no log. */
 	int (*lg_flush)(DB_ENV *dbenv, const DB_LSN *lsn);
 

@@ -53,7 +53,7 @@ typedef struct __db_mpool_stat {
 	u_int64_t st_hash_examined; /* buckets looked at in all look-ups */
 	u_int64_t st_page_clean;    /* clean pages in the cache now */
 	u_int64_t st_page_dirty;    /* dirty pages in the cache now */
-	u_int64_t st_page_trickle;  /* pages written by memp_trickle */
+	u_int64_t st_page_trickle;  /* pages written by memp_trickle and background writers */
 	u_int64_t st_suspect;	    /* dirty pages that a killed process had pinned */
 	u_int64_t st_stranded;	    /* dirty pages that could not be written back lately */
 	u_int64_t st_page_new;	    /* of st_page_create: by DB_MPOOL_NEW */
