@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * core/region under contention: several processes create, join, detach, remove and die at once, by
- * a seeded plan, and an oracle beside the region says what may not be.
+ * core/region under contention: several processes create, join, grow, shrink, detach, remove and
+ * die at once, by a seeded plan, and an oracle beside the region says what may not be.
  *
  * The oracle is a board in memory that all processes share without the library.  A region's init
  * posts the region's id there; so whoever is attached and finds another id posted while his own
  * region is still usable has seen two regions at one path.  And each client number is claimed in
  * the region's body with compare-and-swap: two living holders of one number collide there.
+ * The size that a region should have is in its body, under its lock; new bytes have to be zeros, and
+ * are then written to.
+ *
+ * TEST_ROUNDS in the environment: how often each process does it, instead of some hundred times.
  */
 #include "../unit/region_t.h"
 
@@ -16,13 +20,15 @@
 #include "region/region_impl.h"
 #include "region/shlock.h"
 
-#define PROCESSES 6
+#define PROCESSES 8
+#define LEAST_BYTES 12288u
+#define MOST_PAGES 13u /* more */
 
 enum mode { MODE_PEACE, MODE_FORCE, MODE_KILL };
 
 struct board {
 	uint64_t current_id;
-	uint64_t created, joined, removed, busy, forced, reaped;
+	uint64_t created, joined, removed, busy, forced, reaped, grown, shrunk;
 };
 
 struct plan {
@@ -49,6 +55,7 @@ posting_init(struct region *r, void *arg)
 
 	store_seq(&p->board->current_id, r->layout->region_id);
 	add_seq(&p->board->created, 1);
+	body_of(r)->bytes = r->layout->size;
 	return body_init(r, NULL);
 }
 
@@ -74,6 +81,10 @@ reap_all(struct plan *p, struct region *r)
 	for (i = 0; i < r->nclients; i++)
 		if (client_claim_dead(r, i)) {
 			store_seq(&body_of(r)->claims[i], 0);
+			if (shlock_inherit(r, &body_of(r)->lock, i)) {
+				body_of(r)->bytes = 0;
+				shlock_unlock(r, &body_of(r)->lock);
+			}
 			client_free(r, i);
 			add_seq(&p->board->reaped, 1);
 		}
@@ -93,6 +104,46 @@ claim_number(struct region *r)
 	}
 }
 
+/* Under the body's lock, so that nobody else changes the size that is expected. */
+static void
+change_size_locked(struct plan *p, struct region *r)
+{
+	struct body *b = body_of(r);
+	uint64_t from = load_seq(&r->layout->size), i;
+	uint64_t to = LEAST_BYTES + draw(p, MOST_PAGES) * os_page_size();
+	const uint8_t *bytes;
+	int ret;
+
+	t_check(b->bytes == 0 || b->bytes == from);
+	b->bytes = 0;
+	ret = to > from ? region_grow(r, to) : region_shrink(r, to);
+	if (p->mode == MODE_FORCE && ret == ESTALE)
+		return;
+	t_check(ret == 0 && load_seq(&r->layout->size) == to);
+	t_check(region_ptr(r, to - 1, 1) != NULL && region_ptr(r, to, 1) == NULL);
+	if (to > from) {
+		t_check((bytes = region_ptr(r, from, to - from)) != NULL);
+		for (i = 0; i < to - from; i++)
+			t_check(bytes[i] == 0);
+		memset(r->addr + from, 0xaa, to - from);
+	}
+	b->bytes = to;
+	add_seq(to > from ? &p->board->grown : &p->board->shrunk, 1);
+}
+
+static void
+change_size(struct plan *p, struct region *r)
+{
+	struct body *b = body_of(r);
+
+	if (shlock_lock(r, &b->lock) == EOWNERDEAD) {
+		t_check(p->mode == MODE_KILL);
+		b->bytes = 0;
+	}
+	change_size_locked(p, r);
+	shlock_unlock(r, &b->lock);
+}
+
 static void
 use(struct plan *p, struct region *r)
 {
@@ -106,10 +157,14 @@ use(struct plan *p, struct region *r)
 		/* So that they meet on a machine with one processor, too. */
 		if (draw(p, 2) == 0)
 			os_yield();
-		if (shlock_lock(r, &b->lock) == EOWNERDEAD)
+		if (shlock_lock(r, &b->lock) == EOWNERDEAD) {
 			t_check(p->mode == MODE_KILL);
+			b->bytes = 0;
+		}
 		b->counter = *(volatile uint64_t *)&b->counter + 1;
 		shlock_unlock(r, &b->lock);
+		if (draw(p, 3) == 0)
+			change_size(p, r);
 	}
 	look(p, r);
 	sub_seq(&b->users, 1);
@@ -138,7 +193,7 @@ one_round(struct plan *p)
 
 	spec.init = posting_init;
 	spec.arg = p;
-	spec.size = 12288;
+	spec.size = LEAST_BYTES;
 	spec.create = draw(p, 8) != 0;
 	if (p->mode == MODE_FORCE && draw(p, 6) == 0) {
 		t_check(region_unlink_forced(NULL, p->t->dir, REGION_FILE) == 0);
@@ -157,13 +212,22 @@ one_round(struct plan *p)
 	leave(p, r);
 }
 
+/* What the environment says, or else few. */
+static int
+rounds(int few)
+{
+	const char *value = getenv("TEST_ROUNDS");
+
+	return value != NULL && atoi(value) > 0 ? atoi(value) : few;
+}
+
 static int
 races(struct t_child *c, void *arg)
 {
 	struct plan *p = arg;
 	int n;
 
-	t_seconds(120);
+	t_seconds(rounds(0) > 0 ? 3600 : 120);
 	t_tell(c, 'r');
 	t_await(c, 'g');
 	if (p->mode == MODE_KILL)
@@ -186,15 +250,16 @@ board_create(void)
 static void
 print_board(const struct board *b)
 {
-	print_message(
-	    "# created %ju, joined %ju, removed %ju, refused %ju, forced %ju, reaped %ju\n",
+	print_message("# created %ju, joined %ju, removed %ju, refused %ju, forced %ju, reaped "
+		      "%ju, grown %ju, "
+		      "shrunk %ju\n",
 	    (uintmax_t)b->created, (uintmax_t)b->joined, (uintmax_t)b->removed, (uintmax_t)b->busy,
-	    (uintmax_t)b->forced, (uintmax_t)b->reaped);
+	    (uintmax_t)b->forced, (uintmax_t)b->reaped, (uintmax_t)b->grown, (uintmax_t)b->shrunk);
 }
 
 /* n processes once, from a common start; how many were killed. */
 static int
-run(struct t *t, struct board *board, enum mode mode, int n, int rounds, uint64_t seed)
+run(struct t *t, struct board *board, enum mode mode, int n, int times, uint64_t seed)
 {
 	struct plan plan[PROCESSES];
 	struct t_child c[PROCESSES];
@@ -204,7 +269,7 @@ run(struct t *t, struct board *board, enum mode mode, int n, int rounds, uint64_
 		plan[i] = (struct plan){ .t = t,
 			.board = board,
 			.mode = mode,
-			.rounds = rounds,
+			.rounds = times,
 			.seed = seed * 100 + (uint64_t)i + 1 };
 		t_fork(&c[i], races, &plan[i]);
 		t_await(&c[i], 'r');
@@ -225,12 +290,14 @@ attached_processes_see_one_region(void **state)
 	struct t *t = *state;
 	struct board *b = board_create();
 
-	assert_int_equal(run(t, b, MODE_PEACE, PROCESSES, 1500, 1), 0);
+	t_seconds(rounds(0) > 0 ? 3600 : 120);
+	assert_int_equal(run(t, b, MODE_PEACE, PROCESSES, rounds(500), 1), 0);
 	/* Two meet less often, so that regions come and go. */
-	assert_int_equal(run(t, b, MODE_PEACE, 2, 3000, 2), 0);
+	assert_int_equal(run(t, b, MODE_PEACE, 2, rounds(1500), 2), 0);
 	/* The plan made all of it happen. */
 	print_board(b);
 	assert_true(b->created > 0 && b->joined > 0 && b->removed > 0 && b->busy > 0);
+	assert_true(b->grown > 0 && b->shrunk > 0);
 	munmap(b, sizeof(*b));
 }
 
@@ -240,7 +307,8 @@ removal_by_force_never_leaves_two_usable_regions(void **state)
 	struct t *t = *state;
 	struct board *b = board_create();
 
-	assert_int_equal(run(t, b, MODE_FORCE, PROCESSES, 1500, 3), 0);
+	t_seconds(rounds(0) > 0 ? 3600 : 120);
+	assert_int_equal(run(t, b, MODE_FORCE, PROCESSES, rounds(500), 3), 0);
 	print_board(b);
 	assert_true(b->created > 0 && b->joined > 0 && b->forced > 0);
 	munmap(b, sizeof(*b));
@@ -255,8 +323,9 @@ killed_clients_leave_no_obstacle_and_no_double_number(void **state)
 	struct region *r;
 	int i, killed = 0;
 
-	t_seconds(120);
-	for (i = 0; i < 12; i++)
+	t_seconds(rounds(0) > 0 ? 3600 : 120);
+	/* A process lives for 1000 system calls or so: some 30 rounds. */
+	for (i = 0; i < rounds(360) / 30; i++)
 		killed += run(t, b, MODE_KILL, PROCESSES, 60, (uint64_t)i + 4);
 	print_board(b);
 	assert_true(killed > 12);

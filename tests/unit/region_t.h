@@ -35,6 +35,7 @@ struct body {
 	struct shlock lock;
 	uint64_t counter;
 	uint64_t claims[CLIENTS];
+	uint64_t bytes; /* that the region should have; 0: not known */
 };
 
 static char last_sentence[2048];
