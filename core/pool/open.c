@@ -127,7 +127,7 @@ handle_free(DB_MPOOL *p)
 	pthread_mutex_destroy(&p->files_mutex);
 	pthread_mutex_destroy(&p->threads_mutex);
 	pthread_mutex_destroy(&p->spare_mutex);
-	free(p->memo);
+	table_memo_free(p);
 	if (p->confined != NULL)
 		os_close(p->confined_fd);
 	free(p->confined);
@@ -193,15 +193,26 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 	return 0;
 }
 
-/* region_detach's question: is anything dirty? */
+static bool
+extent_is_clean(const DB_MPOOL *p, uint32_t e)
+{
+	uint32_t first = e * p->g.frames_per_extent;
+
+	for (uint32_t f = first; f < first + p->g.frames_per_extent; f++)
+		if (load_relaxed(&p->frames[f].word) & FW_DIRTY)
+			return false;
+	return true;
+}
+
+/* region_detach's question: is anything dirty?  An extent without a word was never used. */
 static bool
 nothing_dirty(struct region *r, void *arg)
 {
 	const DB_MPOOL *p = arg;
 
 	(void)r;
-	for (uint32_t f = 0; f < p->g.nframes; f++)
-		if (load_relaxed(&p->frames[f].word) & FW_DIRTY)
+	for (uint32_t e = 0; e < p->g.nextents; e++)
+		if (load_acquire(&p->extents[e]) != 0 && !extent_is_clean(p, e))
 			return false;
 	return true;
 }

@@ -25,7 +25,14 @@ table_memo_make(DB_MPOOL *p)
 	while (n < p->g.cache_bytes >> 11 && n < 1u << 21)
 		n <<= 1;
 	p->memo_mask = (uint32_t)n - 1;
-	return os_calloc(n, sizeof(*p->memo), (void **)&p->memo);
+	/* Not from malloc, which would fill megabytes with zeros at every open. */
+	return os_map(-1, n * sizeof(*p->memo), os_page_size(), (void **)&p->memo);
+}
+
+void
+table_memo_free(DB_MPOOL *p)
+{
+	os_unmap(p->memo, ((size_t)p->memo_mask + 1) * sizeof(*p->memo));
 }
 
 static uint64_t

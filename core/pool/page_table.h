@@ -40,6 +40,7 @@ table_memo(const DB_MPOOL *p, uint32_t file, db_pgno_t pgno)
 }
 
 int table_memo_make(DB_MPOOL *p);
+void table_memo_free(DB_MPOOL *p);
 
 /* Lock, unlock the bucket that guards a key's uniqueness; a dead holder's lock is taken over. */
 void table_lock(struct thread *t, uint32_t bucket);
