@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <linux/membarrier.h>
 #include <sched.h>
 #include <stdio.h>
@@ -91,8 +92,8 @@ hex_digit(char c)
 	return -1;
 }
 
-void
-os_boot_id(uint8_t id[16])
+static void
+read_boot_id(uint8_t id[16])
 {
 	char text[64];
 	const char *p;
@@ -107,6 +108,24 @@ os_boot_id(uint8_t id[16])
 		}
 	if (digits < 32)
 		memset(id, 0, 16);
+}
+
+static uint8_t boot_id[16];
+
+static void
+find_boot_id(void)
+{
+	read_boot_id(boot_id);
+}
+
+/* It outlives the process: asked for once. */
+void
+os_boot_id(uint8_t id[16])
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	(void)pthread_once(&once, find_boot_id);
+	memcpy(id, boot_id, sizeof(boot_id));
 }
 
 uint64_t

@@ -7,8 +7,8 @@
  * posts the region's id there; so whoever is attached and finds another id posted while his own
  * region is still usable has seen two regions at one path.  And each client number is claimed in
  * the region's body with compare-and-swap: two living holders of one number collide there.
- * The size that a region should have is in its body, under its lock; new bytes have to be zeros, and
- * are then written to.
+ * The size that a region should have is in its body, under its lock; new bytes have to be zeros,
+ * and are then written to.
  *
  * TEST_ROUNDS in the environment: how often each process does it, instead of some hundred times.
  */
