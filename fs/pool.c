@@ -262,6 +262,7 @@ write_old(struct fs *fs)
 	if (pool_peek(fs)) {
 		(void)memp_reap(fs->pool);
 		pin_ages_look(fs);
+		history_look(fs);
 		file_forget_removed(fs);
 		(void)mpool_write_old(
 		    fs->pool, (uint64_t)fs->opt->dirty_expire * 1000000, &written);

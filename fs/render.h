@@ -44,6 +44,9 @@ void render_text(struct text *t, const char *key, const char *value);
 /* A last, free column of a table: any bytes but newlines and other controls, then a newline. */
 void render_free_text(struct text *t, const char *value);
 
+/* Bytes of the UTF-8 character at text, 0 if there is none. */
+size_t render_utf8(const char *text);
+
 /* 10000 * part / whole, or 0. */
 uint64_t render_ratio(uint64_t part, uint64_t whole);
 

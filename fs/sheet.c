@@ -176,26 +176,6 @@ sheet_text(const struct sheet *s, struct text *t)
 
 /* --- JSON ---------------------------------------------------------------------------------- */
 
-/* Bytes of the UTF-8 character at s, 0 if there is none. */
-static size_t
-utf8_length(const unsigned char *s)
-{
-	size_t n = s[0] < 0x80		 ? 1 :
-	    s[0] >= 0xc2 && s[0] <= 0xdf ? 2 :
-	    s[0] >= 0xe0 && s[0] <= 0xef ? 3 :
-	    s[0] >= 0xf0 && s[0] <= 0xf4 ? 4 :
-					   0;
-
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	/* Overlong forms, surrogates, and what lies behind the last plane. */
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return n;
-}
-
 static void
 json_string(struct text *t, const char *s)
 {
@@ -204,7 +184,7 @@ json_string(struct text *t, const char *s)
 
 	text_add(t, "\"");
 	for (; *c != '\0'; c += n) {
-		if ((n = utf8_length(c)) == 0 || *c < 0x20 || *c == 0x7f) {
+		if ((n = render_utf8((const char *)c)) == 0 || *c < 0x20 || *c == 0x7f) {
 			text_add(t, "?");
 			n = 1;
 		} else {
@@ -321,7 +301,7 @@ sheet_prom_label(struct text *t, const char *pool)
 
 	text_add(t, "{pool=\"");
 	for (; *c != '\0'; c += n) {
-		if ((n = utf8_length(c)) == 0 || *c < 0x20 || *c == 0x7f) {
+		if ((n = render_utf8((const char *)c)) == 0 || *c < 0x20 || *c == 0x7f) {
 			text_add(t, "?");
 			n = 1;
 		} else {

@@ -25,6 +25,7 @@
 #include "ctl.h"
 #include "fs.h"
 #include "log.h"
+#include "map.h"
 #include "node.h"
 #include "pool/look.h"
 #include "pool/mount.h"
@@ -68,6 +69,7 @@ struct fs {
 	struct latency requests[REQUESTS]; /* how long they took; atomic */
 	struct steering steering;
 	struct pin_ages *pin_ages; /* [steering.lock] */
+	struct history history;	   /* [steering.lock] */
 
 	pthread_t asker; /* finds out whether the mount answers */
 	bool asker_runs;

@@ -21,6 +21,7 @@
 #include "ctl.h"
 #include "events.h"
 #include "files.h"
+#include "map.h"
 #include "pages.h"
 #include "region_dir.h"
 #include "snapshot.h"
@@ -84,6 +85,9 @@ static const struct status_entry entries[STATUS_NUMBERS] = {
 	[STATUS_STAT_PANIC] = SHEET(STATUS_STAT, "panic", AS_REGION, &view_panic),
 	[STATUS_STAT_PANIC_JSON] = JSON(STATUS_STAT, "panic.json", AS_REGION, &view_panic),
 	[STATUS_CTL] = { "ctl", STATUS_ROOT, S_IFREG | 0600, OPEN_TO_ALL, ctl_help, NULL, NULL },
+	[STATUS_MAP_TEXT] = TEXT(STATUS_ROOT, "map.txt", AS_REGION, view_map_text),
+	[STATUS_MAP_SVG] = TEXT(STATUS_ROOT, "map.svg", AS_REGION, view_map_svg),
+	[STATUS_MAP_HTML] = TEXT(STATUS_ROOT, "map.html", AS_REGION, view_map_html),
 	[STATUS_STAT_PROM] = TEXT(STATUS_STAT, "poolfs.prom", OPEN_TO_ALL, view_prom),
 };
 

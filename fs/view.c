@@ -84,6 +84,8 @@ view_readme(struct fs *fs, struct text *t)
 	    "  stat/check     what the invariant walker found (ctl: check)\n"
 	    "  stat/panic     the regions that nobody can use, and why\n"
 	    "  stat/poolfs.prom  the totals, for Prometheus\n"
+	    "  map.txt        the cache as a picture, a letter a page; map.svg and map.html\n"
+	    "                 for a browser\n"
 	    "  ctl            commands; reading it lists them\n"
 	    "\n"
 	    "Programs that read the directory itself see old bytes while pages are dirty in the\n"
