@@ -95,9 +95,7 @@ drop_again(struct dropping *d, unsigned i, bool pinned)
 		return false;
 	}
 	/* proposals of others are in the way of ours; their owners may be stopped */
-	if (fw_state(w) == FRAME_EVICTING || fw_state(w) == FRAME_COPYING)
-		(void)cas_seq(&fr->word, &w, fw_with(w, FRAME_VALID, NO_CLIENT));
-	else if (fw_state(w) != FRAME_VALID)
+	if (!frame_cancel(d->t->pool, d->frames[i]) && fw_state(w) != FRAME_VALID)
 		frame_wait(d->t, d->frames[i], w);
 	return true;
 }

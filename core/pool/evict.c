@@ -165,11 +165,8 @@ evict_except(struct thread *t, uint32_t f, uint32_t except)
 	for (unsigned tries = 0; tries < 10000; tries++) {
 		w = load_seq(&frame_at(p, f)->word);
 		/* the dead's slot is still set, so proposals may be cancelled in its name (P2) */
-		if (fw_state(w) == FRAME_EVICTING || fw_state(w) == FRAME_COPYING) {
-			(void)cas_seq(
-			    &frame_at(p, f)->word, &w, fw_with(w, FRAME_VALID, NO_CLIENT));
+		if (frame_cancel(p, f))
 			continue;
-		}
 		if (fw_state(w) == FRAME_FREE || fw_state(w) == FRAME_CLAIMED ||
 		    fw_state(w) == FRAME_LOADING || (w & FW_DIRTY))
 			return;

@@ -47,6 +47,18 @@ frame_mark(DB_MPOOL *p, uint32_t f, uint64_t w, enum frame_state state, uint64_t
 }
 
 bool
+frame_cancel(DB_MPOOL *p, uint32_t f)
+{
+	struct frame *fr = frame_at(p, f);
+	uint64_t w = load_seq(&fr->word);
+
+	if (fw_state(w) != FRAME_EVICTING && fw_state(w) != FRAME_COPYING)
+		return false;
+	(void)cas_seq(&fr->word, &w, fw_with(w, FRAME_VALID, NO_CLIENT));
+	return true;
+}
+
+bool
 frame_free(struct thread *t, uint32_t f, enum frame_state from)
 {
 	struct frame *fr = frame_at(t->pool, f);

@@ -72,6 +72,9 @@ bool frame_leave(DB_MPOOL *p, uint32_t f, enum frame_state from, enum frame_stat
  */
 bool frame_mark(DB_MPOOL *p, uint32_t f, uint64_t w, enum frame_state state, uint64_t *markp);
 
+/* P2: take back whatever proposal stands, anybody's.  False: there was none. */
+bool frame_cancel(DB_MPOOL *p, uint32_t f);
+
 /*
  * Sleep until the frame's word is no longer w's state and owner, or WAIT_USEC; heal a dead owner.
  */

@@ -85,7 +85,7 @@ is_later(struct thread *t, const struct file_row *row, uint32_t f, const DB_LSN 
 	return lsn.file != upto->file ? lsn.file > upto->file : lsn.offset > upto->offset;
 }
 
-/* One round over the list; *waitp: a frame that another is writing, NO_FRAME if none. */
+/* One round over the list; *waitp: a frame that is in another's hands, NO_FRAME if none. */
 static void
 write_round(struct thread *t, struct file_row *row, struct dirty_pages *l, enum write_flags flags,
     const DB_LSN *upto, struct write_result *res, uint32_t *waitp)
@@ -97,7 +97,8 @@ write_round(struct thread *t, struct file_row *row, struct dirty_pages *l, enum 
 	for (size_t i = 0; i < l->n; i++) {
 		uint64_t w = load_seq(&frame_at(t->pool, l->e[i].f)->word);
 
-		if (fw_state(w) == FRAME_WRITING || fw_state(w) == FRAME_COPYING)
+		if (fw_state(w) == FRAME_WRITING || fw_state(w) == FRAME_COPYING ||
+		    (fw_state(w) == FRAME_EVICTING && (w & FW_DIRTY)))
 			*waitp = l->e[i].f;
 		else if ((w & FW_DIRTY) && !is_later(t, row, l->e[i].f, upto))
 			batch[n++] = l->e[i].f;
@@ -108,6 +109,21 @@ write_round(struct thread *t, struct file_row *row, struct dirty_pages *l, enum 
 	}
 	if (n > 0)
 		write_frames(t, batch, n, flags, res);
+}
+
+/*
+ * P18: a write is waited for.  A proposal is not, beyond one wait: its owner may be stopped, and
+ * will find it cancelled.
+ */
+static void
+wait_or_cancel(struct thread *t, uint32_t f)
+{
+	const struct frame *fr = frame_at(t->pool, f);
+	uint64_t w = load_seq(&fr->word);
+
+	frame_wait(t, f, w);
+	if (((load_seq(&fr->word) ^ w) & (FW_STATE | FW_OWNER | FW_VERSION)) == 0)
+		(void)frame_cancel(t->pool, f);
 }
 
 void
@@ -132,7 +148,7 @@ write_file(struct thread *t, struct file_row *row, uint32_t id, enum write_flags
 			break;
 		}
 		if (wait != NO_FRAME)
-			frame_wait(t, wait, load_seq(&frame_at(t->pool, wait)->word));
+			wait_or_cancel(t, wait);
 		else
 			os_sleep_usec(round < 20 ? 20 : 2000);
 	}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * core/pool: a client that is stopped, not dead, in the middle of something (P18).  It may hold up
+ * others by a bucket lock and by a write that is on its way; a page that it had only proposed to
+ * evict or to copy is nobody's but the pool's, and it finds its proposal gone when it goes on.
+ */
+#include "../pool_t.h"
+
+#include "pool/extent.h"
+#include "pool/frame.h"
+#include "pool/thread.h"
+
+#define PS 4096u
+#define BYTES (64 * KIB)
+
+/* Marks page 0, stays like that until told, and then tries to go through with it. */
+static int
+proposes(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, BYTES);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	uint8_t *page = get(f, 0, 0);
+	uint32_t frame = frame_of_address(mp, page, 12);
+	enum frame_state state = (enum frame_state)t_await_u64(c);
+	struct frame *fr = frame_at(mp, frame);
+	struct thread *self;
+	uint64_t mark;
+
+	must(memp_fput(f, page, 0));
+	must(thread_self(mp, &self));
+	note_frame(self, frame);
+	t_check(frame_mark(mp, frame, load_seq(&fr->word), state, &mark));
+	t_tell(c, 'm');
+	t_await(c, 'g');
+	t_check(!cas_seq(&fr->word, &mark, fw_with(mark, FRAME_CLAIMED, mp->self)));
+	t_check(!frame_leave(mp, frame, state, FRAME_VALID, 0, 0));
+	note_clear(self, frame);
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+/* before: the page is dirty when it is marked; else it is put dirty afterwards. */
+static void
+syncs_beside(struct t *t, enum frame_state state, bool before)
+{
+	DB_MPOOL *mp = pool_of(t, BYTES);
+	DB_MPOOLFILE *f;
+	struct t_child c;
+	uint8_t *page;
+
+	write_pages(t_path(t, "f"), 2, PS, 'a');
+	f = file_of(mp, "f", PS);
+	page = get(f, 0, 0);
+	t_fork(&c, proposes, t);
+	memset(page, 'n', PS);
+	if (before)
+		must(memp_fput(f, page, DB_MPOOL_DIRTY));
+	t_tell_u64(&c, state);
+	t_await(&c, 'm');
+	if (!before)
+		must(memp_fput(f, page, DB_MPOOL_DIRTY));
+	must(memp_fsync(f));
+	t_check(on_disk(t_path(t, "f"), 0, PS, 'n'));
+	t_tell(&c, 'g');
+	assert_int_equal(t_join(&c), 0);
+	holds(f, 0, 'n');
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
+mpool_fsync_writes_a_page_that_a_stopped_process_proposed_to_evict(void **state)
+{
+	syncs_beside(*state, FRAME_EVICTING, false);
+}
+
+static void
+mpool_fsync_writes_a_page_that_a_stopped_process_proposed_to_write(void **state)
+{
+	syncs_beside(*state, FRAME_COPYING, true);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		t_test(mpool_fsync_writes_a_page_that_a_stopped_process_proposed_to_evict),
+		t_test(mpool_fsync_writes_a_page_that_a_stopped_process_proposed_to_write),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
