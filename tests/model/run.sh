@@ -6,11 +6,11 @@
 # A scenario is explored whole and must hold.  A defect is planted, by leaving out one guard of
 # the protocol, and must be found: else the model would not notice if the code lacked it.
 # Without "full" the smallest scenario and a few defects; with it the larger ones, up to
-# MODEL_SECONDS (600) each, and every defect.  A scenario that is not through by then is said so.
+# MODEL_SECONDS (400) each, and every defect.  A scenario that is not through by then is said so.
 
 set -u
 model=$(cd "$(dirname "$0")" && pwd)/frame.pml
-seconds=${MODEL_SECONDS:-600}
+seconds=${MODEL_SECONDS:-400}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' INT TERM
