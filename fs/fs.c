@@ -26,6 +26,7 @@
 
 #include "events.h"
 #include "files.h"
+#include "locks.h"
 #include "ops.h"
 #include "pin_age.h"
 #include "pool.h"
@@ -417,7 +418,8 @@ fs_run(struct fs *fs, void (*ready)(void *arg, int error), void *arg)
 
 	fs->ready = ready;
 	fs->ready_arg = arg;
-	if ((err = pool_writer_start(fs)) != 0 || (err = start_asker(fs)) != 0) {
+	if ((err = locks_init(fs)) != 0 || (err = pool_writer_start(fs)) != 0 ||
+	    (err = start_asker(fs)) != 0) {
 		fs_log(LOG_ERR, "cannot start a thread: %s", strerror(err));
 		return err;
 	}
@@ -431,6 +433,7 @@ fs_run(struct fs *fs, void (*ready)(void *arg, int error), void *arg)
 int
 fs_finish(struct fs *fs)
 {
+	locks_fini(fs);
 	pool_writer_stop(fs);
 	return pool_finish(fs);
 }

@@ -371,4 +371,5 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.fallocate = op_fallocate,
 	.lseek = op_lseek,
 	.poll = op_poll,
+	.flock = op_flock,
 };

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "files.h"
+#include "locks.h"
 #include "ops_impl.h"
 #include "pool.h"
 
@@ -108,6 +109,7 @@ op_readdir(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct fu
 void
 op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	locks_release(fs_of(req), fi->fh);
 	close_dir(fs_of(req), node_at(req, ino), fi);
 	reply_error(req, 0);
 }

@@ -10,6 +10,7 @@
 
 #include "files.h"
 #include "io.h"
+#include "locks.h"
 #include "ops_impl.h"
 #include "pool.h"
 #include "space.h"
@@ -103,9 +104,23 @@ op_create(
 	}
 }
 
+/* Answered when it is decided. */
+void
+op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
+{
+	struct node *node = node_at(req, ino);
+
+	if (in_files(node))
+		locks_flock(
+		    fs_of(req), node, fi->fh, fuse_req_ctx(req)->pid, op, req);
+	else
+		reply_error(req, EOPNOTSUPP);
+}
+
 void
 op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	locks_release(fs_of(req), fi->fh);
 	close_handle(fs_of(req), node_at(req, ino), fi);
 	reply_error(req, 0);
 }

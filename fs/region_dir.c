@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "locks.h"
 #include "pool.h"
 #include "region/home.h"
 #include "state.h"
@@ -237,5 +238,7 @@ region_remove(struct fs *fs, const char *file, bool by_force)
 {
 	if (strcmp(file, known[0].file) == 0)
 		return pool_remove(fs, by_force);
+	if (strcmp(file, known[1].file) == 0)
+		return locks_remove(fs, by_force);
 	return remove_other(fs, file, by_force);
 }

@@ -32,6 +32,7 @@
 #include "status.h"
 
 struct fuse_session;
+struct locks;
 struct pin_ages;
 
 enum request { REQUEST_READ, REQUEST_WRITE, REQUEST_SYNC, REQUESTS };
@@ -68,6 +69,7 @@ struct fs {
 
 	struct latency requests[REQUESTS]; /* how long they took; atomic */
 	struct steering steering;
+	struct locks *locks; /* locks.c */
 	struct pin_ages *pin_ages; /* [steering.lock] */
 	struct history history;	   /* [steering.lock] */
 

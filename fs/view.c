@@ -49,7 +49,8 @@ view_json(struct fs *fs, const struct view *v, struct text *t)
 int
 view_prom(struct fs *fs, struct text *t)
 {
-	static const struct view *const totals[] = { &view_pool, &view_daemon, &view_check };
+	static const struct view *const totals[] = { &view_pool, &view_daemon, &view_check,
+		&view_lock };
 	struct sheet s;
 	int err;
 
@@ -84,6 +85,8 @@ view_readme(struct fs *fs, struct text *t)
 	    "  stat/check     what the invariant walker found (ctl: check)\n"
 	    "  stat/panic     the regions that nobody can use, and why\n"
 	    "  stat/poolfs.prom  the totals, for Prometheus\n"
+	    "  stat/lock      the lock table's counters\n"
+	    "  locks/         table: what is locked; waits, waits.dot: who waits for whom\n"
 	    "  map.txt        the cache as a picture, a letter a page; map.svg and map.html\n"
 	    "                 for a browser\n"
 	    "  ctl            commands; reading it lists them\n"

@@ -21,12 +21,14 @@ struct view {
 	int (*fill)(struct fs *fs, struct sheet *s); /* at least one row, if SHEET_KEYS */
 };
 
+extern const struct view view_lock, view_lock_table, view_lock_waits;
 extern const struct view view_pool, view_files, view_latency, view_daemon, view_check, view_events,
     view_panic;
 
 int view_text(struct fs *fs, const struct view *v, struct text *t);
 int view_json(struct fs *fs, const struct view *v, struct text *t);
 
+int view_waits_dot(struct fs *fs, struct text *t);
 int view_readme(struct fs *fs, struct text *t);
 int view_prom(struct fs *fs, struct text *t); /* stat/poolfs.prom: all totals */
 

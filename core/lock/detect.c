@@ -128,22 +128,24 @@ count_waits(const DB_LOCKTAB *lt)
 static uint32_t
 node_find(const struct search *s, uint32_t id)
 {
-	uint32_t cell = id & 0xffffff, n = cell < s->ncells ? s->node_of[cell] : 0;
+	const struct lock_cell *l = locker_head(s->lt, id);
+	uint32_t cell = l != NULL ? cell_number(s->lt, l) : 0;
 
-	return n != 0 && s->nodes[n - 1].id == id ? n : 0;
+	return cell < s->ncells ? s->node_of[cell] : 0;
 }
 
 static void
 node_add(struct search *s, uint32_t id)
 {
-	const struct lock_cell *l = locker_cell(s->lt, id);
-	uint32_t cell = id & 0xffffff;
+	const struct lock_cell *l = locker_head(s->lt, id);
+	uint32_t cell = l != NULL ? cell_number(s->lt, l) : s->ncells;
 
 	/* A locker that is not there any more is damage, and holds nobody up. */
-	if (l == NULL || cell >= s->ncells || s->node_of[cell] != 0)
+	if (cell >= s->ncells || s->node_of[cell] != 0)
 		return;
-	s->nodes[s->nnodes] =
-	    (struct node){ .id = id, .client = l->u.locker.client, .age = l->u.locker.age };
+	s->nodes[s->nnodes] = (struct node){
+		.id = l->u.locker.id, .client = l->u.locker.client, .age = l->u.locker.age
+	};
 	s->node_of[cell] = ++s->nnodes;
 }
 
@@ -231,12 +233,16 @@ is_out(const struct search *s, const struct lock_cell *c)
 static uint32_t
 edge_to(const struct search *s, const struct wait *w, const struct lock_cell *c, bool holds)
 {
+	uint32_t n;
+
 	if (c->u.lock.locker == w->cell->u.lock.locker ||
 	    !modes_conflict(s->lt, word_mode(load_relaxed(&w->cell->word)),
 		word_mode(load_relaxed(&c->word))) ||
 	    (!holds && is_out(s, c)))
 		return 0;
-	return node_find(s, c->u.lock.locker);
+	n = node_find(s, c->u.lock.locker);
+	/* of the same family */
+	return n == w->node + 1 ? 0 : n;
 }
 
 /* The next locker that the one on top waits for; index + 1, 0: that was all. */
@@ -329,7 +335,8 @@ break_circle(struct search *s, uint32_t node)
 
 	while (from > 0 && s->stack[from - 1].node != node)
 		from--;
-	if (from == 0 || (s->only != 0 && s->nodes[node].id != s->only) || drop_dead(s, from - 1))
+	if (from == 0 || (s->only != 0 && node_find(s, s->only) != node + 1) ||
+	    drop_dead(s, from - 1))
 		return;
 	victim = s->only != 0 ? from - 1 : choose(s, from - 1);
 	w = &s->waits[s->stack[victim].wait - 1];

@@ -39,7 +39,7 @@ check_object(const DB_LOCKTAB *lt, const DBT *obj)
 
 /* The lock that is to be upgraded names the partition if the caller does not name the object. */
 static int
-find_part(DB_LOCKTAB *lt, struct request *rq)
+find_part(DB_LOCKTAB *lt, struct lock_request *rq)
 {
 	const struct lock_cell *c;
 	int ret;
@@ -57,8 +57,8 @@ find_part(DB_LOCKTAB *lt, struct request *rq)
 }
 
 int
-request_init(DB_LOCKTAB *lt, struct request *rq, uint32_t locker, uint32_t flags, const DBT *obj,
-    uint32_t mode, DB_LOCK lock)
+request_init(DB_LOCKTAB *lt, struct lock_request *rq, uint32_t locker, uint32_t flags,
+    const DBT *obj, uint32_t mode, DB_LOCK lock)
 {
 	if ((flags & ~(uint32_t)(DB_LOCK_NOWAIT | DB_LOCK_UPGRADE)) != 0) {
 		env_err(lt->dbenv, "lock_get: flags %#x: only DB_LOCK_NOWAIT and DB_LOCK_UPGRADE",
@@ -109,7 +109,7 @@ find_own(DB_LOCKTAB *lt, const struct lock_cell *object, uint32_t locker, uint32
 
 /* The lock whose mode is to change, or NULL. */
 static int
-find_target(DB_LOCKTAB *lt, const struct request *rq, struct lock_cell **objectp,
+find_target(DB_LOCKTAB *lt, const struct lock_request *rq, struct lock_cell **objectp,
     struct lock_cell **targetp)
 {
 	struct lock_cell *c = cell_by_handle(lt, rq->lock), *same;
@@ -133,7 +133,7 @@ find_target(DB_LOCKTAB *lt, const struct request *rq, struct lock_cell **objectp
 }
 
 static bool
-has_room(const DB_LOCKTAB *lt, const struct request *rq, const struct lock_cell *object)
+has_room(const DB_LOCKTAB *lt, const struct lock_request *rq, const struct lock_cell *object)
 {
 	const struct lock_part *p = &lt->parts[rq->part];
 	uint32_t need = 1 + (object == NULL ? object_cells(rq->obj->size) : 0);
@@ -143,8 +143,8 @@ has_room(const DB_LOCKTAB *lt, const struct request *rq, const struct lock_cell 
 
 /* A cell for the request, of that kind, not linked yet. */
 static int
-lock_create(DB_LOCKTAB *lt, struct request *rq, const struct lock_cell *object, enum cell_kind kind,
-    uint32_t flags, uint32_t target, struct lock_cell **cp)
+lock_create(DB_LOCKTAB *lt, struct lock_request *rq, const struct lock_cell *object,
+    enum cell_kind kind, uint32_t flags, uint32_t target, struct lock_cell **cp)
 {
 	struct lock_part *p = &lt->parts[rq->part];
 	struct lock_cell *c = cell_pop(lt, rq->part);
@@ -170,7 +170,7 @@ lock_create(DB_LOCKTAB *lt, struct request *rq, const struct lock_cell *object, 
 }
 
 static int
-grant_new(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *object, enum step *stepp)
+grant_new(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *object, enum step *stepp)
 {
 	struct lock_cell *c;
 	int ret;
@@ -188,8 +188,8 @@ grant_new(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *object, enum ste
 }
 
 static int
-grant_change(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *object, struct lock_cell *target,
-    struct wakes *wakes)
+grant_change(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *object,
+    struct lock_cell *target, struct wakes *wakes)
 {
 	uint64_t w = load_relaxed(&target->word);
 
@@ -200,20 +200,20 @@ grant_change(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *object, struc
 }
 
 static int
-queue(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *object, const struct claim *claim,
+queue(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *object, const struct claim *claim,
     struct lock_cell *target, enum step *stepp)
 {
-	struct lock_cell *c, *l = locker_cell(lt, rq->m->id);
+	struct lock_cell *c;
 	bool blocked;
 	int ret;
 
 	*stepp = STEP_NO_ROOM;
 	if (!has_room(lt, rq, object))
 		return 0;
-	if (l == NULL)
+	if (locker_cell(lt, rq->m->id) == NULL)
 		return table_damaged(lt, "a locker's cell is something else", rq->m->id);
 	*stepp = STEP_QUEUED;
-	(void)add_seq(&l->u.locker.waiting, 1);
+	locker_count_wait(lt, rq->m->id, 1);
 	memset(&rq->blockers, 0, sizeof(rq->blockers));
 	if ((ret = claim_blocked(lt, object, claim, NULL, &rq->blockers, &blocked)) != 0 ||
 	    (ret = lock_create(lt, rq, object, CELL_WAITING, claim->first ? LOCK_FIRST : 0,
@@ -227,8 +227,8 @@ queue(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *object, const struct
 
 /* The object is there.  target: whose mode is to change, or NULL. */
 static int
-attempt_at(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *object, struct lock_cell *target,
-    struct wakes *wakes, enum step *stepp)
+attempt_at(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *object,
+    struct lock_cell *target, struct wakes *wakes, enum step *stepp)
 {
 	struct claim claim = { .locker = rq->m->id, .mode = rq->mode, .first = target != NULL };
 	struct lock_cell *same, *any;
@@ -261,7 +261,7 @@ attempt_at(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *object, struct 
 }
 
 static int
-attempt_locked(DB_LOCKTAB *lt, struct request *rq, struct wakes *wakes, enum step *stepp)
+attempt_locked(DB_LOCKTAB *lt, struct lock_request *rq, struct wakes *wakes, enum step *stepp)
 {
 	struct lock_cell *object = NULL, *target = NULL;
 	int ret;
@@ -279,7 +279,7 @@ attempt_locked(DB_LOCKTAB *lt, struct request *rq, struct wakes *wakes, enum ste
 }
 
 static int
-attempt(DB_LOCKTAB *lt, struct request *rq, enum step *stepp)
+attempt(DB_LOCKTAB *lt, struct lock_request *rq, enum step *stepp)
 {
 	struct lock_part *p = &lt->parts[rq->part];
 	struct wakes wakes;
@@ -300,7 +300,7 @@ attempt(DB_LOCKTAB *lt, struct request *rq, enum step *stepp)
 
 /* A request that came to nothing. */
 static int
-refuse(DB_LOCKTAB *lt, const struct request *rq, bool conflict, int error)
+refuse(DB_LOCKTAB *lt, const struct lock_request *rq, bool conflict, int error)
 {
 	struct lock_part *p = &lt->parts[rq->part];
 	int ret;
@@ -330,7 +330,7 @@ say_full(DB_LOCKTAB *lt)
 }
 
 static int
-provide(DB_LOCKTAB *lt, const struct request *rq)
+provide(DB_LOCKTAB *lt, const struct lock_request *rq)
 {
 	uint32_t need = 1 + (rq->obj != NULL ? object_cells(rq->obj->size) : 0);
 	int ret = cells_provide(lt, rq->part, need, true);
@@ -344,7 +344,7 @@ provide(DB_LOCKTAB *lt, const struct request *rq)
 }
 
 int
-request_make(DB_LOCKTAB *lt, struct request *rq, enum verdict *verdictp)
+request_make(DB_LOCKTAB *lt, struct lock_request *rq, enum verdict *verdictp)
 {
 	enum step step = STEP_NO_ROOM;
 	int ret;

@@ -19,7 +19,7 @@ static void
 note_blocker(DB_LOCKTAB *lt, struct client_set *set, const struct lock_cell *c)
 {
 	uint32_t client = c->u.lock.client;
-	const struct lock_cell *l = locker_cell(lt, c->u.lock.locker);
+	const struct lock_cell *l = locker_head(lt, c->u.lock.locker);
 
 	if (client < LOCK_CLIENTS)
 		set->bits[client / 64] |= 1ull << client % 64;

@@ -51,6 +51,28 @@ locker_cell(DB_LOCKTAB *lt, uint32_t id)
 	return c != NULL && c->u.locker.id == id ? c : NULL;
 }
 
+struct lock_cell *
+locker_head(DB_LOCKTAB *lt, uint32_t id)
+{
+	struct lock_cell *c = locker_cell(lt, id), *head;
+
+	if (c == NULL || c->u.locker.family == 0)
+		return c;
+	head = locker_cell(lt, c->u.locker.family);
+	return head != NULL ? head : c;
+}
+
+void
+locker_count_wait(DB_LOCKTAB *lt, uint32_t id, int by)
+{
+	struct lock_cell *c = locker_cell(lt, id), *head = locker_head(lt, id);
+
+	if (c != NULL)
+		(void)add_seq(&c->u.locker.waiting, (uint32_t)by);
+	if (head != NULL && head != c)
+		(void)add_seq(&head->u.locker.waiting, (uint32_t)by);
+}
+
 /* The private half of the locker with that cell. */
 static int
 mine_make(DB_LOCKTAB *lt, uint32_t cell, struct mine **mp)
@@ -70,7 +92,7 @@ mine_make(DB_LOCKTAB *lt, uint32_t cell, struct mine **mp)
 
 /* A cell of the reserve becomes a locker, if there may be one more.  *cp is NULL if not. */
 static int
-locker_take_cell(DB_LOCKTAB *lt, int32_t pid, struct lock_cell **cp, uint32_t *idp)
+locker_take_cell(DB_LOCKTAB *lt, int32_t pid, uint32_t family, struct lock_cell **cp, uint32_t *idp)
 {
 	struct lock_table *t = lt->table;
 	struct lock_cell *c = NULL;
@@ -86,6 +108,7 @@ locker_take_cell(DB_LOCKTAB *lt, int32_t pid, struct lock_cell **cp, uint32_t *i
 		c->u.locker.client = lt->self;
 		c->u.locker.waiting = 0;
 		c->u.locker.pid = pid;
+		c->u.locker.family = family;
 		c->u.locker.age = ++t->age;
 		store_release(&c->word, cell_word(CELL_LOCKER, 0, RESERVE, life));
 		t->nlockers++;
@@ -244,14 +267,14 @@ locker_recycle(DB_LOCKTAB *lt)
 }
 
 int
-locker_new(DB_LOCKTAB *lt, int32_t pid, uint32_t *idp)
+locker_new(DB_LOCKTAB *lt, int32_t pid, uint32_t family, uint32_t *idp)
 {
 	struct lock_cell *c = NULL;
 	struct mine *m;
 	uint32_t id;
 	int ret;
 
-	while ((ret = locker_take_cell(lt, pid, &c, &id)) == 0 && c == NULL) {
+	while ((ret = locker_take_cell(lt, pid, family, &c, &id)) == 0 && c == NULL) {
 		ret = ENOMEM;
 		if (load_relaxed(&lt->table->nlockers) < LOCKERS_MAX)
 			ret = cells_provide(lt, RESERVE, 1, false);
@@ -281,7 +304,7 @@ lock_id(DB_LOCKTAB *lt, u_int32_t *idp)
 		return ret;
 	if (idp == NULL)
 		return EINVAL;
-	return locker_new(lt, (int32_t)getpid(), idp);
+	return locker_new(lt, (int32_t)getpid(), 0, idp);
 }
 
 int

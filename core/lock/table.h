@@ -101,6 +101,7 @@ struct lock_cell {
 			uint32_t waiting; /* requests that wait, or have just ended: [its owner] */
 			int32_t pid;	  /* for people: for which process */
 			uint64_t age;	  /* number in the order of lock_id calls */
+			uint32_t family;  /* a locker that waits when this one does, or 0 */
 		} locker;
 	} u;
 };
@@ -368,7 +369,15 @@ int lock_abort(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes);
 /* NULL: not a locker of this handle; that has been said. */
 struct mine *locker_find(DB_LOCKTAB *lt, uint32_t id);
 struct lock_cell *locker_cell(DB_LOCKTAB *lt, uint32_t id);
-int locker_new(DB_LOCKTAB *lt, int32_t pid, uint32_t *idp);
+/*
+ * A locker for process pid.  family: 0, or the number of another locker of this handle: for the
+ * detector the two are one, who waits when either does.
+ */
+int locker_new(DB_LOCKTAB *lt, int32_t pid, uint32_t family, uint32_t *idp);
+/* The locker that stands for its family: itself, if it has none.  NULL: it is not there. */
+struct lock_cell *locker_head(DB_LOCKTAB *lt, uint32_t id);
+/* Raise (1) or lower (-1) how many requests of it and of its family wait. */
+void locker_count_wait(DB_LOCKTAB *lt, uint32_t id, int by);
 int locker_free(DB_LOCKTAB *lt, struct mine *m);
 void lockers_forget(DB_LOCKTAB *lt); /* the private halves */
 
@@ -395,7 +404,7 @@ cell_by_handle(DB_LOCKTAB *lt, DB_LOCK lock)
 
 /* --- get.c, wait.c ------------------------------------------------------------------------- */
 
-struct request {
+struct lock_request {
 	struct mine *m;
 	uint32_t flags; /* DB_LOCK_NOWAIT, DB_LOCK_UPGRADE */
 	uint32_t mode;
@@ -412,19 +421,19 @@ struct request {
 enum verdict { GRANTED, WAITS };
 
 /* Check the arguments of a request and fill it in; EINVAL with a sentence. */
-int request_init(DB_LOCKTAB *lt, struct request *rq, uint32_t locker, uint32_t flags,
+int request_init(DB_LOCKTAB *lt, struct lock_request *rq, uint32_t locker, uint32_t flags,
     const DBT *obj, uint32_t mode, DB_LOCK lock);
 /* Grant it, queue it, or (NOWAIT) DB_LOCK_NOTGRANTED. */
-int request_make(DB_LOCKTAB *lt, struct request *rq, enum verdict *verdictp);
+int request_make(DB_LOCKTAB *lt, struct lock_request *rq, enum verdict *verdictp);
 /* After a wait: what became of it.  *donep false: it waits still. */
-int request_outcome(DB_LOCKTAB *lt, struct request *rq, bool *donep);
+int request_outcome(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep);
 /* It is not wanted any more.  *donep: it was decided before that, as request_outcome says; else 0
  * if it is withdrawn. */
-int request_withdraw(DB_LOCKTAB *lt, struct request *rq, bool *donep);
+int request_withdraw(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep);
 /* Reap those that it waits for, if they are dead. */
-int request_look(DB_LOCKTAB *lt, struct request *rq);
+int request_look(DB_LOCKTAB *lt, struct lock_request *rq);
 /* Would the wait of this locker close a circle?  A quick look that errs on the side of yes. */
-bool request_may_deadlock(DB_LOCKTAB *lt, const struct request *rq);
+bool request_may_deadlock(DB_LOCKTAB *lt, const struct lock_request *rq);
 
 /* The check at the door. */
 int table_enter(DB_LOCKTAB *lt, const char *call);

@@ -16,18 +16,9 @@
 
 /* --- waiting ------------------------------------------------------------------------------- */
 
-static void
-wait_over(DB_LOCKTAB *lt, const struct request *rq)
-{
-	struct lock_cell *l = locker_cell(lt, rq->m->id);
-
-	if (l != NULL)
-		(void)sub_seq(&l->u.locker.waiting, 1);
-}
-
 /* Our own cell, about which something was decided, is free again. */
 static int
-dispose(DB_LOCKTAB *lt, const struct request *rq, struct lock_cell *c, int error)
+dispose(DB_LOCKTAB *lt, const struct lock_request *rq, struct lock_cell *c, int error)
 {
 	struct lock_part *p = &lt->parts[rq->part];
 	int ret;
@@ -44,14 +35,14 @@ dispose(DB_LOCKTAB *lt, const struct request *rq, struct lock_cell *c, int error
 
 /* A lock that was granted after a wait, and perhaps released by another since, is ours to put. */
 static int
-outcome_new(DB_LOCKTAB *lt, struct request *rq)
+outcome_new(DB_LOCKTAB *lt, struct lock_request *rq)
 {
 	mine_add(lt, rq->m, rq->lock);
 	return 0;
 }
 
 static int
-outcome_changed(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *c)
+outcome_changed(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *c)
 {
 	struct lock_cell *target = cell_of(lt, c->u.lock.target, CELL_HELD, rq->part);
 	DB_LOCK lock = target != NULL ? lock_handle(lt, target) : 0;
@@ -63,7 +54,7 @@ outcome_changed(DB_LOCKTAB *lt, struct request *rq, struct lock_cell *c)
 }
 
 int
-request_outcome(DB_LOCKTAB *lt, struct request *rq, bool *donep)
+request_outcome(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep)
 {
 	struct lock_cell *c = cell_by_handle(lt, rq->lock);
 	uint64_t w = c != NULL ? load_acquire(&c->word) : 0;
@@ -71,7 +62,7 @@ request_outcome(DB_LOCKTAB *lt, struct request *rq, bool *donep)
 	*donep = word_kind(w) != CELL_WAITING;
 	if (!*donep)
 		return 0;
-	wait_over(lt, rq);
+	locker_count_wait(lt, rq->m->id, -1);
 	switch (word_kind(w)) {
 	case CELL_HELD:
 		return outcome_new(lt, rq);
@@ -94,7 +85,7 @@ request_outcome(DB_LOCKTAB *lt, struct request *rq, bool *donep)
 }
 
 int
-request_withdraw(DB_LOCKTAB *lt, struct request *rq, bool *donep)
+request_withdraw(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep)
 {
 	struct lock_cell *c = cell_by_handle(lt, rq->lock);
 	struct lock_part *p = &lt->parts[rq->part];
@@ -112,12 +103,12 @@ request_withdraw(DB_LOCKTAB *lt, struct request *rq, bool *donep)
 	*donep = !waits;
 	if (!waits)
 		return request_outcome(lt, rq, donep);
-	wait_over(lt, rq);
+	locker_count_wait(lt, rq->m->id, -1);
 	return ret;
 }
 
 int
-request_look(DB_LOCKTAB *lt, struct request *rq)
+request_look(DB_LOCKTAB *lt, struct lock_request *rq)
 {
 	struct lock_cell *c = cell_by_handle(lt, rq->lock), *object;
 	bool blocked;
@@ -141,9 +132,9 @@ request_look(DB_LOCKTAB *lt, struct request *rq)
 }
 
 bool
-request_may_deadlock(DB_LOCKTAB *lt, const struct request *rq)
+request_may_deadlock(DB_LOCKTAB *lt, const struct lock_request *rq)
 {
-	const struct lock_cell *l = locker_cell(lt, rq->m->id);
+	const struct lock_cell *l = locker_head(lt, rq->m->id);
 
 	return rq->blockers.waits &&
 	    (load_relaxed(&rq->m->n) > 0 || (l != NULL && load_seq(&l->u.locker.waiting) > 1));
@@ -163,7 +154,7 @@ sleep_usec(uint64_t deadline)
 
 /* Another try for a wait that has lasted too long. */
 static int
-time_is_up(DB_LOCKTAB *lt, struct request *rq)
+time_is_up(DB_LOCKTAB *lt, struct lock_request *rq)
 {
 	bool done;
 	int ret = request_withdraw(lt, rq, &done);
@@ -176,7 +167,7 @@ time_is_up(DB_LOCKTAB *lt, struct request *rq)
 
 /* Without memory for it, at the next look. */
 static int
-detect(DB_LOCKTAB *lt, struct request *rq)
+detect(DB_LOCKTAB *lt, struct lock_request *rq)
 {
 	int ret = detect_run(lt, lt->detect, 0);
 
@@ -185,7 +176,7 @@ detect(DB_LOCKTAB *lt, struct request *rq)
 }
 
 static int
-wait_for_grant(DB_LOCKTAB *lt, struct request *rq)
+wait_for_grant(DB_LOCKTAB *lt, struct lock_request *rq)
 {
 	struct lock_cell *c = cell_at(lt, (uint32_t)rq->lock);
 	uint64_t deadline = lt->timeout_usec > 0 ? os_monotonic_usec() + lt->timeout_usec : 0;
@@ -214,12 +205,12 @@ wait_for_grant(DB_LOCKTAB *lt, struct request *rq)
  * somebody new to wait for.
  */
 static int
-detect_after_grant(DB_LOCKTAB *lt, struct request *rq)
+detect_after_grant(DB_LOCKTAB *lt, struct lock_request *rq)
 {
 	const struct lock_cell *l;
 
 	if (!lt->threaded || lt->detect == DB_LOCK_NORUN ||
-	    (l = locker_cell(lt, rq->m->id)) == NULL || load_seq(&l->u.locker.waiting) == 0)
+	    (l = locker_head(lt, rq->m->id)) == NULL || load_seq(&l->u.locker.waiting) == 0)
 		return 0;
 	return detect(lt, rq);
 }
@@ -229,7 +220,7 @@ lock_get(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, const DBT *obj,
     const db_lockmode_t mode, DB_LOCK *lockp)
 {
 	enum verdict verdict = GRANTED;
-	struct request rq;
+	struct lock_request rq;
 	int ret;
 
 	if ((ret = table_enter(lt, "lock_get")) != 0)

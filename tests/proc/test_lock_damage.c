@@ -22,7 +22,7 @@ struct victim {
 	DB_LOCKTAB *lt;
 	u_int32_t a, b;
 	DB_LOCK lock;
-	struct request waits; /* b's, for what a has */
+	struct lock_request waits; /* b's, for what a has */
 	DBT obj;
 };
 

@@ -42,7 +42,7 @@ struct model {
 
 /* A locker's request that has not come to an end. */
 struct pending {
-	struct request rq;
+	struct lock_request rq;
 	bool open;
 	bool granted; /* by the model */
 	int object;

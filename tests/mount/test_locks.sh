@@ -1,0 +1,168 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# locks/ and stat/lock, and flock(2) on files of the mount: locks of the same table as lock_get's,
+# waiting without a worker of the daemon.
+
+. "$TEST_SRC/mount/lib.sh"
+
+client=${TEST_BIN:?}/lock_client
+
+value()
+{
+	awk -v key="$1" '$1 == key { print $2 }' "$mnt/stat/lock"
+}
+
+# until_is KEY VALUE: looks until stat/lock says so, for a minute at most.
+until_is()
+{
+	for _ in $(seq 600); do
+		[ "$(value "$1")" != "$2" ] || return 0
+		sleep 0.1
+	done
+	echo "$1 is $(value "$1"), not $2"
+	return 1
+}
+
+# begin NAME COMMAND...: in the background, its steps in $work/NAME.out, to be pushed with go NAME.
+begin()
+{
+	mkfifo "$work/$1.in"
+	name=$1
+	shift
+	"$@" <"$work/$name.in" >"$work/$name.out" 2>&1 &
+	eval "pid_$name=\$!"
+	case $name in
+	a) exec 5>"$work/a.in" ;;
+	b) exec 6>"$work/b.in" ;;
+	c) exec 7>"$work/c.in" ;;
+	esac
+}
+
+go()
+{
+	case $1 in
+	a) echo go >&5 ;;
+	b) echo go >&6 ;;
+	c) echo go >&7 ;;
+	esac
+}
+
+# said NAME WORD: until it has said so, for a minute at most.
+said()
+{
+	for _ in $(seq 600); do
+		! grep -qx "$2" "$work/$1.out" || return 0
+		sleep 0.1
+	done
+	cat "$work/$1.out"
+	return 1
+}
+
+ended()
+{
+	eval "wait \$pid_$1"
+}
+
+finished()
+{
+	ended "$1"
+	status=$?
+	rm -f "$work/$1.in"
+	case $1 in
+	a) exec 5>&- ;;
+	b) exec 6>&- ;;
+	c) exec 7>&- ;;
+	esac
+	return $status
+}
+
+is_locked()
+{
+	flock -n -E 9 "$mnt/files/f" true
+	[ $? -eq 9 ]
+}
+
+echo one >"$home/f"
+echo two >"$home/g"
+mount_pool --cache-size=1M
+
+same the_table_is_empty_before_anybody_locks 1 "$(wc -l <"$mnt/locks/table")"
+same totals_are_unknown_before_that - "$(value nlocks)"
+check looking_makes_no_table test ! -e "$mnt/regions/lock"
+
+check flock_succeeds flock "$mnt/files/f" true
+check the_region_is_there_then test -e "$mnt/regions/lock"
+same nothing_is_locked_afterwards 0 "$(value nlocks)"
+
+begin a flock "$mnt/files/f" head -n 1
+check flock_holds until_is nlocks 1
+check another_flock_is_refused is_locked
+check a_shared_one_too sh -c '! flock -n -s "$1" true' - "$mnt/files/f"
+check other_files_are_free flock -n "$mnt/files/g" true
+check lock_get_is_refused_too sh -c '! "$@" </dev/null' - "$client" "$home" try "$home/f"
+check the_table_shows_it grep -Eq "^ *0x[0-9a-f]+ +[0-9]+ +held +WRITE +1 " "$mnt/locks/table"
+begin b "$client" "$home" get "$home/f"
+check lock_get_waits_for_flock until_is nwaiting 1
+check waits_shows_who_waits_for_whom \
+	grep -Eq "WRITE +0x[0-9a-f]+ +[0-9]+ +WRITE +held" "$mnt/locks/waits"
+check waits_dot_is_a_graph sh -c 'grep -q " -> " "$1" && tail -n 1 "$1" | grep -qx "}"' - \
+	"$mnt/locks/waits.dot"
+check table_json_is_json python3 -m json.tool "$mnt/locks/table.json"
+check waits_json_is_json python3 -m json.tool "$mnt/locks/waits.json"
+check rm_of_a_region_in_use_is_refused sh -c '! rm "$1" 2>/dev/null' - "$mnt/regions/lock"
+check size_of_waits_is_exact sh -c '[ "$(stat -c %s "$1")" = "$(wc -c <"$1")" ]' - \
+	"$mnt/locks/waits"
+go a
+check flock_ends finished a
+check then_lock_get_has_it said b got
+check flock_is_refused_by_lock_get is_locked
+begin a flock "$mnt/files/f" echo got
+check flock_waits_for_lock_get until_is nwaiting 1
+go b
+check lock_get_ends finished b
+check then_flock_has_it finished a
+check it_said_so said a got
+
+begin a flock -o -s "$mnt/files/f" head -n 1
+check a_shared_flock_holds until_is nlocks 1
+check others_may_share flock -n -s "$mnt/files/f" true
+check and_nobody_may_write is_locked
+eval "kill -9 \$pid_a"
+go a
+finished a
+check a_killed_holders_lock_is_gone flock "$mnt/files/f" true
+
+# More waiters than the daemon has workers; it serves all the time.
+begin a "$client" "$mnt/files/f" flocks 30
+check many_flocks_wait until_is nwaiting 30
+check the_mount_serves_meanwhile sh -c 'cat "$1/files/g" && echo x >"$1/files/h" && ls "$1/stat"' \
+	- "$mnt"
+go a
+check all_of_them_get_it finished a
+check nothing_is_left until_is nlocks 0
+
+check a_wait_is_interrupted "$client" "$mnt/files/f" alarm
+check nothing_is_left_of_it until_is nlocks 0
+
+begin a "$client" "$mnt/files/f" circle "$mnt/files/g"
+check one_half_holds said a holds
+begin b "$client" "$home" other "$home/g" "$home/f"
+check the_other_half_holds said b holds
+go b
+check the_other_half_waits until_is nwaiting 1
+go a
+check closing_the_circle_is_EDEADLK finished a
+check it_was_a_deadlock said a deadlock
+check the_other_half_goes_on finished b
+check it_has_both said b got
+
+check nobody_is_left until_is nlocks 0
+check rm_removes_the_region rm "$mnt/regions/lock"
+check it_is_gone test ! -e "$home/__db_lock.share"
+check flock_makes_a_new_one flock "$mnt/files/f" true
+check dirs_can_be_locked flock "$mnt/files" true
+check and_are_free_again until_is nlocks 0
+
+check it_unmounts "$POOLFS" -u "$mnt"
+finish
