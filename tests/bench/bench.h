@@ -36,19 +36,28 @@ struct bench_stat {
 
 struct bench_handle;
 
+/* Where a side works, and with what. */
+struct bench_place {
+	const char *home;   /* the pool's directory */
+	size_t cache_bytes; /* of pages */
+	const char *file;
+	uint32_t pages;	 /* of the file */
+	unsigned worker; /* number of the process among those that use the pool */
+	int one_thread;	 /* opened without DB_THREAD */
+};
+
 /* All return 0 or an error number; loops run for about msec milliseconds. */
 struct bench_side {
 	const char *name;
-	/*
-	 * Join, or create, the pool in directory home, of cache_bytes of pages, and open one file
-	 * in it.  worker: number of the process among those that use the pool.
-	 */
-	int (*open)(const char *home, size_t cache_bytes, const char *file, uint32_t pages,
-	    unsigned worker, struct bench_handle **hp);
+	/* Join, or create, the pool, and open the file in it. */
+	int (*open)(const struct bench_place *at, struct bench_handle **hp);
 	void (*close)(struct bench_handle *h);
 	/* Get, read a word, put: each page once, in order; random ones of the first n. */
 	int (*touch)(struct bench_handle *h);
 	int (*hits)(struct bench_handle *h, uint32_t n, unsigned msec, struct bench_result *res);
+	/* The same, with pages drawn as in `sample`, of BENCH_SAMPLE numbers. */
+	int (*zipf)(struct bench_handle *h, const uint32_t *sample, unsigned msec,
+	    struct bench_result *res);
 	/* The pages in order, on from where the last scan stopped. */
 	int (*scan)(struct bench_handle *h, unsigned msec, struct bench_result *res);
 	/* The same, announcing each 64 pages; NULL where there is no such call. */
@@ -62,7 +71,9 @@ struct bench_side {
 	int (*stat)(struct bench_handle *h, unsigned msec, struct bench_result *res);
 };
 
-extern const struct bench_side bench_ours, bench_libdb;
+#define BENCH_SAMPLE 65536u
+
+extern const struct bench_side bench_ours, bench_libdb, bench_bare;
 
 static inline uint64_t
 bench_nsec(void)

@@ -103,10 +103,10 @@ side_close(struct bench_handle *h)
 }
 
 static int
-open_env(struct bench_handle *h, const char *home, size_t cache_bytes)
+open_env(struct bench_handle *h, const struct bench_place *at)
 {
 	const size_t giga = 1u << 30, small = 500u << 20;
-	size_t ask = cache_bytes + cache_bytes * 39 / 1000;
+	size_t ask = at->cache_bytes + at->cache_bytes * 39 / 1000;
 	int ret;
 
 	if (ask / 5 * 4 < small)
@@ -118,25 +118,25 @@ open_env(struct bench_handle *h, const char *home, size_t cache_bytes)
 	ret = h->env->set_cachesize(h->env, (u_int32_t)(ask / giga), (u_int32_t)(ask % giga), 1);
 	if (ret != 0)
 		return (ret);
-	return (h->env->open(h->env, home, DB_CREATE | DB_INIT_MPOOL | DB_THREAD, 0));
+	return (h->env->open(
+	    h->env, at->home, DB_CREATE | DB_INIT_MPOOL | (at->one_thread ? 0u : DB_THREAD), 0));
 }
 
 static int
-side_open(const char *home, size_t cache_bytes, const char *file, uint32_t pages, unsigned worker,
-    struct bench_handle **hp)
+side_open(const struct bench_place *at, struct bench_handle **hp)
 {
 	struct bench_handle *h = calloc(1, sizeof(*h));
 	int ret;
 
 	if (h == NULL)
 		return (ENOMEM);
-	h->seed = BENCH_SEED(worker);
-	h->pages = pages;
-	ret = open_env(h, home, cache_bytes);
+	h->seed = BENCH_SEED(at->worker);
+	h->pages = at->pages;
+	ret = open_env(h, at);
 	if (ret == 0)
 		ret = h->env->memp_fcreate(h->env, &h->mpf, 0);
 	if (ret == 0)
-		ret = h->mpf->open(h->mpf, file, DB_NOMMAP, 0, BENCH_PAGE_BYTES);
+		ret = h->mpf->open(h->mpf, at->file, DB_NOMMAP, 0, BENCH_PAGE_BYTES);
 	if (ret != 0) {
 		side_close(h);
 		return (ret);
@@ -151,6 +151,7 @@ const struct bench_side bench_libdb = {
 	.close = side_close,
 	.touch = loop_touch,
 	.hits = loop_hits,
+	.zipf = loop_zipf,
 	.scan = loop_scan,
 	.scan_ahead = NULL,
 	.dirty = loop_dirty,

@@ -102,6 +102,28 @@ loop_hits(struct bench_handle *h, uint32_t n, unsigned msec, struct bench_result
 	return (result_end(h, res));
 }
 
+static int
+loop_zipf(struct bench_handle *h, const uint32_t *sample, unsigned msec, struct bench_result *res)
+{
+	uint64_t start, end;
+	uint32_t at = (uint32_t)bench_random(&h->seed);
+	int i, ret;
+
+	if ((ret = result_begin(h, res)) != 0)
+		return (ret);
+	start = bench_nsec();
+	end = start + (uint64_t)msec * 1000000;
+	do {
+		for (i = 0; i < BATCH; i++)
+			if ((ret = read_one(h, sample[at++ % BENCH_SAMPLE], res)) != 0)
+				return (ret);
+		res->ops += BATCH;
+		res->nsec = bench_nsec();
+	} while (res->nsec < end);
+	res->nsec -= start;
+	return (result_end(h, res));
+}
+
 static inline int
 scan(struct bench_handle *h, int (*ahead)(struct bench_handle *, uint32_t, uint32_t), unsigned msec,
     struct bench_result *res)
@@ -130,7 +152,7 @@ scan(struct bench_handle *h, int (*ahead)(struct bench_handle *, uint32_t, uint3
 	return (result_end(h, res));
 }
 
-static int
+static __attribute__((unused)) int
 loop_scan(struct bench_handle *h, unsigned msec, struct bench_result *res)
 {
 	return (scan(h, NULL, msec, res));
@@ -157,7 +179,7 @@ loop_dirty(struct bench_handle *h, uint64_t *stamps, unsigned msec, struct bench
 	return (result_end(h, res));
 }
 
-static int
+static __attribute__((unused)) int
 loop_sync(struct bench_handle *h, uint64_t *stamps, uint32_t n, struct bench_result *res)
 {
 	struct bench_result dirtied = { 0 };

@@ -103,24 +103,23 @@ side_close(struct bench_handle *h)
 }
 
 static int
-side_open(const char *home, size_t cache_bytes, const char *file, uint32_t pages, unsigned worker,
-    struct bench_handle **hp)
+side_open(const struct bench_place *at, struct bench_handle **hp)
 {
 	struct bench_handle *h = calloc(1, sizeof(*h));
 	int ret;
 
 	if (h == NULL)
 		return (ENOMEM);
-	h->seed = BENCH_SEED(worker);
-	h->pages = pages;
-	h->env.db_home = home;
+	h->seed = BENCH_SEED(at->worker);
+	h->pages = at->pages;
+	h->env.db_home = at->home;
 	h->env.db_errfile = stderr;
 	h->env.db_errpfx = "bench: poolfs";
-	h->env.mp_size = cache_bytes;
-	ret = memp_open(NULL, DB_CREATE | DB_THREAD, 0, &h->env, &h->mp);
+	h->env.mp_size = at->cache_bytes;
+	ret = memp_open(NULL, DB_CREATE | (at->one_thread ? 0 : DB_THREAD), 0, &h->env, &h->mp);
 	if (ret == 0)
 		ret = memp_fopen(
-		    h->mp, file, 0, DB_NOMMAP, 0, BENCH_PAGE_BYTES, -1, NULL, NULL, &h->mpf);
+		    h->mp, at->file, 0, DB_NOMMAP, 0, BENCH_PAGE_BYTES, -1, NULL, NULL, &h->mpf);
 	if (ret != 0) {
 		side_close(h);
 		return (ret);
@@ -135,6 +134,7 @@ const struct bench_side bench_ours = {
 	.close = side_close,
 	.touch = loop_touch,
 	.hits = loop_hits,
+	.zipf = loop_zipf,
 	.scan = loop_scan,
 	.scan_ahead = loop_scan_ahead,
 	.dirty = loop_dirty,

@@ -12,12 +12,17 @@
  * of hits read nothing from the file, rounds of misses do, and after dirtying every stamp is
  * found in the file, read without the pool.
  *
- * Directory: BENCH_DIR, else TMPDIR, else /tmp; it needs 2 GiB.
+ * Where files are read and written, bench_bare.c does the same work without any pool: the last
+ * column.
+ *
+ * Directory: BENCH_DIR, else TMPDIR, else /tmp; it needs 2 GiB.  With BENCH_MORE set: 4 and 8
+ * processes, and a pool of more than 1 GiB; it needs 6 GiB then.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <math.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -32,11 +37,23 @@
 
 #define ROUNDS 5
 #define ROUND_MSEC 300
-#define MOST_WORKERS 2
+#define MOST_WORKERS 8
+#define MOST_PROCESSES 2 /* of the rows that are always measured */
 #define SYNC_PAGES 10000
 #define WATCHDOG_SECONDS 900
 
-enum op { OP_HITS, OP_SCAN, OP_SCAN_AHEAD, OP_DIRTY, OP_SYNC, OP_STAT, OP_VERIFY, OP_QUIT };
+enum op {
+	OP_HITS,
+	OP_ZIPF,
+	OP_SCAN,
+	OP_SCAN_AHEAD,
+	OP_DIRTY,
+	OP_SYNC,
+	OP_STAT,
+	OP_VERIFY,
+	OP_MEMORY,
+	OP_QUIT
+};
 
 struct order {
 	enum op op;
@@ -62,11 +79,15 @@ struct team {
 	size_t cache_bytes;
 	uint32_t pages; /* of the file */
 	unsigned nworkers;
+	bool one_thread; /* opened without DB_THREAD */
 	struct worker workers[MOST_WORKERS];
 	volatile unsigned *arrived; /* at the barrier, in shared memory; never reset */
 };
 
-static const struct bench_side *const sides[2] = { &bench_ours, &bench_libdb };
+#define SIDES 3
+
+static const struct bench_side *const sides[SIDES] = { &bench_ours, &bench_libdb, &bench_bare };
+static uint32_t sample[BENCH_SAMPLE]; /* page numbers, zipfian */
 static char base[PATH_MAX - 64];
 static pid_t driver;
 
@@ -129,6 +150,30 @@ verify(const struct team *t, const uint64_t *stamps, struct bench_result *res)
 	return (0);
 }
 
+/* Bytes of the region files' mappings that this process has in memory. */
+static int
+region_memory(const struct team *t, struct bench_result *res)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	char line[PATH_MAX + 100];
+	bool ours = false;
+	unsigned long kib;
+
+	if (f == NULL)
+		return (errno);
+	*res = (struct bench_result){ 0 };
+	while (fgets(line, sizeof(line), f) != NULL) {
+		if (strstr(line, t->home) != NULL)
+			ours = true;
+		else if (ours && sscanf(line, "Rss: %lu kB", &kib) == 1) {
+			res->ops += kib * 1024;
+			ours = false;
+		}
+	}
+	(void)fclose(f);
+	return (0);
+}
+
 static int
 obey(const struct team *t, struct bench_handle *h, uint64_t *stamps, const struct order *o,
     struct bench_result *res)
@@ -136,6 +181,8 @@ obey(const struct team *t, struct bench_handle *h, uint64_t *stamps, const struc
 	switch (o->op) {
 	case OP_HITS:
 		return (t->side->hits(h, o->n, ROUND_MSEC, res));
+	case OP_ZIPF:
+		return (t->side->zipf(h, sample, ROUND_MSEC, res));
 	case OP_SCAN:
 		return (t->side->scan(h, ROUND_MSEC, res));
 	case OP_SCAN_AHEAD:
@@ -148,6 +195,8 @@ obey(const struct team *t, struct bench_handle *h, uint64_t *stamps, const struc
 		return (t->side->stat(h, ROUND_MSEC, res));
 	case OP_VERIFY:
 		return (verify(t, stamps, res));
+	case OP_MEMORY:
+		return (region_memory(t, res));
 	case OP_QUIT:
 		break;
 	}
@@ -166,6 +215,8 @@ barrier(const struct team *t, unsigned turn)
 static void __attribute__((noreturn))
 work(const struct team *t, unsigned number, int orders, int answers)
 {
+	const struct bench_place at = { t->home, t->cache_bytes, t->file, t->pages, number,
+		t->one_thread };
 	struct answer a = { 0 };
 	struct order o;
 	struct bench_handle *h = NULL;
@@ -173,9 +224,7 @@ work(const struct team *t, unsigned number, int orders, int answers)
 	unsigned turn = 0;
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	a.ret = stamps == NULL ?
-	    ENOMEM :
-	    t->side->open(t->home, t->cache_bytes, t->file, t->pages, number, &h);
+	a.ret = stamps == NULL ? ENOMEM : t->side->open(&at, &h);
 	if (a.ret == 0)
 		a.ret = t->side->touch(h);
 	while (write(answers, &a, sizeof(a)) == (ssize_t)sizeof(a) && a.ret == 0 &&
@@ -267,6 +316,32 @@ command(const struct team *t, enum op op, uint32_t n)
 
 /* --- stages -------------------------------------------------------------------------------- */
 
+/*
+ * Page numbers below n, the k-th most frequent one as often as 1 / k^0.99 says; which page that
+ * is, is scattered over the file.
+ */
+static void
+make_sample(uint32_t n)
+{
+	double *sum = calloc((size_t)n + 1, sizeof(*sum)), at;
+	uint64_t seed = BENCH_SEED(99);
+	uint32_t i, low, high, mid;
+
+	if (sum == NULL)
+		die("no memory");
+	for (i = 0; i < n; i++)
+		sum[i + 1] = sum[i] + pow((double)i + 1, -0.99);
+	for (i = 0; i < BENCH_SAMPLE; i++) {
+		at = (double)(bench_random(&seed) >> 11) * 0x1p-53 * sum[n];
+		for (low = 0, high = n; high - low > 1;) {
+			mid = low + (high - low) / 2;
+			*(sum[mid] <= at ? &low : &high) = mid;
+		}
+		sample[i] = (uint32_t)((uint64_t)low * 2654435761u % n);
+	}
+	free(sum);
+}
+
 static void
 make_file(const char *path, uint32_t pages)
 {
@@ -286,11 +361,13 @@ make_file(const char *path, uint32_t pages)
 
 static void
 team_init(struct team *t, const struct bench_side *side, uint32_t cache_pages, uint32_t pages,
-    unsigned nworkers)
+    unsigned nworkers, bool one_thread)
 {
 	unsigned i;
 
-	*t = (struct team){ .side = side, .pages = pages, .nworkers = nworkers };
+	*t = (struct team){
+		.side = side, .pages = pages, .nworkers = nworkers, .one_thread = one_thread
+	};
 	t->cache_bytes = (size_t)cache_pages * BENCH_PAGE_BYTES;
 	(void)snprintf(t->home, sizeof(t->home), "%s/%s", base, side->name);
 	(void)snprintf(t->file, sizeof(t->file), "%s/%s/file", base, side->name);
@@ -328,6 +405,7 @@ struct row {
 	double divisor; /* nanoseconds in the unit; 0: millions a second, together */
 	bool must_read; /* rounds read from the file; else nothing is read */
 	bool only_ours;
+	bool bare; /* the files without a pool are measured too */
 };
 
 static double
@@ -343,42 +421,49 @@ figure(const struct team *t, const struct row *r)
 	return ((double)res.nsec / (double)res.ops / r->divisor);
 }
 
-/* Measure one row of the table, the sides in turn, and print it. */
-static void
-measure(const struct team teams[2], const struct row *r)
+/* Measure one row of the table, the sides in turn, and print it.  Our figure. */
+static double
+measure(const struct team teams[SIDES], const struct row *r)
 {
-	double v[2][ROUNDS], m[2];
-	int i, s, nsides = r->only_ours ? 1 : 2;
+	double v[SIDES][ROUNDS], m[SIDES] = { 0 };
+	int i, s, nsides = r->bare ? SIDES : 2;
 
 	for (i = 0; i < ROUNDS; i++)
 		for (s = 0; s < nsides; s++)
-			v[s][i] = figure(&teams[s], r);
-	m[0] = median(v[0]);
-	if (r->only_ours) {
-		(void)printf("| %s | %s | %.1f | | |\n", r->what, r->unit, m[0]);
-	} else {
-		m[1] = median(v[1]);
-		(void)printf("| %s | %s | %.1f | %.1f | %.1f |\n", r->what, r->unit, m[0], m[1],
-		    r->divisor == 0 ? m[0] / m[1] : m[1] / m[0]);
-	}
+			if (s == 0 || s == 2 || !r->only_ours)
+				v[s][i] = figure(&teams[s], r);
+	for (s = 0; s < nsides; s++)
+		if (s == 0 || s == 2 || !r->only_ours)
+			m[s] = median(v[s]);
+	(void)printf("| %s | %s | %.1f |", r->what, r->unit, m[0]);
+	if (r->only_ours)
+		(void)printf(" | |");
+	else
+		(void)printf(" %.1f | %.1f |", m[1], r->divisor == 0 ? m[0] / m[1] : m[1] / m[0]);
+	if (r->bare)
+		(void)printf(" %.1f |\n", m[2]);
+	else
+		(void)printf(" |\n");
 	(void)fflush(stdout);
+	return (m[0]);
 }
 
 static void
-teams_init(struct team teams[2], uint32_t cache_pages, uint32_t pages, unsigned nworkers)
+teams_init(struct team teams[SIDES], int nsides, uint32_t cache_pages, uint32_t pages,
+    unsigned nworkers, bool one_thread)
 {
 	int s;
 
-	for (s = 0; s < 2; s++)
-		team_init(&teams[s], sides[s], cache_pages, pages, nworkers);
+	for (s = 0; s < nsides; s++)
+		team_init(&teams[s], sides[s], cache_pages, pages, nworkers, one_thread);
 }
 
 static void
-teams_fini(struct team teams[2])
+teams_fini(struct team teams[SIDES], int nsides)
 {
 	int s;
 
-	for (s = 0; s < 2; s++)
+	for (s = 0; s < nsides; s++)
 		dismiss(&teams[s]);
 }
 
@@ -390,40 +475,92 @@ settle(const struct team *t)
 	return (command(t, OP_VERIFY, 0).ops);
 }
 
-/* Pages that stay: hits, and with one process writing back and statistics. */
+/* What a pool with all these pages in it has in memory beyond them, by page. */
 static void
-stage_resident(uint32_t pages, unsigned nworkers)
+print_memory(const struct team teams[2])
+{
+	double v[2];
+	int s;
+
+	for (s = 0; s < 2; s++) {
+		struct bench_result res = command(&teams[s], OP_MEMORY, 0);
+
+		v[s] =
+		    ((double)res.ops - (double)teams[s].pages * BENCH_PAGE_BYTES) / teams[s].pages;
+	}
+	(void)printf(
+	    "| memory beside the pages, %u of them | bytes a page | %.1f | %.1f | %.1f | |\n",
+	    teams[0].pages, v[0], v[1], v[1] / v[0]);
+}
+
+/* With all its pages in the pool: writing back, statistics, memory. */
+static void
+stage_full(struct team teams[SIDES])
+{
+	const struct row sync = { .what = "sync of 10000 random dirty pages, with fsync",
+		.op = OP_SYNC,
+		.n = SYNC_PAGES,
+		.unit = "ms",
+		.divisor = 1e6,
+		.bare = true };
+	const struct row stat = { .what = "memp_stat, 100000 pages resident",
+		.op = OP_STAT,
+		.unit = "us",
+		.divisor = 1e3 };
+
+	print_memory(teams);
+	(void)measure(teams, &sync);
+	(void)measure(teams, &stat);
+	(void)settle(&teams[0]);
+	(void)settle(&teams[1]);
+}
+
+/* Pages that stay: hits.  Our figure for the uniform ones. */
+static double
+stage_resident(uint32_t pages, unsigned nworkers, bool one_thread)
 {
 	const uint32_t spare = pages / 4 + 256;
-	struct team teams[2];
-	char what[80];
+	const bool full = pages >= 10 * SYNC_PAGES && nworkers == 1 && !one_thread;
+	struct team teams[SIDES];
+	char what[100], how[100];
 	struct row hits = { .what = what, .op = OP_HITS, .n = pages, .unit = "ns", .divisor = 1 };
+	struct row zipf = { .what = how, .op = OP_ZIPF, .n = pages };
+	double ours;
 
-	(void)snprintf(what, sizeof(what), "hit (get, read a word, put), %u page%s, %u process%s",
-	    pages, pages == 1 ? "" : "s", nworkers, nworkers == 1 ? "" : "es");
+	(void)snprintf(what, sizeof(what), "hit (get, read a word, put), %u page%s, %u process%s%s",
+	    pages, pages == 1 ? "" : "s", nworkers, nworkers == 1 ? "" : "es",
+	    one_thread ? ", no DB_THREAD" : "");
+	(void)snprintf(how, sizeof(how), "the same, zipfian (0.99)");
 	if (nworkers > 1) {
 		hits.unit = "million/s, together";
 		hits.divisor = 0;
 	}
-	teams_init(teams, pages + spare, pages, nworkers);
-	measure(teams, &hits);
-	if (pages >= 10 * SYNC_PAGES && nworkers == 1) {
-		const struct row sync = { .what = "sync of 10000 random dirty pages, with fsync",
-			.op = OP_SYNC,
-			.n = SYNC_PAGES,
-			.unit = "ms",
-			.divisor = 1e6 };
-		const struct row stat = { .what = "memp_stat, 100000 pages resident",
-			.op = OP_STAT,
-			.unit = "us",
-			.divisor = 1e3 };
+	zipf.unit = hits.unit;
+	zipf.divisor = hits.divisor;
+	make_sample(pages);
+	teams_init(teams, full ? SIDES : 2, pages + spare, pages, nworkers, one_thread);
+	ours = measure(teams, &hits);
+	if (pages > 1 && !one_thread)
+		(void)measure(teams, &zipf);
+	if (full)
+		stage_full(teams);
+	teams_fini(teams, full ? SIDES : 2);
+	return (ours);
+}
 
-		measure(teams, &sync);
-		measure(teams, &stat);
-		(void)settle(&teams[0]);
-		(void)settle(&teams[1]);
-	}
-	teams_fini(teams);
+/* One process, two, and as many as are wanted over the same pages. */
+static void
+stage_processes(unsigned most)
+{
+	const unsigned pages = 1000;
+	double one = 1e3 / stage_resident(pages, 1, false), two;
+	unsigned n;
+
+	two = stage_resident(pages, 2, false);
+	(void)printf(
+	    "| two processes against one, %u pages | times | %.2f | | | |\n", pages, two / one);
+	for (n = 4; n <= most; n *= 2)
+		(void)stage_resident(10000, n, false);
 }
 
 /* A file four times the pool: what a miss costs when the OS cache has the file. */
@@ -437,36 +574,40 @@ stage_missing(uint32_t cache_pages, char *note, size_t note_bytes)
 		    .n = pages,
 		    .unit = "ns",
 		    .divisor = 1,
-		    .must_read = true },
+		    .must_read = true,
+		    .bare = true },
 		{ .what = "sequential read of the same",
 		    .op = OP_SCAN,
 		    .unit = "ns",
 		    .divisor = 1,
-		    .must_read = true },
+		    .must_read = true,
+		    .bare = true },
 		{ .what = "the same, announced with memp_fprefetch",
 		    .op = OP_SCAN_AHEAD,
 		    .unit = "ns",
 		    .divisor = 1,
 		    .must_read = true,
-		    .only_ours = true },
+		    .only_ours = true,
+		    .bare = false },
 		{ .what = "random change of the same, evicting dirty pages",
 		    .op = OP_DIRTY,
 		    .unit = "ns",
 		    .divisor = 1,
-		    .must_read = true },
+		    .must_read = true,
+		    .bare = true },
 	};
-	struct team teams[2];
+	struct team teams[SIDES];
 	unsigned i;
 
-	teams_init(teams, cache_pages, pages, 1);
+	teams_init(teams, SIDES, cache_pages, pages, 1, false);
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (rows[i].op != OP_SCAN_AHEAD || bench_ours.scan_ahead != NULL)
-			measure(teams, &rows[i]);
+			(void)measure(teams, &rows[i]);
 	(void)snprintf(note, note_bytes,
 	    "After the random changes every one of %llu (poolfs) and %llu (libdb) changed pages "
 	    "was found in its file, read without the pool.",
 	    (unsigned long long)settle(&teams[0]), (unsigned long long)settle(&teams[1]));
-	teams_fini(teams);
+	teams_fini(teams, SIDES);
 }
 
 static void
@@ -493,11 +634,15 @@ main(void)
 	(void)alarm(WATCHDOG_SECONDS);
 	(void)signal(SIGPIPE, SIG_IGN);
 	make_base();
-	(void)printf("| 4 KiB pages | unit | poolfs | libdb 5.3 | times as fast |\n"
-		     "|---|---|---:|---:|---:|\n");
-	for (nworkers = 1; nworkers <= MOST_WORKERS; nworkers++)
+	(void)printf("| 4 KiB pages | unit | poolfs | libdb 5.3 | times as fast | no pool |\n"
+		     "|---|---|---:|---:|---:|---:|\n");
+	for (nworkers = 1; nworkers <= MOST_PROCESSES; nworkers++)
 		for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-			stage_resident(sizes[i], nworkers);
+			(void)stage_resident(sizes[i], nworkers, false);
+	(void)stage_resident(10000, 1, true);
+	stage_processes(getenv("BENCH_MORE") != NULL ? MOST_WORKERS : 2);
+	if (getenv("BENCH_MORE") != NULL)
+		(void)stage_resident(1u << 18, 1, false);
 	stage_missing(16384, note, sizeof(note));
 	(void)printf("\nMedians of %d rounds of %d ms, the two sides in turn. %s\n", ROUNDS,
 	    ROUND_MSEC, note);
