@@ -109,6 +109,9 @@ int os_map_huge(void *addr, size_t bytes);
  */
 int os_populate(void *addr, size_t bytes);
 
+/* Of this part of a mapping single pages are used: the kernel shall not bring neighbours along. */
+void os_scattered(void *addr, size_t bytes);
+
 int os_calloc(size_t n, size_t size, void **pp); /* ENOMEM */
 
 /*

@@ -159,3 +159,9 @@ os_populate(void *addr, size_t bytes)
 	touch_pages(addr, bytes);
 	return 0;
 }
+
+void
+os_scattered(void *addr, size_t bytes)
+{
+	(void)madvise(addr, bytes, MADV_RANDOM);
+}

@@ -230,6 +230,8 @@ format_addresses(DB_MPOOL *p)
 	p->index = base + g->index;
 	p->frames = (struct frame *)(base + g->frames);
 	p->area = base + g->area;
+	/* most descriptors are those of pages smaller than there are */
+	os_scattered(base, g->area & ~(uint64_t)(os_page_size() - 1));
 }
 
 /* For the message about a region of an earlier boot: frames that are dirty. */
