@@ -142,6 +142,8 @@ check_extents(struct walk *w)
 		uint64_t word = load_seq(&p->extents[e]);
 		unsigned shift = extent_pageshift(p, word);
 
+		if (word == EXTENT_CLOSED)
+			continue;
 		if (word != 0 && (shift == 0 || shift > p->g.extent_shift)) {
 			fault(w, "extent %u has page shift %u", e, (unsigned)(word & EXTENT_SHIFT));
 			continue;

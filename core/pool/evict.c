@@ -33,7 +33,7 @@ struct candidates {
 static unsigned
 batch_size(const DB_MPOOL *p, unsigned pageshift)
 {
-	uint64_t pages = p->g.cache_bytes >> pageshift;
+	uint64_t pages = pool_bytes(p) >> pageshift;
 
 	return pages >= 16 * BATCH ? BATCH : pages >= 32 ? (unsigned)(pages / 16) : 1;
 }
@@ -333,7 +333,7 @@ report_full(struct thread *t, unsigned pageshift)
 	env_err(p->dbenv,
 	    "the pool of %llu bytes has no room for another page of %u bytes: every page is "
 	    "pinned or cannot be written%s%s",
-	    (unsigned long long)p->g.cache_bytes, 1u << pageshift, used ? "; " : "", holders);
+	    (unsigned long long)pool_bytes(p), 1u << pageshift, used ? "; " : "", holders);
 }
 
 int

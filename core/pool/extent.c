@@ -72,7 +72,10 @@ extent_begin(DB_MPOOL *p, unsigned pageshift, uint32_t *ep)
 	for (uint32_t e = 0; e < p->g.nextents; e++) {
 		uint64_t none = 0;
 
+		/* a closed one may have been opened by mistake, where there is no memory */
 		if (load_relaxed(&p->extents[e]) == 0 &&
+		    region_ptr(p->region, p->g.area + ((uint64_t)e << p->g.extent_shift),
+			(size_t)1 << p->g.extent_shift) != NULL &&
 		    cas_seq(&p->extents[e], &none, pageshift)) {
 			extent_hint_free(p, e * p->g.frames_per_extent);
 			*ep = e;
@@ -166,11 +169,11 @@ all_free(const DB_MPOOL *p, uint32_t first, uint32_t n)
 }
 
 /*
- * Empty extent e and give it the page size.  While CHANGING is set no claim of its free frames
- * stands, so "all free", once true, stays true until the word is stored.
+ * Empty extent e and give it the page size, or close it.  While CHANGING is set no claim of its
+ * free frames stands, so "all free", once true, stays true until the word is stored.
  */
 static bool
-extent_change(struct thread *t, uint32_t e, unsigned pageshift)
+extent_change(struct thread *t, uint32_t e, uint64_t becomes)
 {
 	DB_MPOOL *p = t->pool;
 	uint64_t w = load_seq(&p->extents[e]);
@@ -178,7 +181,7 @@ extent_change(struct thread *t, uint32_t e, unsigned pageshift)
 	uint32_t first = e * p->g.frames_per_extent;
 	bool done = false;
 
-	if (old == 0 || old == pageshift || (w & EXTENT_CHANGING))
+	if (old == 0 || old == becomes || (w & EXTENT_CHANGING))
 		return false;
 	store_seq(&t->home->note_extent, e + 1);
 	if (cas_seq(&p->extents[e], &w,
@@ -188,11 +191,29 @@ extent_change(struct thread *t, uint32_t e, unsigned pageshift)
 			evict_extent(t, first, extent_frames(p, old));
 			done = all_free(p, first, extent_frames(p, old));
 		}
-		store_seq(&p->extents[e], done ? pageshift : old);
+		store_seq(&p->extents[e], done ? becomes : old);
 		extent_hint_free(p, first);
 	}
 	store_release(&t->home->note_extent, 0);
 	return done;
+}
+
+bool
+extent_close(struct thread *t, uint32_t e)
+{
+	uint64_t none = 0;
+
+	return load_seq(&t->pool->extents[e]) == EXTENT_CLOSED ||
+	    cas_seq(&t->pool->extents[e], &none, EXTENT_CLOSED) ||
+	    extent_change(t, e, EXTENT_CLOSED);
+}
+
+bool
+extent_open(DB_MPOOL *p, uint32_t e)
+{
+	uint64_t closed = EXTENT_CLOSED;
+
+	return cas_seq(&p->extents[e], &closed, 0);
 }
 
 /*

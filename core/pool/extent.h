@@ -36,6 +36,12 @@ void extent_hint_free(DB_MPOOL *p, uint32_t f);
 bool extent_is_changing(const DB_MPOOL *p);
 /* Empty the coldest extent of another page size and give it to this one.  ENOMEM: none can be. */
 int extent_take_over(struct thread *t, unsigned pageshift);
+/*
+ * Empty an extent and take it out of the pool; false: it cannot be emptied.  Put it back, to be
+ * used as if for the first time; false: it was not out.
+ */
+bool extent_close(struct thread *t, uint32_t e);
+bool extent_open(DB_MPOOL *p, uint32_t e);
 /* Now and then: take over an extent of another size whose pages nobody uses any more. */
 void extent_balance(struct thread *t, unsigned pageshift);
 

@@ -15,6 +15,7 @@
 #define LARGE_POOL ((uint64_t)64 << 20)
 #define EXTENT_SHIFT_LARGE 21
 #define MAX_CLIENT_NUMBERS 4096
+#define CACHE_BYTES_MOST ((uint64_t)1 << 40)
 
 static uint64_t
 round_up(uint64_t n, uint64_t to)
@@ -83,23 +84,24 @@ whole_extents(uint64_t cache_bytes)
 	return cache_bytes;
 }
 
-/* cache_bytes is in whole extents. */
+/* A pool of so many bytes at first, in whole extents of it, and so many at most, likewise. */
 static void
-counts(struct geometry *g, uint64_t cache_bytes)
+counts(struct geometry *g, uint64_t initial, uint64_t cache_bytes)
 {
 	/* pages are 4 KiB where it matters; a small pool is prepared for 512 bytes */
-	uint64_t pages = cache_bytes >> (cache_bytes < LARGE_POOL ? PAGE_SHIFT_MIN : 12);
+	uint64_t pages = cache_bytes >> (initial < LARGE_POOL ? PAGE_SHIFT_MIN : 12);
 
 	memset(g, 0, sizeof(*g));
 	g->magic = MPOOL_MAGIC;
-	g->extent_shift = extent_shift(cache_bytes);
+	g->initial_bytes = initial;
+	g->extent_shift = extent_shift(initial);
 	g->nextents = (uint32_t)(cache_bytes >> g->extent_shift);
 	g->cache_bytes = cache_bytes;
 	g->frames_per_extent = 1u << (g->extent_shift - PAGE_SHIFT_MIN);
 	g->nframes = g->nextents * g->frames_per_extent;
 	g->nbuckets = (uint32_t)at_least(pages * 2 / 7, 8); /* half of the cells stay empty */
 	g->noverflow = (uint32_t)at_least(g->nbuckets / 64, 32);
-	g->nblocks = cache_bytes < SMALL_POOL ? 64 : cache_bytes < LARGE_POOL ? 256 : 1100;
+	g->nblocks = initial < SMALL_POOL ? 64 : initial < LARGE_POOL ? 256 : 1100;
 	g->nrows = (uint32_t)at_most(at_least(cache_bytes >> 14, 64), 1 << 17);
 	g->nhash = power_of_two(g->nrows);
 	g->nopens = g->nrows * 2;
@@ -146,14 +148,35 @@ body_offset(uint32_t nclients)
 	return round_up(sizeof(RLAYOUT), 64) + (uint64_t)nclients * sizeof(struct client);
 }
 
+/* The tables are for what the pool may become, the area is as large as it is at first. */
 int
-format_compute(uint64_t cache_bytes, struct geometry *g)
+format_compute(uint64_t bytes, uint64_t region_max, struct geometry *g)
 {
-	if (cache_bytes < MIN_CACHE_BYTES || cache_bytes > (uint64_t)1 << 40)
+	roff_t body = body_offset(format_clients(bytes));
+	uint64_t initial, most, extent;
+
+	if (bytes < MIN_CACHE_BYTES || bytes > CACHE_BYTES_MOST)
 		return EINVAL;
-	counts(g, whole_extents(cache_bytes));
-	places(g, body_offset(format_clients(cache_bytes)));
-	return 0;
+	most = initial = whole_extents(bytes);
+	extent = 1ull << extent_shift(initial);
+	if (region_max > initial)
+		most = at_most(region_max, CACHE_BYTES_MOST) / extent * extent;
+	for (;; most -= extent) {
+		counts(g, initial, most);
+		places(g, body);
+		if (g->region_bytes <= region_max || most == initial)
+			return 0;
+		/* what is too much is mostly pages */
+		if (g->region_bytes - region_max > 16 * extent && most > initial + 32 * extent)
+			most -= at_most((g->region_bytes - region_max) * 7 / 8 / extent * extent,
+			    most - initial - 32 * extent);
+	}
+}
+
+uint64_t
+format_initial_bytes(const struct geometry *g)
+{
+	return g->area + g->initial_bytes;
 }
 
 size_t
@@ -168,13 +191,18 @@ format_init(struct region *r, void *arg)
 	const struct geometry *g = arg;
 	struct mpool *mp = region_ptr(r, r->layout->body, sizeof(*mp));
 	struct geometry own = *g;
+	uint64_t *extents;
 
 	if (mp == NULL || r->nclients > MAX_CLIENT_NUMBERS)
 		return EINVAL;
 	places(&own, r->layout->body);
-	if (own.region_bytes > r->size)
+	if (format_initial_bytes(&own) > r->size || own.region_bytes > r->mapped)
 		return EINVAL;
 	mp->g = own;
+	mp->extents_open = (uint32_t)(own.initial_bytes >> own.extent_shift);
+	extents = (uint64_t *)(void *)(r->addr + own.extents);
+	for (uint32_t e = mp->extents_open; e < own.nextents; e++)
+		extents[e] = EXTENT_CLOSED;
 	return shalloc_init(r->addr + own.heap, own.heap_bytes);
 }
 
@@ -187,7 +215,7 @@ places_are_sound(const struct geometry *g, const struct region *r)
 	places(&want,
 	    (roff_t)((uint8_t *)r->clients - r->addr) +
 		(uint64_t)r->nclients * sizeof(struct client));
-	return memcmp(&want, g, sizeof(want)) == 0 && g->region_bytes <= r->size;
+	return memcmp(&want, g, sizeof(want)) == 0 && g->area <= r->size;
 }
 
 int
@@ -195,11 +223,13 @@ format_check(const struct region *r, const struct mpool *mp, struct geometry *co
 {
 	struct geometry g = mp->g, want;
 
-	if (g.magic != MPOOL_MAGIC || g.cache_bytes < MIN_CACHE_BYTES ||
-	    g.cache_bytes > (uint64_t)1 << 40 || g.cache_bytes != whole_extents(g.cache_bytes))
+	if (g.magic != MPOOL_MAGIC || g.initial_bytes < MIN_CACHE_BYTES ||
+	    g.initial_bytes > g.cache_bytes || g.cache_bytes > CACHE_BYTES_MOST ||
+	    g.initial_bytes != whole_extents(g.initial_bytes))
 		return EPROTO;
-	counts(&want, g.cache_bytes);
-	if (g.extent_shift != want.extent_shift || g.nextents != want.nextents ||
+	counts(&want, g.initial_bytes, g.cache_bytes);
+	if (g.cache_bytes % (1ull << want.extent_shift) != 0 ||
+	    g.extent_shift != want.extent_shift || g.nextents != want.nextents ||
 	    g.nframes != want.nframes || g.frames_per_extent != want.frames_per_extent ||
 	    g.nbuckets != want.nbuckets || g.noverflow != want.noverflow ||
 	    g.nblocks != want.nblocks || g.nrows != want.nrows || g.nhash != want.nhash ||

@@ -7,8 +7,14 @@
 
 #include "pool.h"
 
-/* The geometry of a pool of that many bytes of pages.  EINVAL: too small or impossibly large. */
-int format_compute(uint64_t cache_bytes, struct geometry *g);
+/*
+ * The geometry of a pool of that many bytes of pages, in a region that may grow to region_max (0:
+ * not at all).  EINVAL: too small or impossibly large.
+ */
+int format_compute(uint64_t bytes, uint64_t region_max, struct geometry *g);
+
+/* The size of its region at creation. */
+uint64_t format_initial_bytes(const struct geometry *g);
 
 /*
  * What the region's address must be aligned to, so that pages are aligned and huge pages

@@ -127,6 +127,7 @@ static_assert(sizeof(struct bucket) == 64, "one cache line");
 
 #define EXTENT_SHIFT 0xffull	    /* page shift; 0: not in use yet */
 #define EXTENT_CHANGING (1ull << 8) /* the owner empties it for another page size */
+#define EXTENT_CLOSED (1ull << 9)   /* not part of the pool now; see resize.c */
 #define EXTENT_OWNER_SHIFT 16
 
 /* --- thread blocks ------------------------------------------------------------------------- */
@@ -308,7 +309,8 @@ struct latency {
 /* Sizes and places; written once at creation, checked and copied by each joiner. */
 struct geometry {
 	uint64_t magic;
-	uint64_t cache_bytes; /* of pages */
+	uint64_t cache_bytes;	/* of pages, at most */
+	uint64_t initial_bytes; /* of pages, at creation */
 	uint64_t region_bytes;
 	uint32_t extent_shift;
 	uint32_t nextents;
@@ -344,6 +346,8 @@ struct mpool {
 	uint32_t rows_used;  /* high-water mark */
 	uint32_t free_open;  /* [l] no open record below it is free */
 	uint32_t opens_used; /* high-water mark */
+	uint32_t extents_open; /* the pool has so many now, more or less */
+	uint32_t resizer;    /* client number + 1 of who changes that */
 	uint32_t recount;    /* a death may have left the totals wrong */
 	uint64_t recount_usec; /* of the last walk in vain; monotonic */
 	uint32_t writer_word;	/* raised and woken when a background writer is wanted */

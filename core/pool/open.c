@@ -74,6 +74,29 @@ set_memory(const DB_ENV *env, struct region_spec *spec)
 	spec->max = env->region_max;
 }
 
+/* Room to grow in costs tables, so that a pool has it only if it is asked for. */
+static uint64_t
+may_grow_to(const DB_ENV *env)
+{
+	if (env == NULL || env->region_max == 0)
+		return 0;
+	return env->region_max < os_memory_bytes() ? env->region_max : os_memory_bytes();
+}
+
+/* Behind the end of the region is no memory: extents there must be closed. */
+static bool
+extents_are_inside(const DB_MPOOL *p)
+{
+	size_t bytes = (size_t)1 << p->g.extent_shift;
+
+	for (uint64_t e = 0; e < p->g.nextents; e++)
+		if (load_seq(&p->extents[e]) != EXTENT_CLOSED &&
+		    region_ptr(p->region, p->g.area + e * bytes, bytes) == NULL &&
+		    load_seq(&p->extents[e]) != EXTENT_CLOSED)
+			return false;
+	return true;
+}
+
 static int
 attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
 {
@@ -94,22 +117,29 @@ attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
 	int ret;
 
 	set_memory(p->dbenv, &spec);
-	if ((ret = format_compute(bytes, &g)) != 0)
+	if ((ret = format_compute(bytes, may_grow_to(p->dbenv), &g)) != 0)
 		return ret;
 	spec.create |= spec.is_private;
-	spec.size = g.region_bytes;
+	spec.size = format_initial_bytes(&g);
 	spec.body_align = format_align(&g);
 	if ((ret = region_attach(&spec, &p->region)) != 0)
 		return ret;
 	p->self = p->region->self;
 	p->mp = region_ptr(p->region, p->region->layout->body, sizeof(*p->mp));
-	if (p->mp == NULL || (ret = format_check(p->region, p->mp, &p->g)) != 0) {
+	if (p->mp == NULL || (ret = format_check(p->region, p->mp, &p->g)) != 0 ||
+	    p->g.region_bytes > p->region->mapped) {
 		env_err(p->dbenv, "%s: the pool's geometry does not fit its region",
 		    p->region->path ? p->region->path : "private pool");
 		(void)region_detach(p->region, false, NULL, NULL);
 		return EPROTO;
 	}
 	format_addresses(p);
+	if (!extents_are_inside(p)) {
+		env_err(p->dbenv, "%s: the pool is larger than its region",
+		    p->region->path ? p->region->path : "private pool");
+		(void)region_detach(p->region, false, NULL, NULL);
+		return EPROTO;
+	}
 	if (p->dbenv != NULL && p->dbenv->lg_flush != NULL)
 		store_relaxed(&p->mp->has_log, 1);
 	return 0;

@@ -101,6 +101,15 @@ pool_is_usable(const DB_MPOOL *p)
 	    load_relaxed(&rl->panic) == 0 && load_relaxed(&rl->valid) == DB_REGIONMAGIC;
 }
 
+/* Bytes of pages that the pool holds now. */
+static inline uint64_t
+pool_bytes(const DB_MPOOL *p)
+{
+	uint64_t n = load_relaxed(&p->mp->extents_open);
+
+	return (n < p->g.nextents ? n : p->g.nextents) << p->g.extent_shift;
+}
+
 /* The entry check of every call: usable region, not in a callback, the thread. */
 int enter(DB_MPOOL *p, struct thread **tp);
 

@@ -132,7 +132,7 @@ run(struct thread *t, DB_MPOOLFILE *mpf, db_pgno_t pgno, unsigned most, unsigned
 static unsigned
 run_most(const DB_MPOOL *p, unsigned pageshift)
 {
-	uint64_t n = (p->g.cache_bytes >> pageshift) / 8;
+	uint64_t n = (pool_bytes(p) >> pageshift) / 8;
 
 	if (n > RUN_BYTES >> pageshift)
 		n = RUN_BYTES >> pageshift;
@@ -212,7 +212,7 @@ memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n)
 		return ret;
 	pages = pages_of(mpf, load_seq(&mpf->row->length));
 	/* more than half of the pool would drive out what was read first */
-	left = (mpf->pool->g.cache_bytes >> mpf->pageshift) / 2;
+	left = (pool_bytes(mpf->pool) >> mpf->pageshift) / 2;
 	if (left > n)
 		left = n;
 	if ((most = run_most(mpf->pool, mpf->pageshift)) == 0)

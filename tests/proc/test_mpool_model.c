@@ -35,7 +35,7 @@ struct model_file {
 struct model {
 	uint64_t seed;
 	uint64_t ops;
-	unsigned renames, truncations, closings, read_errors, incomplete;
+	unsigned renames, resizes, truncations, closings, read_errors, incomplete;
 	struct model_file file[FILES];
 };
 
@@ -438,6 +438,17 @@ op_rename(struct worker *w, unsigned k)
 	w->m->renames++;
 }
 
+/* Other pages than before are in the pool then, but no byte is another. */
+static void
+op_resize(struct worker *w, unsigned k)
+{
+	int ret = memp_resize(w->mp, POOL_BYTES - (size_t)dice(w->m, 7) * 64 * KIB);
+
+	(void)k;
+	t_check(ret == 0 || ret == EBUSY);
+	w->m->resizes += ret == 0;
+}
+
 static void
 open_all(struct worker *w)
 {
@@ -491,11 +502,12 @@ static const struct {
 	{ 30, op_clean },
 	{ 60, op_hold },
 	{ 60, op_sync },
-	{ 20, op_look },
+	{ 19, op_look },
 	{ 10, op_read_error },
 	{ 10, op_read_only },
 	{ 4, op_rename },
 	{ 6, op_reopen },
+	{ 1, op_resize },
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
@@ -598,10 +610,11 @@ run_model(struct worker *w, uint64_t ops)
 		t_tell_u64(&c[i], 0);
 		assert_int_equal(t_join(&c[i]), 0);
 	}
-	print_message("# %llu calls, %u truncations, %u renames, %u closings, %u read errors, %u "
-		      "incomplete syncs, %u deaths\n",
-	    (unsigned long long)w->m->ops, w->m->truncations, w->m->renames, w->m->closings,
-	    w->m->read_errors, w->m->incomplete, deaths);
+	print_message(
+	    "# %llu calls, %u truncations, %u renames, %u resizes, %u closings, %u read errors, %u "
+	    "incomplete syncs, %u deaths\n",
+	    (unsigned long long)w->m->ops, w->m->truncations, w->m->renames, w->m->resizes,
+	    w->m->closings, w->m->read_errors, w->m->incomplete, deaths);
 }
 
 static void

@@ -263,6 +263,16 @@ POOLFS_API int memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n);
 POOLFS_API int memp_fremove(DB_MPOOL *mp, const char *file);
 POOLFS_API int memp_frename(DB_MPOOL *mp, const char *from, const char *to);
 
+/*
+ * memp_resize - make the pool hold bytes of pages, rounded up as at creation, while it is in use.
+ * Smaller: pages leave it (dirty ones are written) and their memory goes back to the system.
+ * Larger than it was made: only as far as DB_ENV.region_max was set then.  Nothing has changed
+ * after an error: EINVAL less than 20 KiB; ENOMEM more than it may have, or than the machine has to
+ * spare; ENOSPC; EBUSY pages are pinned, or cannot be written, where they are in the way; EAGAIN
+ * another process is resizing.
+ */
+POOLFS_API int memp_resize(DB_MPOOL *mp, size_t bytes);
+
 /* memp_reap - take over what killed processes left in the pool, now. */
 POOLFS_API int memp_reap(DB_MPOOL *mp);
 

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/resize.c - memp_resize: a pool becomes larger or smaller while it is in use.
+ *
+ * The tables are as long as the pool may become, from the beginning; what changes is how many
+ * extents there are pages in.  The others are CLOSED, which is no page size, so that nobody takes
+ * frames there.  Growing gets the bytes first (region_grow), then opens extents.  Shrinking closes
+ * extents from the end, each one emptied as for another page size (P21), then gives the bytes back;
+ * descriptors, slots and table stay where they are.
+ *
+ * One process at a time: mp->resizer, which a dead one loses.  Dying in the middle leaves a pool of
+ * some size in between, in which everything holds; the next resize goes on from there.
+ */
+#include "extent.h"
+#include "reap.h"
+#include "thread.h"
+
+#define RESIZE_TRIES 5000 /* of 1 ms, while another process is resizing */
+
+static int
+begin(struct thread *t)
+{
+	DB_MPOOL *p = t->pool;
+	uint32_t owner;
+
+	for (unsigned tries = 0; tries < RESIZE_TRIES; tries++) {
+		owner = 0;
+		if (cas_seq(&p->mp->resizer, &owner, p->self + 1))
+			return 0;
+		if (owner - 1 != p->self &&
+		    (reap_client(t, owner - 1) || owner_is_impossible(p, owner - 1))) {
+			(void)cas_seq(&p->mp->resizer, &owner, 0);
+			continue;
+		}
+		os_sleep_usec(1000);
+	}
+	env_err(p->dbenv, "memp_resize: another process (client %u) is at it", owner - 1);
+	return EAGAIN;
+}
+
+static uint64_t
+region_bytes(const DB_MPOOL *p, uint32_t extents)
+{
+	return p->g.area + ((uint64_t)extents << p->g.extent_shift);
+}
+
+static int
+grow(struct thread *t, uint32_t want)
+{
+	DB_MPOOL *p = t->pool;
+	int ret = region_grow(p->region, region_bytes(p, want));
+
+	for (uint32_t e = 0; ret == 0 && e < want; e++)
+		(void)extent_open(p, e);
+	if (ret == 0)
+		store_seq(&p->mp->extents_open, want);
+	return ret;
+}
+
+static int
+shrink(struct thread *t, uint32_t want, uint32_t have)
+{
+	DB_MPOOL *p = t->pool;
+	uint32_t e = p->g.nextents;
+
+	/* from now on nobody counts on more; a page that is needed meanwhile finds less room */
+	store_seq(&p->mp->extents_open, want);
+	while (e > want && extent_close(t, e - 1))
+		e--;
+	if (e == want)
+		return region_shrink(p->region, region_bytes(p, want));
+	env_err(p->dbenv, "memp_resize: pages in the way are pinned or cannot be written");
+	for (; e < have; e++)
+		(void)extent_open(p, e);
+	store_seq(&p->mp->extents_open, have);
+	return EBUSY;
+}
+
+static int
+resize(struct thread *t, uint64_t bytes)
+{
+	DB_MPOOL *p = t->pool;
+	uint64_t extent = 1ull << p->g.extent_shift, want = (bytes + extent - 1) / extent;
+	uint32_t have = (uint32_t)(pool_bytes(p) >> p->g.extent_shift);
+
+	if (want > p->g.nextents) {
+		env_err(p->dbenv,
+		    "memp_resize: %llu bytes: this pool may have %llu, by the region_max it was "
+		    "made with",
+		    (unsigned long long)bytes, (unsigned long long)p->g.cache_bytes);
+		return ENOMEM;
+	}
+	return want >= have ? grow(t, (uint32_t)want) : shrink(t, (uint32_t)want, have);
+}
+
+int
+memp_resize(DB_MPOOL *p, size_t bytes)
+{
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(p, &t)) != 0)
+		return ret;
+	if (bytes < MIN_CACHE_BYTES) {
+		env_err(p->dbenv, "memp_resize: %zu bytes: at least %zu", bytes, MIN_CACHE_BYTES);
+		return EINVAL;
+	}
+	if ((ret = begin(t)) != 0)
+		return ret;
+	ret = resize(t, bytes);
+	store_seq(&p->mp->resizer, 0);
+	return ret;
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * core/pool: pools that become larger and smaller while they are in use.
+ */
+#include "../pool_t.h"
+
+#define PS ((size_t)4096)
+#define PAGES 512 /* of "f": 2 MiB */
+
+/* A pool of so many bytes that may become about 4 MiB. */
+static DB_MPOOL *
+pool_with_room(struct t *t, size_t bytes)
+{
+	DB_ENV *env = env_of(t, bytes);
+
+	env->region_max = 6 << 20;
+	return pool_with(env, 0);
+}
+
+static uint64_t
+resident(DB_MPOOL *mp)
+{
+	DB_MPOOL_STAT s = stat_of(mp);
+
+	sums(&s);
+	return s.st_page_clean + s.st_page_dirty;
+}
+
+static uint8_t
+byte_of(db_pgno_t n)
+{
+	return (uint8_t)(n % 251 + 1);
+}
+
+static void
+fill_all(DB_MPOOLFILE *f)
+{
+	for (db_pgno_t n = 0; n < PAGES; n++)
+		fill(f, n, byte_of(n));
+}
+
+static void
+all_hold(DB_MPOOLFILE *f)
+{
+	for (db_pgno_t n = 0; n < PAGES; n++)
+		holds(f, n, byte_of(n));
+}
+
+static void
+mpool_resize_up_gives_room_for_more_pages(void **state)
+{
+	DB_MPOOL *mp = pool_with_room(*state, 512 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+
+	fill_all(f);
+	assert_true(resident(mp) <= 512 * KIB / PS);
+	must(memp_resize(mp, 3 * 1024 * KIB));
+	assert_int_equal(stat_of(mp).st_cachesize, 3 * 1024 * KIB);
+	all_hold(f);
+	all_hold(f);
+	assert_int_equal(resident(mp), PAGES);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
+mpool_resize_down_writes_what_is_dirty_and_holds_less(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_with_room(t, 3 * 1024 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	struct stat st;
+
+	fill_all(f);
+	assert_int_equal(stat_of(mp).st_page_dirty, PAGES);
+	must(memp_resize(mp, 512 * KIB));
+	assert_int_equal(stat_of(mp).st_cachesize, 512 * KIB);
+	assert_true(resident(mp) <= 512 * KIB / PS);
+	at_rest(mp);
+	all_hold(f);
+	assert_true(resident(mp) <= 512 * KIB / PS);
+	if (!in_system_memory()) { /* its memory went back */
+		assert_int_equal(stat(t_path(t, REGION_NAME), &st), 0);
+		assert_true((size_t)st.st_blocks * 512 < 3 * 1024 * KIB);
+	}
+	must(memp_resize(mp, 3 * 1024 * KIB));
+	all_hold(f);
+	must(memp_fsync(f));
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
+mpool_resize_down_with_pins_in_the_way_is_ebusy_and_changes_nothing(void **state)
+{
+	DB_MPOOL *mp = pool_with_room(*state, 1024 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	uint8_t *pages[200];
+
+	for (db_pgno_t n = 0; n < 200; n++) {
+		pages[n] = get(f, n, DB_MPOOL_CREATE);
+		memset(pages[n], byte_of(n), PS);
+	}
+	quiet();
+	refuses(memp_resize(mp, 512 * KIB), EBUSY);
+	assert_true(sentences > 0);
+	assert_int_equal(stat_of(mp).st_cachesize, 1024 * KIB);
+	for (db_pgno_t n = 0; n < 200; n++) {
+		assert_int_equal(others(pages[n], PS, byte_of(n)), 0);
+		put(f, pages[n], DB_MPOOL_DIRTY);
+	}
+	must(memp_resize(mp, 512 * KIB));
+	for (db_pgno_t n = 0; n < 200; n++)
+		holds(f, n, byte_of(n));
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
+mpool_resize_errors(void **state)
+{
+	DB_MPOOL *mp = pool_with_room(*state, 512 * KIB);
+
+	refuses(memp_resize(NULL, 512 * KIB), EINVAL);
+	refuses(memp_resize(mp, 20 * KIB - 1), EINVAL);
+	quiet();
+	refuses(memp_resize(mp, 64 * 1024 * KIB), ENOMEM);
+	assert_non_null(strstr(heard, "region_max"));
+	assert_int_equal(stat_of(mp).st_cachesize, 512 * KIB);
+	finish(mp);
+	must(memp_unlink(NULL, 0, &test_env));
+	/* without region_max: down, and up to where it was */
+	mp = pool_of(*state, 512 * KIB);
+	must(memp_resize(mp, 256 * KIB));
+	must(memp_resize(mp, 512 * KIB));
+	refuses(memp_resize(mp, 1024 * KIB), ENOMEM);
+	finish(mp);
+}
+
+static int
+uses_it(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_with_room(arg, 512 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+
+	t_tell(c, 'r');
+	do
+		all_hold(f);
+	while (!t_told(c));
+	t_await(c, 'g');
+	assert_int_equal(stat_of(mp).st_cachesize, 2048 * KIB);
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+static void
+mpool_resize_up_and_down_while_another_process_uses_it(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_with_room(t, 512 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	struct t_child c;
+	int ret;
+
+	fill_all(f);
+	must(memp_fsync(f));
+	t_fork(&c, uses_it, t);
+	t_await(&c, 'r');
+	for (unsigned i = 0; i < 20; i++) {
+		ret = memp_resize(mp, (i % 4 + 1) * 512 * KIB);
+		assert_true(ret == 0 || ret == EBUSY); /* it has one page pinned, somewhere */
+		all_hold(f);
+	}
+	while ((ret = memp_resize(mp, 2048 * KIB)) == EBUSY)
+		continue;
+	must(ret);
+	t_tell(&c, 'g');
+	assert_int_equal(t_join(&c), 0);
+	all_hold(f);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
+mpool_joined_after_resize_is_as_large_as_it_is(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_with_room(t, 1024 * KIB), *other;
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+
+	fill_all(f);
+	must(memp_resize(mp, 256 * KIB));
+	other = pool_of(t, 0);
+	assert_int_equal(stat_of(other).st_cachesize, 256 * KIB);
+	must(memp_resize(other, 2048 * KIB));
+	assert_int_equal(stat_of(mp).st_cachesize, 2048 * KIB);
+	all_hold(f);
+	assert_true(resident(mp) > 1024 * KIB / PS);
+	must(memp_fclose(f));
+	must(memp_close(other));
+	finish(mp);
+}
+
+static void
+mpool_resize_that_gets_no_memory_changes_nothing(void **state)
+{
+	DB_MPOOL *mp = pool_with_room(*state, 512 * KIB);
+
+	if (!in_system_memory()) {
+		t_fault_always(OS_ALLOCATE, ENOSPC);
+		refuses(memp_resize(mp, 2048 * KIB), ENOSPC);
+		assert_true(t_fault_off());
+		assert_int_equal(stat_of(mp).st_cachesize, 512 * KIB);
+	}
+	must(memp_resize(mp, 2048 * KIB));
+	finish(mp);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		t_test(mpool_resize_up_gives_room_for_more_pages),
+		t_test(mpool_resize_down_writes_what_is_dirty_and_holds_less),
+		t_test(mpool_resize_down_with_pins_in_the_way_is_ebusy_and_changes_nothing),
+		t_test(mpool_resize_errors),
+		t_test(mpool_resize_up_and_down_while_another_process_uses_it),
+		t_test(mpool_joined_after_resize_is_as_large_as_it_is),
+		t_test(mpool_resize_that_gets_no_memory_changes_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
