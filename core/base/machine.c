@@ -66,9 +66,8 @@ os_yield(void)
 	(void)sched_yield();
 }
 
-/* The beginning of a small file as a string; empty if it cannot be read. */
-static void
-read_text(const char *path, char *text, size_t bytes)
+void
+os_read_text(const char *path, char *text, size_t bytes)
 {
 	int saved = errno;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -99,7 +98,7 @@ read_boot_id(uint8_t id[16])
 	const char *p;
 	int digits = 0;
 
-	read_text("/proc/sys/kernel/random/boot_id", text, sizeof(text));
+	os_read_text("/proc/sys/kernel/random/boot_id", text, sizeof(text));
 	memset(id, 0, 16);
 	for (p = text; *p != '\0' && digits < 32; p++)
 		if (hex_digit(*p) >= 0) {
@@ -135,7 +134,7 @@ os_process_start(pid_t pid)
 	int field;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	read_text(path, text, sizeof(text));
+	os_read_text(path, text, sizeof(text));
 	/* Field 2, the program's name, may hold blanks and parentheses; the others do not. */
 	if ((p = strrchr(text, ')')) == NULL)
 		return 0;
@@ -168,7 +167,7 @@ os_huge_page_size(void)
 	static const char key[] = "Hugepagesize:";
 	char text[4096], *p;
 
-	read_text("/proc/meminfo", text, sizeof(text));
+	os_read_text("/proc/meminfo", text, sizeof(text));
 	if ((p = strstr(text, key)) == NULL)
 		return 0;
 	return (size_t)strtoull(p + sizeof(key) - 1, NULL, 10) << 10;
@@ -180,7 +179,7 @@ huge_is_on(const char *path)
 {
 	char text[128];
 
-	read_text(path, text, sizeof(text));
+	os_read_text(path, text, sizeof(text));
 	return strchr(text, '[') != NULL && strstr(text, "[never]") == NULL &&
 	    strstr(text, "[deny]") == NULL;
 }
@@ -198,18 +197,26 @@ os_memory_bytes(void)
 	return (uint64_t)sysconf(_SC_PHYS_PAGES) * os_page_size();
 }
 
-uint64_t
-os_memory_available(void)
+static uint64_t
+machine_available(void)
 {
 	static const char key[] = "MemAvailable:";
 	uint64_t kib;
 	char text[1024], *p;
 
-	read_text("/proc/meminfo", text, sizeof(text));
+	os_read_text("/proc/meminfo", text, sizeof(text));
 	if ((p = strstr(text, key)) == NULL)
 		return UINT64_MAX;
 	kib = strtoull(p + sizeof(key) - 1, NULL, 10);
 	return kib < UINT64_MAX >> 10 ? kib << 10 : UINT64_MAX;
+}
+
+uint64_t
+os_memory_available(void)
+{
+	uint64_t machine = machine_available(), group = os_cgroup_available();
+
+	return machine < group ? machine : group;
 }
 
 uint64_t

@@ -157,7 +157,13 @@ bool os_barrier_wanted(void);
 void os_barrier(void);
 
 uint64_t os_memory_bytes(void);	    /* the machine's */
-uint64_t os_memory_available(void); /* of it, without driving anybody out; UINT64_MAX: unknown */
+/* Without driving anybody out, and as the control groups allow; UINT64_MAX: unknown. */
+uint64_t os_memory_available(void);
+/* cgroup.c: as they allow; as the groups from root/group up to root do. */
+uint64_t os_cgroup_available(void);
+uint64_t os_cgroup_left(const char *root, const char *group);
+/* The beginning of a small file of the system as a string; empty if it cannot be read. */
+void os_read_text(const char *path, char *text, size_t bytes);
 uint64_t os_ipc_namespace(void);    /* differs between them; 0 if unknown */
 
 extern unsigned os_forks; /* forks since the program began, on the way to this process */

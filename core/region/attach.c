@@ -192,8 +192,10 @@ create(const struct region_spec *spec, struct region *r, enum attempt *attempt)
 	ret = spec->is_system ? create_in_segment(spec, r) : create_in_file(spec, r);
 	if (ret != 0) {
 		(void)os_unlink(r->path);
-		env_err(spec->dbenv, "%s: cannot create a region of %llu bytes: %s", r->path,
-		    (unsigned long long)spec_size(spec), db_strerror(ret));
+		/* Of memory, segment.c has said how much there is. */
+		if (ret != ENOMEM || !spec->is_system)
+			env_err(spec->dbenv, "%s: cannot create a region of %llu bytes: %s",
+			    r->path, (unsigned long long)spec_size(spec), db_strerror(ret));
 		return ret;
 	}
 	/* Only force removes a file under its creator; then this region is nobody's. */

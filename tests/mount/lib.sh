@@ -168,6 +168,20 @@ daemon_pid()
 	getfattr --only-values -n user.poolfs.pid "$mnt" 2>/dev/null
 }
 
+# gone PID: waits for the process's end without a clock.
+gone()
+{
+	python3 - "$1" <<-'EOP'
+		import os, select, sys
+		try:
+		    p = select.poll()
+		    p.register(os.pidfd_open(int(sys.argv[1])), select.POLLIN)
+		    sys.exit(0 if p.poll(60000) else 1)
+		except ProcessLookupError:
+		    pass
+	EOP
+}
+
 finish()
 {
 	echo "1..$count"

@@ -130,4 +130,37 @@ for dir in sub "$work/elsewhere"; do
 done
 check_fails region_dir_that_does_not_exist 'region directory' \
 	"$POOLFS" --region-dir="$work/none" "$home" "$mnt"
+
+# --- in a container with less than the machine ----------------------------------------------
+
+# limit GROUP BYTES: of memory, for a control group that is made for it.
+limit()
+{
+	if [ -e "$1/memory.limit_in_bytes" ]; then
+		echo "$2" >"$1/memory.limit_in_bytes"
+	elif [ -e "$1/memory.max" ]; then
+		echo "$2" >"$1/memory.max"
+	else
+		return 1
+	fi 2>/dev/null
+}
+
+group=
+for at in /sys/fs/cgroup/memory /sys/fs/cgroup; do
+	group=$at/$(basename "$work")
+	if mkdir "$group" 2>/dev/null; then
+		limit "$group" $((64 << 20)) && break
+		rmdir "$group"
+	fi
+	group=
+done
+if [ -n "$group" ]; then
+	check_fails more_memory_than_the_control_group_has 'are wanted and .* available' \
+		sh -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$group" \
+		"$POOLFS" --cache-size=128M "$home" "$mnt"
+	check_fails leaves_no_region 'No such file' stat "$home/__db_mpool.share"
+	rmdir "$group"
+else
+	skip more_memory_than_the_control_group_has "no control group can be made here"
+fi
 finish

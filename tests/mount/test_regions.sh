@@ -57,8 +57,10 @@ for kind in file system; do
 import json, sys
 row, = json.load(open(sys.argv[1]))["regions"]
 assert row["region"] == "mpool" and row["error"] == -8, row' "$mnt/stat/panic.json"
+	pid=$(daemon_pid)
 	check_fails "poolfs_u_says_so_$kind" 'could be written|may be lost' "$POOLFS" -u "$mnt"
 	! is_mounted "$mnt" || umount -l "$mnt"
+	gone "$pid"
 	check_fails "nobody_mounts_it_$kind" 'found damaged.*upside down' \
 		"$POOLFS" "$home" "$mnt"
 	mount_pool --memory=private

@@ -24,20 +24,6 @@ has_ended()
 	! [ -d "/proc/$1" ] || grep -q '^State:[[:space:]]*Z' "/proc/$1/status"
 }
 
-# gone PID: waits for the process's end without a clock.
-gone()
-{
-	python3 - "$1" <<-'EOP'
-		import os, select, sys
-		try:
-		    p = select.poll()
-		    p.register(os.pidfd_open(int(sys.argv[1])), select.POLLIN)
-		    sys.exit(0 if p.poll(60000) else 1)
-		except ProcessLookupError:
-		    pass
-	EOP
-}
-
 # attached: somebody holds the lock on a client number of the pool.
 attached()
 {
