@@ -26,6 +26,7 @@
 #include "region_dir.h"
 #include "render.h"
 #include "state.h"
+#include "warm.h"
 
 #define COMMAND_BYTES 16384u
 
@@ -220,6 +221,20 @@ run_evict(struct fs *fs, char **words, int n)
 }
 
 static int
+run_save(struct fs *fs, char **words, int n)
+{
+	(void)n;
+	return warm_save(fs, words[0]);
+}
+
+static int
+run_load(struct fs *fs, char **words, int n)
+{
+	(void)n;
+	return warm_load(fs, words[0]);
+}
+
+static int
 run_unlink(struct fs *fs, char **words, int n)
 {
 	char file[REGION_NAME_BYTES], what[400];
@@ -329,6 +344,8 @@ static const struct verb verbs[] = {
 	{ "trickle", "N%", 1, 1, run_trickle, "write until N% of the pool is clean" },
 	{ "evict", "FILE [FIRST [LAST]]", 1, 3, run_evict,
 	    "write what is dirty of FILE's pages, then drop them" },
+	{ "save", "PATH", 1, 1, run_save, "write down which pages are there: the warm list" },
+	{ "load", "PATH", 1, 1, run_load, "read the pages that a warm list names" },
 	{ "unlink", "REGION [force]", 1, 2, run_unlink,
 	    "remove a region; with force even if it is in use" },
 	{ "reap", "", 0, 0, run_reap, "take over what killed processes left, now" },

@@ -33,6 +33,7 @@
 #include "region_dir.h"
 #include "space.h"
 #include "state.h"
+#include "warm.h"
 
 #define NOFILE_ROOT 1048576u
 #define FDS_LEAST 64u
@@ -419,7 +420,7 @@ fs_run(struct fs *fs, void (*ready)(void *arg, int error), void *arg)
 	fs->ready = ready;
 	fs->ready_arg = arg;
 	if ((err = locks_init(fs)) != 0 || (err = pool_writer_start(fs)) != 0 ||
-	    (err = start_asker(fs)) != 0) {
+	    (err = warm_start(fs)) != 0 || (err = start_asker(fs)) != 0) {
 		fs_log(LOG_ERR, "cannot start a thread: %s", strerror(err));
 		return err;
 	}
@@ -435,6 +436,7 @@ fs_finish(struct fs *fs)
 {
 	locks_fini(fs);
 	pool_writer_stop(fs);
+	warm_stop(fs);
 	return pool_finish(fs);
 }
 

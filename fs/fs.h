@@ -28,6 +28,8 @@ struct fs_options {
 	const char *region_dir;	 /* absolute path of where the region files are; NULL: home */
 	size_t cache_bytes;	 /* pages that a newly made pool holds */
 	size_t page_bytes;	 /* page size of files that the pool does not know yet */
+	const char *warm;	 /* absolute path of the warm list, or NULL */
+	bool warm_on_exit;	 /* write it at the end */
 	unsigned mode;		 /* of a region file that is created; 0: 0600 */
 	unsigned dirty_expire;	 /* seconds after which dirty pages are written */
 	unsigned threads;	 /* most worker threads; 1: serve on the calling thread */

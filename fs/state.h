@@ -73,6 +73,10 @@ struct fs {
 	struct pin_ages *pin_ages; /* [steering.lock] */
 	struct history history;	   /* [steering.lock] */
 
+	pthread_t warm; /* loads the warm list */
+	bool warm_runs;
+	bool warm_stop; /* atomic */
+
 	pthread_t asker; /* finds out whether the mount answers */
 	bool asker_runs;
 	void (*ready)(void *arg, int error);

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/os.h"
 #include "poolfs.h"
@@ -179,6 +180,25 @@ set_memory(struct options *o, const char *value)
 	return EXIT_USAGE;
 }
 
+/* Absolute: the daemon changes to the root directory. */
+static int
+set_warm(struct options *o, const char *value)
+{
+	char *cwd = value[0] == '/' ? NULL : getcwd(NULL, 0), *path;
+
+	if (*value == '\0' || (value[0] != '/' && cwd == NULL)) {
+		free(cwd);
+		complain("warm: the path of a list, not \"%s\"", value);
+		return EXIT_USAGE;
+	}
+	if (asprintf(&path, "%s%s%s", cwd != NULL ? cwd : "", cwd != NULL ? "/" : "", value) == -1)
+		path = NULL;
+	free(cwd);
+	free((char *)(uintptr_t)o->fs.warm);
+	o->fs.warm = path;
+	return path != NULL ? 0 : EXIT_FAILURE;
+}
+
 /* Copied: a word of -o does not last. */
 static int
 set_region_dir(struct options *o, const char *value)
@@ -226,6 +246,8 @@ set_flag(struct options *o, const char *word, bool *knownp)
 		o->fs.allow_other = true;
 	else if (strcmp(word, "sync") == 0)
 		o->fs.sync_writes = true;
+	else if (strcmp(word, "warm_on_exit") == 0)
+		o->fs.warm_on_exit = true;
 	else if (strcmp(word, "debug") == 0)
 		o->fs.debug = o->foreground = true;
 	else if (is_one_of(word, kernel_words))
@@ -246,6 +268,7 @@ static const struct {
 	{ "memory", set_memory },
 	{ "region_dir", set_region_dir },
 	{ "dirty_expire", set_dirty_expire },
+	{ "warm", set_warm },
 };
 
 /* "cache-size=1G" and "cache_size=1G" alike. */
@@ -303,7 +326,8 @@ enum long_option {
 	LONG_MODE,
 	LONG_DIRTY_EXPIRE,
 	LONG_MEMORY,
-	LONG_REGION_DIR
+	LONG_REGION_DIR,
+	LONG_WARM
 };
 
 static const struct option long_options[] = {
@@ -318,6 +342,7 @@ static const struct option long_options[] = {
 	{ "dirty-expire", required_argument, NULL, LONG_DIRTY_EXPIRE },
 	{ "memory", required_argument, NULL, LONG_MEMORY },
 	{ "region-dir", required_argument, NULL, LONG_REGION_DIR },
+	{ "warm", required_argument, NULL, LONG_WARM },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -357,6 +382,8 @@ set_option(struct options *o, int option, char **argv, int at)
 		return set_memory(o, optarg);
 	case LONG_REGION_DIR:
 		return set_region_dir(o, optarg);
+	case LONG_WARM:
+		return set_warm(o, optarg);
 	case ':':
 		complain("option %s needs a value (poolfs -h explains)", argv[at]);
 		return EXIT_USAGE;
@@ -416,6 +443,10 @@ options_parse(int argc, char **argv, struct options *o)
 	}
 	if ((ret = parse_places(argc, argv, o)) != 0)
 		return ret;
+	if (o->fs.warm_on_exit && o->fs.warm == NULL) {
+		complain("-o warm_on_exit needs a list to write: --warm=PATH");
+		return EXIT_USAGE;
+	}
 	o->fs.mount_words = o->mount_words;
 	return 0;
 }
@@ -427,6 +458,7 @@ options_fini(struct options *o)
 	free((char *)(uintptr_t)o->fs.home);
 	free((char *)(uintptr_t)o->fs.mountpoint);
 	free((char *)(uintptr_t)o->fs.region_dir);
+	free((char *)(uintptr_t)o->fs.warm);
 	free(o->region_dir);
 	free(o->mount_words);
 }
@@ -452,9 +484,12 @@ options_help(void)
 	    "  --memory=KIND          of a new pool: system (a System V segment), file, or "
 	    "private\n"
 	    "  --region-dir=DIR       where the region files are, if not in HOME\n"
-	    "  -o WORD[,WORD...]      the six above by name (-o cache_size=1G), and\n"
+	    "  --warm=PATH            read the pages that the list names; nothing if it is not "
+	    "there\n"
+	    "  -o WORD[,WORD...]      the seven above by name (-o cache_size=1G), and\n"
 	    "       ro                read-only\n"
 	    "       allow_other       let other users in\n"
+	    "       warm_on_exit      write the list at the end\n"
 	    "       sync              every write is on the disk when it returns\n"
 	    "       nosuid, noexec, noatime ... and the other words of mount(8)\n"
 	    "  -h, --help             print this\n"

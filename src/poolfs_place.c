@@ -213,6 +213,10 @@ check_apart(const struct options *o)
 		    o->mountpoint);
 		return EXIT_FAILURE;
 	}
+	if (o->fs.warm != NULL && is_within(o->fs.warm, o->fs.mountpoint)) {
+		complain("the warm list %s is inside MOUNTPOINT %s", o->fs.warm, o->mountpoint);
+		return EXIT_FAILURE;
+	}
 	if (o->fs.region_dir != NULL && is_within(o->fs.region_dir, o->fs.mountpoint)) {
 		complain("the region directory %s is inside MOUNTPOINT %s: the mount would hide it",
 		    o->region_dir, o->mountpoint);
