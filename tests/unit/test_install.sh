@@ -107,9 +107,33 @@ installs_the_program()
 	[ -x "$(find "$work/root" -path '*bin/poolfs')" ]
 }
 
-echo 1..5
+# Every file, by the place where it belongs below the prefix.
+installs_all_of_it()
+{
+	lib=$(find "$work/root" -name libpoolfs.so)
+	missing=
+	for f in bin/poolfs bin/poolstat share/man/man1/poolfs.1 share/man/man1/poolstat.1 \
+	    share/man/man5/poolfs.5 share/bash-completion/completions/poolfs \
+	    share/bash-completion/completions/poolstat share/zsh/site-functions/_poolfs \
+	    share/fish/vendor_completions.d/poolfs.fish \
+	    share/fish/vendor_completions.d/poolstat.fish lib/systemd/system/poolfs@.service \
+	    include/poolfs/env.h include/poolfs/mpool.h; do
+		[ -s "$(find "$work/root" -path "*/$f")" ] || missing="$missing $f"
+	done
+	[ -n "$lib" ] && [ -z "$missing" ] || { echo "missing:$missing"; false; }
+}
+
+the_unit_names_the_program()
+{
+	unit=$(find "$work/root" -name 'poolfs@.service')
+	grep -qE '^ExecStart=/.*bin/poolfs -f ' "$unit" && ! grep -q '@bindir@' "$unit"
+}
+
+echo 1..7
 check installs installs
 check program_is_there installs_the_program
+check all_of_it_is_there installs_all_of_it
+check the_unit_names_the_program the_unit_names_the_program
 check a_user_compiles compiles "$@"
 check a_user_runs runs
 check exports_the_published_calls_only exports_the_published_calls_only

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# fish completion for poolfs(1)
+complete -c poolfs -s h -l help -d 'Print the options'
+complete -c poolfs -s V -l version -d 'Print versions'
+complete -c poolfs -s f -l foreground -d 'Stay in the foreground'
+complete -c poolfs -s d -l debug -d 'Trace every request'
+complete -c poolfs -s u -l unmount -d 'Write everything and unmount'
+complete -c poolfs -s s -d 'Serve with a single thread'
+complete -c poolfs -l cache-size -x -d 'Of a new pool'
+complete -c poolfs -l page-size -x -a '512 1K 2K 4K 8K 16K 32K 64K' -d 'Of files new to the pool'
+complete -c poolfs -l mode -x -d 'Permissions of a new region'
+complete -c poolfs -l dirty-expire -x -d 'Seconds after which changed pages are written'
+complete -c poolfs -l memory -x -a 'system file private' -d 'Of a new pool'
+complete -c poolfs -l region-dir -r -d 'Where the region files are'
+complete -c poolfs -l warm -r -d 'The list of pages to begin with'
+complete -c poolfs -s o -x -a 'ro allow_other sync warm_on_exit' -d 'Mount options'

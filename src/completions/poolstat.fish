@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# fish completion for poolstat(1)
+complete -c poolstat -s h -l help -d 'Print the options'
+complete -c poolstat -s V -l version -d 'Print the version'
+complete -c poolstat -s o -l output -x -d 'Columns' \
+    -a '(poolstat --columns | string split -f 1 " ")'
+complete -c poolstat -l columns -d 'List the columns'
+complete -c poolstat -s J -l json -d 'An object a line'
+complete -c poolstat -s r -l raw -d 'One blank between columns'
+complete -c poolstat -s b -l bytes -d 'Exact numbers'
+complete -c poolstat -l noheadings -d 'No headers'
+complete -c poolstat -l top -d 'On a screen that renews itself'
+complete -c poolstat -l report -d 'In sentences'
+complete -c poolstat -l wait -x -d 'Until a condition holds'
+complete -c poolstat -l timeout -x -d 'Of --wait, in seconds'
+complete -c poolstat -l diff -d 'What changed'
+complete -c poolstat -l env -d 'The regions of a home'
+complete -c poolstat -l remove -d 'Remove the regions of a home'
+complete -c poolstat -l force -d 'Even if they are in use'
+complete -c poolstat -l region-dir -r -d 'Where the region files are'
