@@ -59,7 +59,7 @@ def check_keys(name):
 
 def check_table(name):
     keys, rows = table_rows(name)
-    objs = check_json(name)[name]
+    (objs,) = check_json(name).values()
     assert len(objs) >= len(rows), (name, len(objs), len(rows))
     for row, obj in zip(rows, objs):
         assert keys == list(obj), (keys, obj)
