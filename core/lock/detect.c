@@ -58,6 +58,7 @@ struct search {
 	struct node *nodes;
 	struct inside *stack;
 	uint32_t *node_of; /* by locker's cell: index + 1 */
+	uint32_t *wait_of; /* by the request's cell: index + 1 */
 	uint32_t policy;
 	uint32_t only;
 	int error;
@@ -73,6 +74,7 @@ search_fini(struct search *s)
 	free(s->nodes);
 	free(s->stack);
 	free(s->node_of);
+	free(s->wait_of);
 }
 
 static int
@@ -87,7 +89,8 @@ search_init(struct search *s, DB_LOCKTAB *lt, uint32_t room)
 	    (ret = os_calloc(room, sizeof(*s->victims), (void **)&s->victims)) != 0 ||
 	    (ret = os_calloc(room, sizeof(*s->nodes), (void **)&s->nodes)) != 0 ||
 	    (ret = os_calloc(room, sizeof(*s->stack), (void **)&s->stack)) != 0 ||
-	    (ret = os_calloc(s->ncells, sizeof(*s->node_of), (void **)&s->node_of)) != 0)
+	    (ret = os_calloc(s->ncells, sizeof(*s->node_of), (void **)&s->node_of)) != 0 ||
+	    (ret = os_calloc(s->ncells, sizeof(*s->wait_of), (void **)&s->wait_of)) != 0)
 		search_fini(s);
 	return ret;
 }
@@ -165,6 +168,7 @@ add_waits_of(struct search *s, uint32_t part)
 		s->waits[s->nwaits] =
 		    (struct wait){ .cell = c, .node = n - 1, .next = s->nodes[n - 1].waits };
 		s->nodes[n - 1].waits = ++s->nwaits;
+		s->wait_of[at % s->ncells] = s->nwaits;
 	}
 	return 0;
 }
@@ -218,30 +222,23 @@ go_on(struct search *s, struct inside *in)
 		begin_wait(s, in, w->next);
 }
 
-static bool
-is_out(const struct search *s, const struct lock_cell *c)
-{
-	uint32_t n = node_find(s, c->u.lock.locker), w;
-
-	for (w = n != 0 ? s->nodes[n - 1].waits : 0; w != 0; w = s->waits[w - 1].next)
-		if (s->waits[w - 1].cell == c)
-			return s->waits[w - 1].out;
-	return false;
-}
-
 /* The waiting locker that c stands for, if it is in the way of w; index + 1. */
 static uint32_t
 edge_to(const struct search *s, const struct wait *w, const struct lock_cell *c, bool holds)
 {
-	uint32_t n;
+	uint32_t n, wait;
 
 	if (c->u.lock.locker == w->cell->u.lock.locker ||
-	    !modes_conflict(s->lt, word_mode(load_relaxed(&w->cell->word)),
-		word_mode(load_relaxed(&c->word))) ||
-	    (!holds && is_out(s, c)))
+	    !modes_conflict(
+		s->lt, word_mode(load_relaxed(&w->cell->word)), word_mode(load_relaxed(&c->word))))
 		return 0;
-	n = node_find(s, c->u.lock.locker);
-	/* of the same family */
+	if (holds)
+		n = node_find(s, c->u.lock.locker);
+	else {
+		wait = s->wait_of[cell_number(s->lt, c) % s->ncells];
+		n = wait != 0 && !s->waits[wait - 1].out ? s->waits[wait - 1].node + 1 : 0;
+	}
+	/* not of the same family */
 	return n == w->node + 1 ? 0 : n;
 }
 
@@ -382,21 +379,39 @@ search_all(struct search *s)
 	return s->error;
 }
 
+/* Would it still have to wait, without the victims that are off the queue already? */
+static int
+still_waits(DB_LOCKTAB *lt, const struct lock_cell *c, bool *waitsp)
+{
+	uint64_t w = load_relaxed(&c->word);
+	const struct lock_cell *object = cell_of(lt, c->u.lock.object, CELL_OBJECT, word_part(w));
+	const struct claim claim = { .locker = c->u.lock.locker,
+		.mode = word_mode(w),
+		.first = (c->u.lock.flags & LOCK_FIRST) != 0 };
+
+	if (object == NULL)
+		return table_damaged(lt, "a request has no object", c->u.lock.object);
+	return claim_blocked(lt, object, &claim, c, NULL, waitsp);
+}
+
 /* The last first: whom that lets go on may need no end any more. */
 static int
 end_victims(struct search *s, struct wakes *wakes)
 {
+	bool waits;
 	int ret = 0;
 
-	while (s->nvictims > 0 && ret == 0) {
-		struct lock_cell *c = s->waits[s->victims[--s->nvictims]].cell;
-		uint64_t w = load_relaxed(&c->word);
+	for (uint32_t i = s->nvictims; i-- > 0 && ret == 0;) {
+		struct lock_cell *c = s->waits[s->victims[i]].cell;
 
-		if (word_kind(w) != CELL_WAITING)
+		if ((ret = still_waits(s->lt, c, &waits)) != 0 || !waits)
 			continue;
-		s->lt->parts[word_part(w)].ndeadlocks++;
+		s->lt->parts[word_part(load_relaxed(&c->word))].ndeadlocks++;
 		ret = lock_abort(s->lt, c, wakes);
 	}
+	/* Each in its turn, now that all of them are gone. */
+	for (uint32_t i = 0; i < s->nvictims && ret == 0; i++)
+		ret = lock_go_on(s->lt, s->waits[s->victims[i]].cell->u.lock.object, wakes);
 	return ret;
 }
 

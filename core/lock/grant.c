@@ -201,5 +201,16 @@ lock_abort(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes)
 	if ((ret = take_off(lt, c, &object)) != 0)
 		return ret;
 	decide(lt, c, CELL_ABORTED, wakes);
-	return object_go_on(lt, object, wakes);
+	return 0;
+}
+
+int
+lock_go_on(DB_LOCKTAB *lt, uint32_t object, struct wakes *wakes)
+{
+	struct lock_cell *c = cell_at(lt, object);
+
+	/* It may have gone with the last that was on it. */
+	if (c == NULL || word_kind(load_relaxed(&c->word)) != CELL_OBJECT)
+		return 0;
+	return object_go_on(lt, c, wakes);
 }

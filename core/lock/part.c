@@ -12,11 +12,15 @@
 int
 part_lock(DB_LOCKTAB *lt, uint32_t part)
 {
+	struct shlock *l = &lt->parts[part].lock;
+	uint32_t nobody = 0;
 	int ret = 0;
 
-	if (shlock_lock(lt->region, &lt->parts[part].lock) == EOWNERDEAD &&
-	    (ret = part_repair(lt, part)) != 0)
-		shlock_unlock(lt->region, &lt->parts[part].lock);
+	/* shlock_lock's first step, without the way there */
+	if (cas_seq(&l->owner, &nobody, lt->self + 1))
+		return 0;
+	if (shlock_lock(lt->region, l) == EOWNERDEAD && (ret = part_repair(lt, part)) != 0)
+		shlock_unlock(lt->region, l);
 	return ret;
 }
 

@@ -361,8 +361,10 @@ int object_promote(DB_LOCKTAB *lt, struct lock_cell *object, struct wakes *wakes
 /* Take a lock that is held, or that waits, off its object; the cell is free.  Others go on. */
 int lock_release(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes);
 
-/* L4: it will not be granted; its owner is told. */
+/* L4: it is off the queue and will not be granted; its owner is told.  lock_go_on is to follow. */
 int lock_abort(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes);
+/* Those who wait for that object and need not any more; if nobody is left it goes. */
+int lock_go_on(DB_LOCKTAB *lt, uint32_t object, struct wakes *wakes);
 
 /* --- locker.c ------------------------------------------------------------------------------ */
 

@@ -47,11 +47,14 @@ arm_kill(unsigned usec)
 	t_check(timer_settime(timer, 0, &at, NULL) == 0);
 }
 
-/* Ended, whether its parent has noticed or not; the kernel has let go of its locks then. */
+#define PF_EXITING 0x4u /* proc(5), flags: comes before the kernel lets go of its locks */
+
+/* Ended or ending, whether its parent has noticed or not. */
 static bool
 is_dead(pid_t pid)
 {
-	char path[40], text[256] = "";
+	char path[40], text[512] = "", state = 0;
+	unsigned flags = 0;
 	const char *p;
 	int fd;
 
@@ -60,8 +63,10 @@ is_dead(pid_t pid)
 		return true;
 	(void)!read(fd, text, sizeof(text) - 1);
 	(void)close(fd);
-	p = strrchr(text, ')');
-	return p == NULL || p[2] == 'Z' || p[2] == 'X';
+	if ((p = strrchr(text, ')')) == NULL ||
+	    sscanf(p + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
+		return true;
+	return state == 'Z' || state == 'X' || (flags & PF_EXITING) != 0;
 }
 
 static void
