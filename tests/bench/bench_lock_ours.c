@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bench_lock_ours.c - this project's side of the comparison of locks, and its detector.
+ */
+#include "bench_lock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "lock/table.h"
+
+static DB_LOCKTAB *lt;
+static u_int32_t locker;
+
+static int
+side_open(const char *home)
+{
+	int ret;
+
+	if ((ret = lock_open(home, DB_CREATE | DB_THREAD, 0, NULL, &lt)) != 0)
+		return ret;
+	return lock_id(lt, &locker);
+}
+
+static int
+side_pairs(uint32_t worker, uint32_t objects, uint32_t n)
+{
+	uint32_t aligned[BENCH_NAME_BYTES / 4];
+	uint8_t *name = (uint8_t *)aligned;
+	DBT obj = { .data = name, .size = BENCH_NAME_BYTES };
+	DB_LOCK lock;
+	int ret;
+
+	for (uint32_t i = 0; i < n; i++) {
+		bench_object(name, worker + 1, i % objects);
+		if ((ret = lock_get(lt, locker, 0, &obj, DB_LOCK_WRITE, &lock)) != 0 ||
+		    (ret = lock_put(lt, lock)) != 0)
+			return ret;
+	}
+	return 0;
+}
+
+static void
+side_close(void)
+{
+	(void)lock_close(lt);
+}
+
+const struct lock_side lock_ours = { "poolfs", side_open, side_pairs, side_close };
+
+/* --- the detector -------------------------------------------------------------------------- */
+
+static int
+request(DB_LOCKTAB *t, u_int32_t id, uint32_t object)
+{
+	DBT obj = { .data = &object, .size = sizeof(object) };
+	enum verdict verdict = GRANTED;
+	struct lock_request rq;
+	int ret;
+
+	if ((ret = request_init(t, &rq, id, 0, &obj, DB_LOCK_WRITE, 0)) != 0)
+		return ret;
+	rq.distant = true;
+	return request_make(t, &rq, &verdict);
+}
+
+/* Locker i holds object i and wants the next one's; or all want the same. */
+static int
+make_waiters(DB_LOCKTAB *t, uint32_t waiters, int in_chain)
+{
+	uint32_t before = 0, id;
+	int ret = 0;
+
+	for (uint32_t i = 0; i <= waiters && ret == 0; i++) {
+		if ((ret = lock_id(t, &id)) != 0)
+			return ret;
+		if (in_chain)
+			ret = request(t, id, i);
+		else
+			ret = request(t, id, 0);
+		if (in_chain && i > 0 && ret == 0)
+			ret = request(t, before, i);
+		before = id;
+	}
+	return ret;
+}
+
+double
+lock_detect_usec(const char *home, uint32_t waiters, int in_chain)
+{
+	uint64_t begun, took = UINT64_MAX;
+	DB_LOCKTAB *t;
+	int ret;
+
+	if (lock_open(home, DB_CREATE | DB_THREAD, 0, NULL, &t) != 0)
+		return -1;
+	ret = make_waiters(t, waiters, in_chain);
+	for (int i = 0; i < 20 && ret == 0; i++) {
+		begun = os_monotonic_usec();
+		ret = lock_detect(t, 0, DB_LOCK_YOUNGEST);
+		if (os_monotonic_usec() - begun < took)
+			took = os_monotonic_usec() - begun;
+	}
+	(void)lock_close(t);
+	return ret == 0 ? (double)took : -1;
+}
