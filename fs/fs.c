@@ -173,6 +173,7 @@ init_env(struct fs *fs)
 		fs->env.region_flags |= DB_SYSTEM_MEM;
 	else if (fs->opt->memory == FS_MEMORY_PRIVATE)
 		fs->env.region_flags |= DB_PRIVATE;
+	fs->env.region_flags |= DB_REGION_GUARD;
 }
 
 /* It is allowed, and what one writes the other shows; but seldom meant. */

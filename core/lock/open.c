@@ -85,6 +85,7 @@ describe(
 	if (env == NULL)
 		return;
 	spec->is_system = (env->region_flags & DB_SYSTEM_MEM) != 0;
+	spec->guard = (env->region_flags & DB_REGION_GUARD) != 0;
 	spec->populate = env->region_init != 0;
 	spec->shm_key = env->shm_key != 0 ? env->shm_key + 1 : 0;
 	spec->max = env->region_max;

@@ -98,7 +98,8 @@ pool_is_usable(const DB_MPOOL *p)
 	const RLAYOUT *rl = p->region->layout;
 
 	return p->region->fork_generation == os_fork_generation() &&
-	    load_relaxed(&rl->panic) == 0 && load_relaxed(&rl->valid) == DB_REGIONMAGIC;
+	    load_relaxed(&rl->panic) == 0 && load_relaxed(&rl->valid) == DB_REGIONMAGIC &&
+	    load_relaxed(&p->region->lost) == 0;
 }
 
 /* Bytes of pages that the pool holds now. */

@@ -320,8 +320,11 @@ write_run(struct batch *b, unsigned i)
 	if (bytes > 0) {
 		uint64_t begun = os_monotonic_usec();
 
-		ret = os_pwrite(
-		    b->ffd.fd, first->copy, bytes, (uint64_t)key_pgno(first->key) << b->pageshift);
+		/* Not if what was copied is gone, or the file has another pool by now. */
+		ret = region_usable(b->t->pool->region) != 0 ?
+		    EIO :
+		    os_pwrite(b->ffd.fd, first->copy, bytes,
+			(uint64_t)key_pgno(first->key) << b->pageshift);
 		latency_add(&b->t->pool->mp->latency[LATENCY_WRITE], os_monotonic_usec() - begun);
 	}
 	if (ret != 0)

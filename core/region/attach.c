@@ -453,6 +453,7 @@ region_attach(const struct region_spec *spec, struct region **rp)
 		return ret;
 	}
 	r->dbenv = spec->dbenv;
+	r->is_guarded = spec->guard;
 	if ((ret = set_name(spec, r)) == 0 && spec->home != NULL)
 		ret = home_take(spec, r);
 	if (ret == 0)

@@ -93,6 +93,8 @@ memory_map_file(struct region *r, uint64_t size, uint64_t max, size_t align)
 	os_close(fd);
 	if (ret == 0)
 		set_mapping(r, addr, size, max);
+	if (ret == 0 && r->is_guarded)
+		guard_add(r);
 	return ret;
 }
 
@@ -142,6 +144,7 @@ memory_ask_huge(struct region *r)
 void
 memory_unmap(struct region *r)
 {
+	guard_remove(r);
 	if (r->is_system)
 		os_shm_detach(r->addr);
 	else

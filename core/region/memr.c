@@ -139,6 +139,7 @@ set_memory(const DB_ENV *env, struct region_spec *spec)
 		return;
 	spec->is_system = (env->region_flags & DB_SYSTEM_MEM) != 0;
 	spec->huge = (env->region_flags & DB_HUGE_PAGES) != 0;
+	spec->guard = (env->region_flags & DB_REGION_GUARD) != 0;
 	spec->populate = env->region_init != 0;
 	spec->shm_key = spec->is_system ? free_key(env->shm_key) : 0;
 	spec->max = env->region_max == 0 ? 0 : memr_data() + env->region_max;

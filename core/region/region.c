@@ -23,14 +23,32 @@
 
 #include "../base/atomics.h"
 
+static int
+say_lost(struct region *r)
+{
+	uint32_t silent = LOST_SILENT;
+
+	if (cas_seq(&r->lost, &silent, LOST_SAID))
+		env_err(r->dbenv,
+		    "%s: bytes of it are gone (was it truncated?): remove it by force to go on",
+		    region_name(r));
+	return DB_RUNRECOVERY;
+}
+
 int
 region_usable(const struct region *r)
 {
+	bool valid;
+
 	if (region_is_inherited(r))
 		return EINVAL;
 	if (load_relaxed(&r->layout->panic) != 0)
 		return DB_RUNRECOVERY;
-	return load_acquire(&r->layout->valid) == DB_REGIONMAGIC ? 0 : ESTALE;
+	valid = load_acquire(&r->layout->valid) == DB_REGIONMAGIC;
+	/* Last: what was looked at may have been gone. */
+	if (load_relaxed(&r->lost) != LOST_NOT)
+		return say_lost((struct region *)(uintptr_t)r);
+	return valid ? 0 : ESTALE;
 }
 
 void *

@@ -35,14 +35,14 @@ struct region;
 
 /* What a subsystem asks of region_attach. */
 struct region_spec {
-	DB_ENV *dbenv;	   /* for messages; may be NULL */
-	const char *dir;   /* absolute directory; NULL with is_private */
+	DB_ENV *dbenv;	 /* for messages; may be NULL */
+	const char *dir; /* absolute directory; NULL with is_private */
 	/*
 	 * The home whose pool this is, absolute: held as region/home.h says, and made to say where
 	 * its regions are.  NULL: neither.
 	 */
 	const char *home;
-	bool placed; /* dir was asked for, and is not only what the home said */
+	bool placed;	   /* dir was asked for, and is not only what the home said */
 	const char *file;  /* name in it, "__db_mpool.share" */
 	int mode;	   /* 0: 0600; less the umask */
 	bool create;	   /* make it if it is not there */
@@ -50,6 +50,7 @@ struct region_spec {
 	bool is_system;	   /* create it in a System V segment; joiners take what is there */
 	bool last_detach;  /* of a created region: its last detach removes it */
 	bool populate;	   /* give each page its memory at creation */
+	bool guard;	   /* a file that is truncated is DB_RUNRECOVERY, not SIGBUS; guard.c */
 	bool huge;	   /* ask for huge pages; without them a sentence, and ordinary ones */
 	int32_t shm_key;   /* of a created segment; 0: none */
 	uint64_t size;	   /* bytes for a created region, all included; rounded up to OS pages */
@@ -85,7 +86,9 @@ struct region {
 	bool created;	   /* this attach made it */
 	bool is_private;
 	bool is_system;
+	bool is_guarded;
 	int32_t segid;		  /* if is_system */
+	uint32_t lost;		  /* not 0: bytes of it are gone; atomic, see guard.c */
 	unsigned fork_generation; /* handles do not survive fork */
 };
 
@@ -128,7 +131,8 @@ int region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file);
 
 /*
  * region_usable - the check at the door of every call: EINVAL in a forked child, DB_RUNRECOVERY
- * if panicked, ESTALE if removed by force, else 0.  Three loads.
+ * if panicked, or if a guarded file lost its bytes, ESTALE if removed by force, else 0.  Four
+ * loads.
  */
 int region_usable(const struct region *r);
 

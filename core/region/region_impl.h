@@ -8,6 +8,7 @@
  *   client.c  the table of clients      attached.c  what is attached, for fork(2)
  *   segment.c System V segments         look.c    reading without attaching
  *   grow.c    more bytes, fewer bytes    home.c  who holds a home, where its regions are
+ *   guard.c   bytes that are gone
  *
  * A region in a file has two open file descriptions: r->fd carries the locks and nothing else;
  * the mapping is made through another one that is closed at once.  A mapping keeps its
@@ -109,6 +110,14 @@ int memory_check(DB_ENV *dbenv, const char *path, uint64_t bytes);
 
 /* What sentences call it. */
 const char *region_name(const struct region *r);
+
+/* --- guard.c ------------------------------------------------------------------------------- */
+
+enum lost { LOST_NOT, LOST_SILENT, LOST_SAID };
+
+/* From when the file is mapped until it is unmapped.  Removing what was not added does nothing. */
+void guard_add(struct region *r);
+void guard_remove(struct region *r);
 
 /* --- segment.c ----------------------------------------------------------------------------- */
 

@@ -294,6 +294,54 @@ two_homes_in_one_region_dir_share_its_pool(void **state)
 	free(home);
 }
 
+/* What is left of the pool is zeros, and none of them reaches a file. */
+static int
+loses_its_region(struct t_child *c, void *arg)
+{
+	struct t *t = arg;
+	DB_ENV *env = env_of(t, 64 * KIB);
+	db_pgno_t pgno = 1;
+	DB_MPOOLFILE *f;
+	DB_MPOOL *mp;
+	void *page;
+
+	(void)c;
+	env->region_flags = DB_REGION_GUARD;
+	t_check(memp_open(NULL, DB_CREATE, 0, env, &mp) == 0);
+	t_check(memp_fopen(mp, FILE_NAME, 0, 0, 0, PAGE, -1, NULL, NULL, &f) == 0);
+	t_check(memp_fget(f, &pgno, 0, &page) == 0);
+	memset(page, 'b', PAGE);
+	t_check(memp_fput(f, page, DB_MPOOL_DIRTY) == 0);
+	/* The pages are the last of it. */
+	t_check(truncate(t_path(t, "__db_mpool.share"),
+		    file_bytes(t, "__db_mpool.share") - (off_t)(64 * KIB)) == 0);
+	t_check(memp_fsync(f) == EIO);
+	t_check(memp_fget(f, &pgno, 0, &page) == DB_RUNRECOVERY);
+	t_check(memp_sync(mp, NULL) == DB_RUNRECOVERY);
+	(void)memp_fclose(f);
+	(void)memp_close(mp);
+	return 0;
+}
+
+static void
+pool_whose_region_file_is_truncated_writes_no_zeros(void **state)
+{
+	struct t *t = *state;
+	char old[4 * PAGE], *now;
+	struct t_child c;
+	size_t n;
+
+	memset(old, 'a', sizeof(old));
+	t_write_file(t_path(t, FILE_NAME), old, sizeof(old));
+	t_fork(&c, loses_its_region, t);
+	assert_int_equal(t_join(&c), 0);
+	now = t_read_file(t_path(t, FILE_NAME), &n);
+	assert_int_equal(n, sizeof(old));
+	assert_memory_equal(now, old, n);
+	free(now);
+	assert_int_equal(memp_unlink(t->dir, 1, NULL), 0);
+}
+
 int
 main(void)
 {
@@ -307,6 +355,7 @@ main(void)
 		t_test(region_is_found_from_its_home_alone),
 		t_test(force_removes_what_leads_nowhere),
 		t_test(two_homes_in_one_region_dir_share_its_pool),
+		t_test(pool_whose_region_file_is_truncated_writes_no_zeros),
 	};
 
 	if (unshare(CLONE_NEWIPC) != 0) {

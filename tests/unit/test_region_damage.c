@@ -5,6 +5,10 @@
  */
 #include "region_t.h"
 
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
 /* --- damage -------------------------------------------------------------------------------- */
 
 static void
@@ -352,6 +356,109 @@ report_on_what_nobody_can_open_says_why(void **state)
 	expect_report(t, DB_RUNRECOVERY, "too short");
 }
 
+/* --- a file that is truncated under its clients -------------------------------------------- */
+
+/* How many bytes are left comes through the pipe. */
+static int
+uses_what_is_gone(struct t_child *c, void *arg)
+{
+	struct t *t = arg;
+	struct region_spec spec = spec_in(t->dir);
+	off_t left = (off_t)t_await_u64(c);
+	struct region *r, *other;
+	size_t i;
+
+	spec.guard = true;
+	t_check(region_attach(&spec, &r) == 0 && region_attach(&spec, &other) == 0);
+	memset(r->addr + 16384, 'x', 4096);
+	t_check(truncate(t_path(t, REGION_FILE), left) == 0);
+	for (i = (size_t)left; i < REGION_BYTES; i += 1024) {
+		t_check(((volatile uint8_t *)r->addr)[i] == 0);
+		((volatile uint8_t *)r->addr)[i] = 1;
+	}
+	sentences = 0;
+	t_check(region_usable(r) == DB_RUNRECOVERY);
+	t_check(sentences == 1 && strstr(last_sentence, "are gone") != NULL);
+	t_check(region_usable(r) == DB_RUNRECOVERY && sentences == 1);
+	t_check(region_grow(r, REGION_BYTES + 4096) == DB_RUNRECOVERY);
+	/* Another mapping of it is another matter. */
+	t_check(other->lost == 0);
+	t_check(left == 0 || region_usable(other) == 0);
+	(void)region_detach(r, false, NULL, NULL);
+	(void)region_detach(other, false, NULL, NULL);
+	return 0;
+}
+
+static void
+file_truncated_under_its_clients_is_an_error_and_no_signal(void **state)
+{
+	static const uint64_t left[] = { 0, 4096, 20480 };
+	struct t *t = *state;
+	struct t_child c;
+	size_t i;
+
+	for (i = 0; i < 3; i++) {
+		t_fork(&c, uses_what_is_gone, t);
+		t_tell_u64(&c, left[i]);
+		assert_int_equal(t_join(&c), 0);
+		assert_int_equal(attach_error(t), left[i] == 0 ? 0 : DB_RUNRECOVERY);
+		assert_int_equal(region_unlink_forced(NULL, t->dir, REGION_FILE), 0);
+	}
+}
+
+static volatile sig_atomic_t heard;
+
+static void
+hear_sigbus(int sig, siginfo_t *info, void *context)
+{
+	(void)context;
+	heard = sig;
+	/* As an application's own guard would. */
+	(void)mmap((void *)((uintptr_t)info->si_addr & ~(uintptr_t)4095), 4096,
+	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+/* A file of the application's own; with a handler of its own from before, or without. */
+static int
+touches_its_own_file(struct t_child *c, void *arg)
+{
+	struct t *t = arg;
+	struct region_spec spec = spec_in(t->dir);
+	struct sigaction sa = { .sa_sigaction = hear_sigbus, .sa_flags = SA_SIGINFO };
+	static const struct rlimit no_core;
+	struct region *r;
+	uint8_t *own;
+	int fd;
+
+	/* Without, too, not even the test runner's. */
+	if (t_await_u64(c) == 0)
+		sa = (struct sigaction){ .sa_handler = SIG_DFL };
+	t_check(sigaction(SIGBUS, &sa, NULL) == 0 && setrlimit(RLIMIT_CORE, &no_core) == 0);
+	spec.guard = true;
+	t_check(region_attach(&spec, &r) == 0);
+	t_write_file(t_path(t, "own"), "", 0);
+	fd = open(t_path(t, "own"), O_RDWR | O_CLOEXEC);
+	own = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	*(volatile uint8_t *)own = 1;
+	t_check(heard == SIGBUS);
+	t_check(region_usable(r) == 0);
+	detach(r);
+	return 0;
+}
+
+static void
+signal_for_other_addresses_goes_where_it_went_before(void **state)
+{
+	struct t_child c;
+
+	t_fork(&c, touches_its_own_file, *state);
+	t_tell_u64(&c, 1);
+	assert_int_equal(t_join(&c), 0);
+	t_fork(&c, touches_its_own_file, *state);
+	t_tell_u64(&c, 0);
+	assert_int_equal(t_join(&c), 128 + SIGBUS);
+}
+
 int
 main(void)
 {
@@ -370,6 +477,8 @@ main(void)
 		t_test(region_ptr_stays_inside),
 		t_test(report_says_who_found_the_damage_when_and_why),
 		t_test(report_on_what_nobody_can_open_says_why),
+		t_test(file_truncated_under_its_clients_is_an_error_and_no_signal),
+		t_test(signal_for_other_addresses_goes_where_it_went_before),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

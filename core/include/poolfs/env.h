@@ -72,6 +72,13 @@ typedef struct {
  * region has ordinary pages.
  */
 #define DB_HUGE_PAGES 0x8
+/*
+ * A file-backed region whose file is truncated by somebody, or whose disk cannot give its bytes, is
+ * DB_RUNRECOVERY, where it would be SIGBUS otherwise.  For that the process gets a handler of that
+ * signal, which passes on what does not concern a region; an application that sets its own later
+ * has to do the same.
+ */
+#define DB_REGION_GUARD 0x10
 
 typedef struct __db_env DB_ENV;
 
@@ -96,7 +103,7 @@ struct __db_env {
 
 	/* ours; db_home set means that the environment is initialised */
 	const char *db_home;	/* directory that relative dir and file arguments start from */
-	u_int32_t region_flags; /* DB_PRIVATE, DB_SYSTEM_MEM, DB_USE_ENVIRON, DB_HUGE_PAGES */
+	u_int32_t region_flags; /* DB_PRIVATE ... DB_REGION_GUARD */
 	/*
 	 * Where the region files are, if not in the environment's directory: absolute, or
 	 * relative to db_home (without one, to that directory).  The environment's directory then
