@@ -115,8 +115,8 @@ path_of(struct fs *fs, struct file *f, char *path)
 }
 
 /* One that is longer than paths may be serves only people. */
-static void
-name_in_pool(struct fs *fs, struct file *f, char *path)
+void
+file_name(struct fs *fs, struct file *f, char *path)
 {
 	if (path_of(fs, f, path) == 0)
 		return;
@@ -139,7 +139,7 @@ file_open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPO
 
 	if (fs->opt->read_only || fs->opt->no_atime)
 		(void)fcntl(fd, F_SETFL, O_NOATIME);
-	name_in_pool(fs, f, path);
+	file_name(fs, f, path);
 	err = mpool_open_fd(fs->pool, fd, path, flags, fs->opt->page_bytes, mpfp);
 	if ((err == ENFILE || err == ENOMEM) && spare != -1 && file_close_idle(fs) > 0) {
 		err = mpool_open_fd(fs->pool, spare, path, flags, fs->opt->page_bytes, mpfp);
@@ -210,6 +210,35 @@ file_get(struct fs *fs, struct node *node, bool writable, struct file **fp)
 		return err;
 	*fp = f;
 	return 0;
+}
+
+/* Once for a file and a type. */
+static void
+complain_type(struct fs *fs, struct file *f, int type)
+{
+	char path[PATH_MAX];
+
+	if (__atomic_exchange_n(&f->refused_type, type, __ATOMIC_RELAXED) == type)
+		return;
+	file_name(fs, f, path);
+	fs_log(LOG_WARNING,
+	    "%s has pages of type %d, which only those who have registered it can read: programs "
+	    "get EIO",
+	    path, type);
+}
+
+int
+file_get_data(struct fs *fs, struct node *node, bool writable, struct file **fp)
+{
+	int err, type;
+
+	if ((err = file_get(fs, node, writable, fp)) != 0)
+		return err;
+	if ((type = mpool_file_type((*fp)->mpf)) == 0)
+		return 0;
+	complain_type(fs, *fp, type);
+	file_put(fs, *fp);
+	return EIO;
 }
 
 bool
@@ -464,74 +493,4 @@ file_change_end(struct fs *fs, struct file *f)
 	mpool_file_restamp(f->mpf);
 	(void)pthread_rwlock_unlock(&f->io);
 	file_put(fs, f);
-}
-
-/* --- all of them --------------------------------------------------------------------------- */
-
-/* The next file with a node that lives on, behind after (whose reference is given back). */
-static struct file *
-next_file(struct fs *fs, struct file *after)
-{
-	struct node_table *t = &fs->nodes;
-	struct file *f = NULL;
-	struct link *l;
-
-	(void)pthread_mutex_lock(&t->lock);
-	l = after == NULL ? t->pooled.next : after->pooled.next;
-	if (l != &t->pooled) {
-		f = link_entry(l, struct file, pooled);
-		f->node->refs++;
-	}
-	(void)pthread_mutex_unlock(&t->lock);
-	if (after != NULL)
-		node_put(fs, after->node);
-	return f;
-}
-
-static void
-complain_unwritten(struct fs *fs, struct file *f, int err)
-{
-	char path[PATH_MAX];
-
-	name_in_pool(fs, f, path);
-	fs_log(LOG_ERR, "cannot write %s: %s", path, db_strerror(err));
-}
-
-int
-file_sync_all(struct fs *fs)
-{
-	struct file *f;
-	int err, first = 0;
-
-	for (f = next_file(fs, NULL); f != NULL; f = next_file(fs, f)) {
-		(void)pthread_rwlock_rdlock(&f->state);
-		err = f->mpf == NULL ? 0 : file_write_out(f, false);
-		file_let_go(fs, f);
-		if (err != 0)
-			complain_unwritten(fs, f, err);
-		if (first == 0)
-			first = err;
-	}
-	return first;
-}
-
-void
-file_close_all(struct fs *fs)
-{
-	struct file *f;
-
-	for (f = next_file(fs, NULL); f != NULL; f = next_file(fs, f)) {
-		bool was_idle;
-
-		(void)pthread_rwlock_wrlock(&f->state);
-		if (f->mpf != NULL && f->writable)
-			space_trim(f);
-		file_close_in_pool_locked(f);
-		(void)pthread_rwlock_unlock(&f->state);
-		(void)pthread_mutex_lock(&fs->nodes.lock);
-		was_idle = file_wake_locked(fs, f);
-		(void)pthread_mutex_unlock(&fs->nodes.lock);
-		if (was_idle)
-			node_put(fs, f->node);
-	}
 }

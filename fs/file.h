@@ -23,6 +23,7 @@ struct file {
 	DB_MPOOLFILE *mpf; /* [state] NULL: not open in the pool */
 	bool writable;	   /* [state] mpf may be written through */
 	bool kept;	   /* [state] it could not be opened for reading alone */
+	int refused_type;  /* atomic: the type of its pages for which data were refused last */
 	bool gone;	   /* [t] its last name was removed: close at last release */
 
 	pthread_rwlock_t io;
@@ -49,6 +50,9 @@ struct handle {
  */
 int file_get(struct fs *fs, struct node *node, bool writable, struct file **fp);
 void file_put(struct fs *fs, struct file *f);
+
+/* The same in order to read or change its bytes: EIO if they are of a type that is not known here. */
+int file_get_data(struct fs *fs, struct node *node, bool writable, struct file **fp);
 
 /* As file_get, but only if the pool knows the file (open here, or pages in it). */
 bool file_get_known(struct fs *fs, struct node *node, struct file **fp);
@@ -88,6 +92,11 @@ void file_is_named(struct fs *fs, struct node *node);
  * what keeps their blocks.  Not all are looked at by every call; call it once in a while.
  */
 void file_forget_removed(struct fs *fs);
+/*
+ * Close files in the pool, open handles or not, that a library client wants to open otherwise: the
+ * next request opens them again, as the client has them.
+ */
+void file_give_way(struct fs *fs);
 
 /*
  * Around a change that the mount itself makes to a file's metadata on disk, so that the pool does

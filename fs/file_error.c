@@ -41,7 +41,9 @@ file_write_out(struct file *f, bool write_only)
 	/* what has failed before, and may be good by now, is not this write's error */
 	note_pool_error(f);
 	err = mpool_file_sync(f->mpf, write_only);
-	file_note_error(f, err);
+	/* pages of a type that is not known here are not ours to write */
+	if (mpool_file_type(f->mpf) == 0)
+		file_note_error(f, err);
 	return err;
 }
 

@@ -294,9 +294,8 @@ change_watched(struct fs *fs, struct node *node, int fd, const struct caller *c,
 	 * A time that is set must not be moved by the write-back of what was written before it.
 	 */
 	if (f != NULL && f->writable && sets_mtime)
-		err = file_write_out(f, true);
-	if (err == 0)
-		err = change_on_disk(fs, fd, c, change);
+		(void)file_write_out(f, true);
+	err = change_on_disk(fs, fd, c, change);
 	if (err == 0 && f != NULL && sets_mtime)
 		keep_mtime(f);
 	file_change_end(fs, f);

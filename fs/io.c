@@ -232,7 +232,7 @@ io_read(struct fs *fs, struct node *node, size_t bytes, uint64_t offset,
 
 	if (offset > INT64_MAX - bytes)
 		return EINVAL;
-	if ((err = file_get(fs, node, false, &f)) != 0)
+	if ((err = file_get_data(fs, node, false, &f)) != 0)
 		return err;
 	(void)pthread_rwlock_rdlock(&f->io);
 	err = read_locked(fs, f, bytes, offset, reply, arg);
@@ -372,7 +372,7 @@ io_write(struct fs *fs, struct handle *h, const struct caller *c, int flags, con
 	struct file *f;
 	int err;
 
-	if ((err = file_get(fs, h->node, true, &f)) != 0)
+	if ((err = file_get_data(fs, h->node, true, &f)) != 0)
 		return err;
 	(void)pthread_rwlock_wrlock(&f->io);
 	err = write_locked(fs, f, h, c, flags, buf, bytes, offset, donep);
@@ -409,7 +409,9 @@ io_truncate(struct fs *fs, struct node *node, const struct caller *c, uint64_t b
 
 	if (bytes > INT64_MAX)
 		return EFBIG;
-	if ((err = file_get(fs, node, true, &f)) != 0)
+	/* to cut all of it off nobody needs to know what it was */
+	err = bytes == 0 ? file_get(fs, node, true, &f) : file_get_data(fs, node, true, &f);
+	if (err != 0)
 		return err;
 	(void)pthread_rwlock_wrlock(&f->io);
 	if ((err = memp_ftruncate(f->mpf, (off_t)bytes)) == 0) {
@@ -457,7 +459,7 @@ io_seek(struct fs *fs, struct node *node, uint64_t offset, int whence, off_t *re
 
 	if (offset > INT64_MAX)
 		return ENXIO;
-	if ((err = file_get(fs, node, false, &f)) != 0)
+	if ((err = file_get_data(fs, node, false, &f)) != 0)
 		return err;
 	(void)pthread_rwlock_wrlock(&f->io);
 	err = seek_locked(fs, f, offset, whence, resultp);

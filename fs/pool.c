@@ -264,6 +264,7 @@ write_old(struct fs *fs)
 		pin_ages_look(fs);
 		history_look(fs);
 		file_forget_removed(fs);
+		file_give_way(fs);
 		(void)mpool_write_old(
 		    fs->pool, (uint64_t)fs->opt->dirty_expire * 1000000, &written);
 	}

@@ -262,7 +262,7 @@ space_allocate(struct fs *fs, struct node *node, const struct caller *c, int mod
 		return EOPNOTSUPP;
 	if (offset > INT64_MAX || bytes > INT64_MAX - offset)
 		return EFBIG;
-	if ((err = file_get(fs, node, true, &f)) != 0)
+	if ((err = file_get_data(fs, node, true, &f)) != 0)
 		return err;
 	(void)pthread_rwlock_wrlock(&f->io);
 	err = allocate_locked(f, c, mode, offset, offset + bytes);

@@ -58,6 +58,21 @@ mpool_file_wanted(const DB_MPOOLFILE *mpf)
 	return (load_relaxed(&mpf->row->flags) & ROW_WANTED) != 0;
 }
 
+bool
+mpool_any_wanted(DB_MPOOL *p)
+{
+	for (uint32_t r = 0; r < rows_used(p); r++)
+		if (load_relaxed(&p->rows[r].flags) & ROW_WANTED)
+			return true;
+	return false;
+}
+
+int
+mpool_file_type(const DB_MPOOLFILE *mpf)
+{
+	return mpf->ftype;
+}
+
 int
 mpool_file_extend(DB_MPOOLFILE *mpf, off_t bytes)
 {

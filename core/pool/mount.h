@@ -64,9 +64,14 @@ int mpool_file_retract(DB_MPOOLFILE *mpf, off_t from, off_t to);
 int mpool_file_trim(DB_MPOOLFILE *mpf);
 
 /*
- * Another process wants to open the file with another page size: close the handle if it is idle.
+ * Another process wants to open the file with another page size or type, and waits (3 s) for
+ * this handle to be closed.
  */
 bool mpool_file_wanted(const DB_MPOOLFILE *mpf);
+bool mpool_any_wanted(DB_MPOOL *mp); /* is any file? */
+
+/* The file's type; 0: its pages are in the pool as they are in the file. */
+int mpool_file_type(const DB_MPOOLFILE *mpf);
 
 /*
  * The modification time people shall see, in ns since 1970; 0: the disk file's own.  Set by the

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/file_all.c - what is done to all files that the pool has from here: writing, closing, making
+ * way for others.
+ *
+ * The files are walked through nodes.pooled, one reference at a time, without a lock in between:
+ * files that come meanwhile are met or not, those that go are not in the way.
+ */
+#include <limits.h>
+
+#include "file_idle.h"
+#include "space.h"
+#include "state.h"
+
+/* Who waits looks every 20 ms; the requests that come meanwhile wait for file.state. */
+#define WAY_USEC 60000u
+
+/* The next file with a node that lives on, behind after (whose reference is given back). */
+static struct file *
+next_file(struct fs *fs, struct file *after)
+{
+	struct node_table *t = &fs->nodes;
+	struct file *f = NULL;
+	struct link *l;
+
+	(void)pthread_mutex_lock(&t->lock);
+	l = after == NULL ? t->pooled.next : after->pooled.next;
+	if (l != &t->pooled) {
+		f = link_entry(l, struct file, pooled);
+		f->node->refs++;
+	}
+	(void)pthread_mutex_unlock(&t->lock);
+	if (after != NULL)
+		node_put(fs, after->node);
+	return f;
+}
+
+static void
+complain_unwritten(struct fs *fs, struct file *f, int err)
+{
+	char path[PATH_MAX];
+
+	file_name(fs, f, path);
+	fs_log(LOG_ERR, "cannot write %s: %s", path, db_strerror(err));
+}
+
+int
+file_sync_all(struct fs *fs)
+{
+	struct file *f;
+	int err, first = 0;
+
+	for (f = next_file(fs, NULL); f != NULL; f = next_file(fs, f)) {
+		(void)pthread_rwlock_rdlock(&f->state);
+		err = f->mpf == NULL ? 0 : file_write_out(f, false);
+		file_let_go(fs, f);
+		if (err != 0)
+			complain_unwritten(fs, f, err);
+		if (first == 0)
+			first = err;
+	}
+	return first;
+}
+
+static bool
+is_in_the_way(struct fs *fs, struct file *f)
+{
+	bool wanted;
+
+	(void)pthread_rwlock_rdlock(&f->state);
+	wanted = f->mpf != NULL && mpool_file_wanted(f->mpf);
+	file_let_go(fs, f);
+	return wanted;
+}
+
+void
+file_give_way(struct fs *fs)
+{
+	struct file *f;
+
+	if (!mpool_any_wanted(fs->pool))
+		return;
+	for (f = next_file(fs, NULL); f != NULL; f = next_file(fs, f)) {
+		if (!is_in_the_way(fs, f))
+			continue;
+		(void)pthread_rwlock_wrlock(&f->state);
+		/* one without a name lives in the pool alone */
+		if (!__atomic_load_n(&f->gone, __ATOMIC_SEQ_CST)) {
+			file_close_in_pool_locked(f);
+			os_sleep_usec(WAY_USEC);
+		}
+		file_let_go(fs, f);
+	}
+}
+
+void
+file_close_all(struct fs *fs)
+{
+	struct file *f;
+
+	for (f = next_file(fs, NULL); f != NULL; f = next_file(fs, f)) {
+		bool was_idle;
+
+		(void)pthread_rwlock_wrlock(&f->state);
+		if (f->mpf != NULL && f->writable)
+			space_trim(f);
+		file_close_in_pool_locked(f);
+		(void)pthread_rwlock_unlock(&f->state);
+		(void)pthread_mutex_lock(&fs->nodes.lock);
+		was_idle = file_wake_locked(fs, f);
+		(void)pthread_mutex_unlock(&fs->nodes.lock);
+		if (was_idle)
+			node_put(fs, f->node);
+	}
+}
