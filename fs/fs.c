@@ -30,8 +30,8 @@
 #include "ops.h"
 #include "pin_age.h"
 #include "pool.h"
+#include "probe.h"
 #include "region_dir.h"
-#include "space.h"
 #include "state.h"
 #include "warm.h"
 
@@ -153,10 +153,11 @@ open_home(struct fs *fs)
 		    strerror(err));
 		return err;
 	}
-	fs->writes_through = !space_can_reserve(fs->home_fd);
 	if ((err = files_root(fs, &fs->nodes.home)) != 0)
 		fs_log(
 		    LOG_ERR, "cannot look at the directory %s: %s", fs->opt->home, strerror(err));
+	else
+		probe_home(fs);
 	return err;
 }
 

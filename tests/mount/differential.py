@@ -229,6 +229,10 @@ OPS = [op_open] * 12 + [op_write] * 20 + [op_read] * 10 + [op_close] * 8 + [op_f
                      op_mkdir, op_mkdir, op_rmdir, op_chmod, op_utime, op_list, op_whole, op_whole]
 
 
+if os.environ.get("NO_FALLOCATE"):
+    OPS = [op for op in OPS if op is not op_fallocate]
+
+
 def main():
     global A, B
     A, B = A.rstrip("/") + "/", B.rstrip("/") + "/"

@@ -1,0 +1,64 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# A HOME on a filesystem that lacks what local ones have: what is missing is named at the mount, and
+# programs get the same results as in a bare directory all the same.
+
+. "$TEST_SRC/mount/lib.sh"
+
+preload=$TEST_BIN/liblacking_home.so
+[ -r "$preload" ] || exit 99
+export NO_FALLOCATE=yes
+
+# same_as_bare NAME SEED...: in $mnt/files, against a bare directory.
+same_as_bare()
+{
+	name=$1
+	shift
+	for seed in "$@"; do
+		mkdir "$mnt/files/$seed" "$work/bare.$seed"
+		check "${name}_seed_$seed" python3 "$TEST_SRC/mount/differential.py" \
+			"$mnt/files/$seed" "$work/bare.$seed" "$seed" "${OPERATIONS:-1500}"
+		rm -rf "$mnt/files/$seed"
+	done
+}
+
+# --- a network filesystem -------------------------------------------------------------------
+
+export LD_PRELOAD="$preload"
+mount_pool --cache-size=256K 2>"$work/words"
+unset LD_PRELOAD
+check missing_birth_times_are_named grep -q 'no birth times' "$work/words"
+check missing_file_handles_are_named grep -q 'no file handles' "$work/words"
+check missing_reservations_are_named grep -q 'cannot reserve space' "$work/words"
+check missing_holes_are_named grep -q 'cannot punch holes' "$work/words"
+same home_is_left_as_it_was __db_mpool.share "$(ls -A "$home" | grep -v '^__db_poolfs')"
+same_as_bare without_all_that 1 2
+exec 9>"$mnt/files/through"
+printf 'at once' >&9
+same writes_go_through "at once" "$(cat "$home/through")"
+exec 9>&-
+check a_hole_is_refused sh -c '! fallocate -p -l 3 "$0" 2>/dev/null' "$mnt/files/through"
+same and_nothing_is_zeroed_by_that "at once" "$(cat "$mnt/files/through")"
+unmount_pool
+
+# --- an ordinary one ------------------------------------------------------------------------
+
+rm -f "$home/__db_mpool.share"
+mount_pool --cache-size=1M 2>"$work/words"
+same nothing_is_missing_here "" "$(cat "$work/words")"
+unmount_pool
+
+# --- in memory ------------------------------------------------------------------------------
+
+home=$work/mnt-tmpfs
+mkdir "$home"
+if mount -t tmpfs -o size=64M,mode=755 none "$home" 2>/dev/null; then
+	mount_pool --cache-size=512K
+	same_as_bare a_home_in_memory 3 4
+	unmount_pool
+	umount "$home"
+else
+	skip a_home_in_memory "no tmpfs"
+fi
+finish
