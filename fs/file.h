@@ -51,7 +51,7 @@ struct handle {
 int file_get(struct fs *fs, struct node *node, bool writable, struct file **fp);
 void file_put(struct fs *fs, struct file *f);
 
-/* The same in order to read or change its bytes: EIO if they are of a type that is not known here. */
+/* The same in order to read or change its bytes: EIO if their type is not known here. */
 int file_get_data(struct fs *fs, struct node *node, bool writable, struct file **fp);
 
 /* As file_get, but only if the pool knows the file (open here, or pages in it). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * lacking_home.c - preloaded into the daemon: a HOME on a filesystem, as there are on networks, that
- * has no birth times, no file handles, no files without a name, and cannot allocate.
+ * lacking_home.c - preloaded into the daemon: a HOME on a filesystem, as there are on networks,
+ * that has no birth times, no file handles, no files without a name, and cannot allocate.
  */
 #include <errno.h>
 #include <fcntl.h>

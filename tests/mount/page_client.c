@@ -3,7 +3,7 @@
  * page_client.c - a process on the mount's pool that makes the page calls one by one, for a script
  * that knows what each must do: page_client HOME FILE PAGE_BYTES FTYPE, then a command a line.
  *
- *	open FLAGS		memp_fopen; FLAGS in octal: 1 DB_ODDFILESIZE, 2 DB_RDONLY, 4 DB_CREATE
+ *	open FLAGS		memp_fopen; 1 DB_ODDFILESIZE, 2 DB_RDONLY, 4 DB_CREATE
  *	close
  *	page N			prints the page's bytes, in hexadecimal
  *	fill N CHAR		all bytes of the page become CHAR; put DIRTY

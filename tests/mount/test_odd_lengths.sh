@@ -13,8 +13,9 @@ rounds()
 	shift
 	mount_pool --cache-size=256K --page-size="$page"
 	for seed in "$@"; do
-		check "pages_of_${page}_seed_$seed" python3 "$TEST_SRC/mount/odd_lengths.py" "$mnt" \
-			"$home" "$TEST_BIN/page_client" "$page" "$seed" "${OPERATIONS:-1500}"
+		check "pages_of_${page}_seed_$seed" python3 "$TEST_SRC/mount/odd_lengths.py" \
+			"$mnt" "$home" "$TEST_BIN/page_client" "$page" "$seed" \
+			"${OPERATIONS:-1500}"
 	done
 	unmount_pool
 	remove_pool
