@@ -15,6 +15,7 @@
 #include "file.h"
 #include "frame.h"
 #include "page_table.h"
+#include "policy.h"
 #include "recount.h"
 
 struct walk {
@@ -102,6 +103,8 @@ check_page(struct walk *w, uint32_t f, uint64_t word, uint64_t key)
 		fault(w, "frame %u is dirty but not indexed", f);
 	if ((word & FW_INDEXED) && p->index[f] == 0)
 		fault(w, "frame %u is indexed but its count is 0", f);
+	if (*stamp_at(p, f) == 0)
+		fault(w, "frame %u holds a page without a stamp", f);
 	if ((word & FW_INDEXED) && !(row->groups & 1ull << (f >> p->g.group_shift)))
 		fault(w, "frame %u is indexed but its group is not marked", f);
 }
@@ -121,6 +124,8 @@ check_frame(struct walk *w, uint32_t f)
 	case FRAME_FREE:
 		if (word & (FW_DIRTY | FW_INDEXED))
 			fault(w, "frame %u is free but dirty", f);
+		if (*stamp_at(w->p, f) != 0)
+			fault(w, "frame %u is free but stamped", f);
 		break;
 	case FRAME_CLAIMED:
 	case FRAME_LOADING:

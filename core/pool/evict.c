@@ -2,52 +2,27 @@
 /*
  * pool/evict.c - room for a new page.
  *
- * frame_take: a free frame if there is one; else the clock hand of that page size picks cold
- * pages, a batch of them is marked EVICTING, one scan of all slots says which are pinned, and the
- * others are claimed and leave the table (P7).  Dirty cold pages are written and then evicted.
- * Frames that are freed beyond the one that is needed go on the thread's list of free frames.
+ * frame_take: a free frame if there is one; else pages that the policy can spare (victims.c) are
+ * marked EVICTING, a batch at a time, one scan of all slots says which are pinned, and the others
+ * are claimed and leave the table (P7).  Dirty ones are written and then evicted.  Frames that are
+ * freed beyond the one that is needed go on the thread's list of free frames.
  *
- * No lock; several evictors at work get different parts of the pool from the hand.
+ * No lock; of several evictors that choose the same page, one gets it and the others the next.
  */
-#include "dirty.h"
 #include "evict.h"
+#include "dirty.h"
 #include "extent.h"
 #include "file.h"
 #include "frame.h"
 #include "page_table.h"
+#include "policy.h"
 #include "reap.h"
 #include "recount.h"
+#include "thread.h"
+#include "victims.h"
 #include "writeback.h"
 
 #define PATIENCE 24 /* rounds without a frame, most of them 1 ms, before "the pool is full" */
-
-struct candidates {
-	unsigned n; /* clean */
-	unsigned ndirty;
-	unsigned busy; /* in transition: worth another look */
-	uint32_t clean[BATCH];
-	uint32_t dirty[BATCH];
-};
-
-/* How many pages to evict at a time: a batch, less in a small pool. */
-static unsigned
-batch_size(const DB_MPOOL *p, unsigned pageshift)
-{
-	uint64_t pages = pool_bytes(p) >> pageshift;
-
-	return pages >= 16 * BATCH ? BATCH : pages >= 32 ? (unsigned)(pages / 16) : 1;
-}
-
-/* Frames that the hand moves over in one step: a power of two, like an extent's frames. */
-static uint32_t
-chunk_size(const DB_MPOOL *p, unsigned pageshift)
-{
-	uint32_t n = extent_frames(p, pageshift), chunk = 1;
-
-	while (chunk * 2 <= n && chunk * 2 <= batch_size(p, pageshift))
-		chunk *= 2;
-	return chunk;
-}
 
 /* VALID (and clean, unless dirty may go) with the expected key -> EVICTING. */
 static bool
@@ -105,6 +80,8 @@ take_out(struct thread *t, uint32_t f, uint64_t mark, enum evict_flags flags)
 	table_withdraw(p, key, f);
 	account(t, key, mark, flags);
 	counting_end(t);
+	if (flags & EVICT_ROOM)
+		policy_evicted(p, f, key);
 	(void)frame_free(t, f, FRAME_CLAIMED);
 	return true;
 }
@@ -210,94 +187,6 @@ evict_undone(struct thread *t, uint32_t f, uint64_t key, uint64_t version)
 	note_clear(t, f);
 }
 
-/* What the clock does with one frame. */
-static void
-consider(struct thread *t, uint32_t f, bool desperate, struct candidates *c)
-{
-	struct frame *fr = frame_at(t->pool, f);
-	uint64_t w = load_relaxed(&fr->word);
-
-	if (fw_state(w) != FRAME_VALID) {
-		c->busy += fw_state(w) != FRAME_FREE;
-		return;
-	}
-	if ((w & FW_USED) && !(w & FW_DISCARD) && !desperate) {
-		(void)and_seq(&fr->word, ~FW_USED);
-		return;
-	}
-	if (!(w & FW_DIRTY)) {
-		if (c->n < BATCH)
-			c->clean[c->n++] = f;
-	} else if (c->ndirty < BATCH) {
-		c->dirty[c->ndirty++] = f;
-	}
-}
-
-/* The next chunk of frames of that page size under the hand. */
-static bool
-next_chunk(struct thread *t, unsigned pageshift, uint32_t *firstp, uint32_t *np)
-{
-	DB_MPOOL *p = t->pool;
-	uint64_t *hand = &p->mp->hands[pageshift - PAGE_SHIFT_MIN];
-	uint32_t n = extent_frames(p, pageshift), chunk = chunk_size(p, pageshift);
-	uint32_t chunks = n / chunk;
-
-	for (uint32_t tries = 0; tries <= p->g.nextents;) {
-		uint64_t h = load_relaxed(hand);
-		uint32_t e = (uint32_t)(h / chunks % p->g.nextents);
-
-		if (extent_pageshift(p, load_relaxed(&p->extents[e])) == pageshift) {
-			if (!cas_seq(hand, &h, h + 1))
-				continue;
-			*firstp = e * p->g.frames_per_extent + (uint32_t)(h % chunks) * chunk;
-			*np = chunk;
-			return true;
-		}
-		(void)cas_seq(hand, &h, (h / chunks + 1) * chunks);
-		tries++;
-	}
-	return false;
-}
-
-/* Pages given back with DB_MPOOL_DISCARD come first. */
-static void
-consider_discards(struct thread *t, unsigned pageshift, struct candidates *c)
-{
-	DB_MPOOL *p = t->pool;
-
-	for (unsigned i = 0; i < DISCARD_RING; i++) {
-		uint32_t f = load_relaxed(&p->mp->discards[i]);
-
-		if (f == 0)
-			continue;
-		store_relaxed(&p->mp->discards[i], 0);
-		if (frame_fits(p, --f, pageshift) && frame_pageshift(p, f) == pageshift &&
-		    (load_relaxed(&frame_at(p, f)->word) & FW_DISCARD))
-			consider(t, f, false, c);
-	}
-}
-
-/* Move the hand until there are candidates, twice round the pool at most. */
-static void
-collect(struct thread *t, unsigned pageshift, bool desperate, struct candidates *c)
-{
-	DB_MPOOL *p = t->pool;
-	unsigned want = batch_size(p, pageshift);
-	uint64_t limit = 2 * (p->g.cache_bytes >> pageshift) + BATCH, seen = 0;
-	uint32_t f, n;
-
-	c->n = c->ndirty = c->busy = 0;
-	consider_discards(t, pageshift, c);
-	while (c->n < want && c->ndirty < want * 4u && seen < limit &&
-	    next_chunk(t, pageshift, &f, &n)) {
-		for (uint32_t i = 0; i < n; i++)
-			consider(t, f + i, desperate, c);
-		seen += n;
-	}
-	if (c->n > want)
-		c->n = want;
-}
-
 static unsigned
 evict_candidates(struct thread *t, struct candidates *c)
 {
@@ -306,12 +195,32 @@ evict_candidates(struct thread *t, struct candidates *c)
 	unsigned gone = 0;
 
 	if (c->n > 0)
-		gone = evict_frames(t, c->clean, NULL, c->n, 0, pinned);
+		gone = evict_frames(t, c->clean, NULL, c->n, EVICT_ROOM, pinned);
 	if (c->ndirty > 2 * gone) {
-		write_frames(t, c->dirty, c->ndirty, 0, &res);
+		write_frames(t, c->dirty, c->ndirty + c->nmore, 0, &res);
 		c->busy += res.missed > 0 && res.error == 0;
-		gone += evict_frames(t, c->dirty, NULL, c->ndirty, EVICT_RW, pinned);
+		gone += evict_frames(t, c->dirty, NULL, c->ndirty, EVICT_RW | EVICT_ROOM, pinned);
 	}
+	return gone;
+}
+
+/*
+ * Evict a batch; 0 if of all pages none could be.  *busyp: pages were in transition.
+ */
+static unsigned
+make_room(struct thread *t, unsigned pageshift, bool *busyp)
+{
+	struct victim_round r;
+	struct candidates c;
+	unsigned gone;
+
+	victims_discarded(t, pageshift, &c);
+	gone = evict_candidates(t, &c);
+	victims_begin(t->pool, pageshift, &r);
+	while (gone == 0 && victims_pick(t, &r, &c))
+		gone = evict_candidates(t, &c);
+	*busyp = c.busy > 0;
+	t->evicted[pageshift - PAGE_SHIFT_MIN] += gone;
 	return gone;
 }
 
@@ -339,39 +248,35 @@ report_full(struct thread *t, unsigned pageshift)
 int
 frame_take_now(struct thread *t, unsigned pageshift, uint32_t *fp)
 {
-	struct candidates c;
+	bool busy;
 
 	if (extent_claim_free(t, pageshift, fp))
 		return 0;
-	collect(t, pageshift, false, &c);
-	t->evicted[pageshift - PAGE_SHIFT_MIN] += evict_candidates(t, &c);
+	(void)make_room(t, pageshift, &busy);
 	return extent_claim_free(t, pageshift, fp) ? 0 : ENOMEM;
 }
 
 int
 frame_take(struct thread *t, unsigned pageshift, uint32_t *fp)
 {
-	DB_MPOOL *p = t->pool;
-	struct candidates c;
-	unsigned gone, idle = 0;
+	unsigned idle = 0;
+	bool busy;
 
 	for (;;) {
 		if (extent_claim_free(t, pageshift, fp))
 			return 0;
-		collect(t, pageshift, idle > 0, &c);
-		if ((gone = evict_candidates(t, &c)) > 0) {
-			t->evicted[pageshift - PAGE_SHIFT_MIN] += gone;
+		if (make_room(t, pageshift, &busy) > 0) {
 			extent_balance(t, pageshift);
 			continue;
 		}
 		if (idle++ > 0 && extent_take_over(t, pageshift) == 0)
 			continue;
-		c.busy += extent_is_changing(p);
+		busy |= extent_is_changing(t->pool);
 		/*
 		 * pins come and go, and the dead's go when they are reaped: do not give up at
 		 * once
 		 */
-		if (idle > PATIENCE && (c.busy == 0 || idle > 100 * PATIENCE))
+		if (idle > PATIENCE && (!busy || idle > 100 * PATIENCE))
 			break;
 		if (idle > 2)
 			os_sleep_usec(idle < 8 ? 50 : 1000);

@@ -22,6 +22,7 @@ int frame_take_now(struct thread *t, unsigned pageshift, uint32_t *fp);
 enum evict_flags {
 	EVICT_DIRTY = 1, /* dirty pages go too, unwritten (truncation, removal) */
 	EVICT_RW = 2,	 /* they were written for this: count rw_evict */
+	EVICT_ROOM = 4,	 /* for want of room: they may be remembered (policy.h) */
 };
 
 /*

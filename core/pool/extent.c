@@ -12,10 +12,11 @@
  * free frame looks at the extent's word again afterwards, and gives the frame back if the extent
  * is CHANGING.
  */
-#include "evict.h"
 #include "extent.h"
+#include "evict.h"
 #include "frame.h"
 #include "thread.h"
+#include "victims.h"
 #include "writeback.h"
 
 void
@@ -216,25 +217,16 @@ extent_open(DB_MPOOL *p, uint32_t e)
 	return cas_seq(&p->extents[e], &closed, 0);
 }
 
-/*
- * Frames of the extent that were used since the hand came by; UINT32_MAX if it is not to be had.
- */
+/* How warm the extent is; UINT32_MAX if it is not to be had. */
 static uint32_t
 warmth(const DB_MPOOL *p, uint32_t e, unsigned pageshift)
 {
 	uint64_t w = load_relaxed(&p->extents[e]);
-	uint32_t n = 0, first = e * p->g.frames_per_extent;
 	unsigned old = extent_pageshift(p, w);
 
 	if (old == 0 || old == pageshift || (w & EXTENT_CHANGING))
 		return UINT32_MAX;
-	for (uint32_t f = first; f < first + extent_frames(p, old); f++) {
-		uint64_t fw = load_relaxed(&frame_at(p, f)->word);
-
-		if (fw_state(fw) != FRAME_FREE)
-			n += 1 + (fw & FW_USED ? 1 : 0) + (fw & FW_DIRTY ? 1 : 0);
-	}
-	return n << old >> PAGE_SHIFT_MIN;
+	return victims_warmth(p, e, old);
 }
 
 bool
@@ -287,16 +279,16 @@ extent_take_over(struct thread *t, unsigned pageshift)
 }
 
 /*
- * One extent of another size is looked at for each extent's worth of evictions; if not an eighth
- * of its pages was used since the last look, it changes hands.  Without this a page size that
- * came late would have to live in the few extents it could get at first.
+ * One extent of another size is looked at for each extent's worth of evictions; if it is used less
+ * than what was evicted, it changes hands.  Without this a page size that came late would have to
+ * live in the few extents it could get at first.
  */
 void
 extent_balance(struct thread *t, unsigned pageshift)
 {
 	DB_MPOOL *p = t->pool;
 	uint32_t *evicted = &t->evicted[pageshift - PAGE_SHIFT_MIN];
-	uint32_t e, n, used = 0;
+	uint32_t e;
 	unsigned old;
 
 	if (*evicted < extent_frames(p, pageshift))
@@ -304,14 +296,6 @@ extent_balance(struct thread *t, unsigned pageshift)
 	*evicted = 0;
 	e = (uint32_t)(add_seq(&p->mp->hand_other, 1) % p->g.nextents);
 	old = extent_pageshift(p, load_relaxed(&p->extents[e]));
-	if (old == 0 || old == pageshift)
-		return;
-	n = extent_frames(p, old);
-	for (uint32_t f = e * p->g.frames_per_extent; f < e * p->g.frames_per_extent + n; f++)
-		if (load_relaxed(&frame_at(p, f)->word) & FW_USED) {
-			(void)and_seq(&frame_at(p, f)->word, ~FW_USED);
-			used++;
-		}
-	if (used * 8 <= n)
+	if (old != 0 && old != pageshift && victims_is_idle(t, e, old))
 		(void)extent_change(t, e, pageshift);
 }

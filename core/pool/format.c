@@ -99,13 +99,14 @@ counts(struct geometry *g, uint64_t initial, uint64_t cache_bytes)
 	g->cache_bytes = cache_bytes;
 	g->frames_per_extent = 1u << (g->extent_shift - PAGE_SHIFT_MIN);
 	g->nframes = g->nextents * g->frames_per_extent;
-	g->nbuckets = (uint32_t)at_least(pages * 2 / 7, 8); /* half of the cells stay empty */
+	g->nbuckets = (uint32_t)at_least(pages * 2 / 9, 8); /* a third of the cells stay empty */
 	g->noverflow = (uint32_t)at_least(g->nbuckets / 64, 32);
 	g->nblocks = initial < SMALL_POOL ? 64 : initial < LARGE_POOL ? 256 : 1100;
 	g->nrows = (uint32_t)at_most(at_least(cache_bytes >> 14, 64), 1 << 17);
 	g->nhash = power_of_two(g->nrows);
 	g->nopens = g->nrows * 2;
 	g->nhints = (g->nextents + 63) / 64;
+	g->nghosts = (uint32_t)round_up(pages, GHOST_SET);
 	g->heap_bytes = round_up((uint64_t)g->nrows * 192, 64);
 	while ((g->nframes - 1) >> g->group_shift > 63)
 		g->group_shift++;
@@ -136,6 +137,8 @@ places(struct geometry *g, roff_t body)
 	g->extents = place(&end, (uint64_t)g->nextents * sizeof(uint64_t));
 	g->hints = place(&end, (uint64_t)g->nhints * sizeof(uint64_t));
 	g->index = place(&end, g->nframes);
+	g->stamps = place(&end, (uint64_t)g->nframes * sizeof(uint32_t));
+	g->ghosts = place(&end, (uint64_t)g->nghosts * sizeof(uint32_t));
 	g->frames = place(&end, (uint64_t)g->nframes * sizeof(struct frame));
 	g->area = round_up(end, at_least(1ull << g->extent_shift, 4096));
 	g->region_bytes = g->area + g->cache_bytes;
@@ -150,7 +153,7 @@ body_offset(uint32_t nclients)
 
 /* The tables are for what the pool may become, the area is as large as it is at first. */
 int
-format_compute(uint64_t bytes, uint64_t region_max, struct geometry *g)
+format_compute(uint64_t bytes, uint64_t region_max, uint32_t policy, struct geometry *g)
 {
 	roff_t body = body_offset(format_clients(bytes));
 	uint64_t initial, most, extent;
@@ -163,6 +166,7 @@ format_compute(uint64_t bytes, uint64_t region_max, struct geometry *g)
 		most = at_most(region_max, CACHE_BYTES_MOST) / extent * extent;
 	for (;; most -= extent) {
 		counts(g, initial, most);
+		g->policy = policy;
 		places(g, body);
 		if (g->region_bytes <= region_max || most == initial)
 			return 0;
@@ -234,7 +238,9 @@ format_check(const struct region *r, const struct mpool *mp, struct geometry *co
 	    g.nbuckets != want.nbuckets || g.noverflow != want.noverflow ||
 	    g.nblocks != want.nblocks || g.nrows != want.nrows || g.nhash != want.nhash ||
 	    g.nopens != want.nopens || g.nhints != want.nhints ||
-	    g.group_shift != want.group_shift || g.heap_bytes != want.heap_bytes)
+	    g.group_shift != want.group_shift || g.heap_bytes != want.heap_bytes ||
+	    g.nghosts != want.nghosts ||
+	    (g.policy != DB_POLICY_LRU && g.policy != DB_POLICY_ADAPTIVE))
 		return EPROTO;
 	if (!places_are_sound(&g, r))
 		return EPROTO;
@@ -258,6 +264,8 @@ format_addresses(DB_MPOOL *p)
 	p->extents = (uint64_t *)(base + g->extents);
 	p->hints = (uint64_t *)(base + g->hints);
 	p->index = base + g->index;
+	p->stamps = (uint32_t *)(base + g->stamps);
+	p->ghosts = (uint32_t *)(base + g->ghosts);
 	p->frames = (struct frame *)(base + g->frames);
 	p->area = base + g->area;
 	/* most descriptors are those of pages smaller than there are */

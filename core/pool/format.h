@@ -9,9 +9,9 @@
 
 /*
  * The geometry of a pool of that many bytes of pages, in a region that may grow to region_max (0:
- * not at all).  EINVAL: too small or impossibly large.
+ * not at all), with that policy.  EINVAL: too small or impossibly large.
  */
-int format_compute(uint64_t bytes, uint64_t region_max, struct geometry *g);
+int format_compute(uint64_t bytes, uint64_t region_max, uint32_t policy, struct geometry *g);
 
 /* The size of its region at creation. */
 uint64_t format_initial_bytes(const struct geometry *g);

@@ -9,6 +9,7 @@
  */
 #include "extent.h"
 #include "frame.h"
+#include "policy.h"
 #include "reap.h"
 #include "thread.h"
 
@@ -64,6 +65,8 @@ frame_free(struct thread *t, uint32_t f, enum frame_state from)
 	struct frame *fr = frame_at(t->pool, f);
 	uint64_t w = load_seq(&fr->word), next;
 
+	if (fw_state(w) == from && fw_owner(w) == t->pool->self)
+		policy_leave(t->pool, f);
 	do {
 		if (fw_state(w) != from || fw_owner(w) != t->pool->self)
 			return false;

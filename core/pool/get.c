@@ -13,6 +13,7 @@
 #include "load.h"
 #include "mapping.h"
 #include "page_io.h"
+#include "policy.h"
 #include "prefetch.h"
 #include "tally.h"
 
@@ -37,15 +38,6 @@ enter(DB_MPOOL *p, struct thread **tp)
 	return (*tp)->in_callback ? EDEADLK : 0;
 }
 
-static void
-mark_used(struct frame *fr, uint64_t w)
-{
-	if (!(w & FW_USED))
-		(void)or_seq(&fr->word, FW_USED);
-	if (w & FW_DISCARD)
-		(void)and_seq(&fr->word, ~FW_DISCARD);
-}
-
 enum pin_answer { PIN_OK, PIN_OTHER, PIN_BUSY };
 
 /*
@@ -67,7 +59,7 @@ pin_try(struct getting *g, uint32_t f, uint64_t *wp)
 		switch (fw_state(w)) {
 		case FRAME_VALID:
 		case FRAME_WRITING:
-			mark_used(fr, w);
+			policy_hit(g->t, f, w, g->mpf->pageshift);
 			return PIN_OK;
 		case FRAME_EVICTING:
 		case FRAME_COPYING:
@@ -148,8 +140,9 @@ can_hit(const DB_MPOOLFILE *mpf, const struct thread *t, db_pgno_t pgno)
 
 /* P1 for a frame that can be pinned as it is. */
 static inline bool
-pin_at_once(uint32_t *slot, struct frame *fr, uint32_t f, uint64_t key)
+pin_at_once(struct thread *t, uint32_t *slot, uint32_t f, uint64_t key, unsigned pageshift)
 {
+	struct frame *fr = frame_at(t->pool, f);
 	uint64_t w;
 
 	store_seq(slot, f + 1);
@@ -159,8 +152,7 @@ pin_at_once(uint32_t *slot, struct frame *fr, uint32_t f, uint64_t key)
 		store_release(slot, 0);
 		return false;
 	}
-	if ((w & (FW_USED | FW_DISCARD)) != FW_USED)
-		mark_used(fr, w);
+	policy_hit(t, f, w, pageshift);
 	return true;
 }
 
@@ -186,7 +178,7 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno)
 		return NULL;
 	pb = t->first;
 	i = (unsigned)__builtin_ctzll(~pb->used);
-	if (!pin_at_once(&pb->b->slots[i], frame_at(p, f), f, key))
+	if (!pin_at_once(t, &pb->b->slots[i], f, key, mpf->pageshift))
 		return NULL;
 	pb->used |= 1ull << i;
 	pin = &pb->pins[i];
@@ -194,6 +186,7 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno)
 	pin->page = page = frame_address(p, f, mpf->pageshift);
 	store_release(&pin->mpf, mpf);
 	count(t, C_HIT, 1);
+	policy_pass_time(p, t->home->counters[C_HIT]);
 	tally_hit(t, mpf);
 	return page;
 }

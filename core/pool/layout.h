@@ -3,7 +3,8 @@
  * pool/layout.h - the pool's part of the region, as processes share it.
  *
  *   RLAYOUT, clients | struct mpool | blocks | file rows | row hash | open records | heap
- *   | buckets | overflow | extents | free hints | frames | dirty index | ... | page area
+ *   | buckets | overflow | extents | free hints | dirty index | stamps | ghosts | frames
+ *   | page area
  *
  * The page area starts at a multiple of 2 MiB in large pools and is cut into extents.  An extent
  * holds pages of one size; frame f is page f % frames_per_extent of extent f / frames_per_extent,
@@ -58,18 +59,17 @@ enum frame_state {
 #define FW_INDEXED (1ull << 33)		       /* counted in the dirty index (P4) */
 #define FW_REDIRTY (1ull << 34)		       /* put dirty again while dirty (P5) */
 #define FW_SUSPECT (1ull << 35)		       /* a killed process had it pinned */
-#define FW_USED (1ull << 36)		       /* hit since the hand came by */
+#define FW_USED (1ull << 36)		       /* hit since the policy looked at it last */
 #define FW_DISCARD (1ull << 37)		       /* to be evicted before others */
+#define FW_AHEAD (1ull << 38)		       /* read before anybody asked for it; not hit yet */
 #define FW_VERSION_ONE (1ull << 40)
 #define FW_VERSION (~0ull << 40)
 
 struct frame {
 	uint64_t word;
-	uint64_t key;	/* file id << 32 | page number; stable while VALID or pinned */
-	uint32_t stamp; /* reserved for the replacement policy */
-	uint32_t spare;
+	uint64_t key; /* file id << 32 | page number; stable while VALID or pinned */
 };
-static_assert(sizeof(struct frame) == 24, "bookkeeping per page");
+static_assert(sizeof(struct frame) == 16, "bookkeeping per page");
 
 static inline enum frame_state
 fw_state(uint64_t w)
@@ -304,6 +304,37 @@ struct latency {
 	uint64_t le[LATENCY_BUCKETS];
 };
 
+/* --- the replacement policy ------------------------------------------------------------------ */
+
+/*
+ * A frame's stamp: when its page was used last (lru) or came in (adaptive), in ticks of the
+ * pool's clock, and its class (adaptive).  0: no page.  The stamps of frames that any page size
+ * has come first, extent by extent, so that a search for the oldest reads them in one piece.
+ */
+#define STAMP_MAIN (1u << 31) /* the page has been used again: it is not on probation */
+#define STAMP_TIME (STAMP_MAIN - 1)
+#define STAMP_AGE_MOST (1u << 30) /* a greater age is a stamp from after "now" */
+
+/*
+ * A ghost remembers that a page was evicted not long ago: class << 31 | mark << 16 | time.  Sixteen
+ * make a set; a key's set is searched, and the oldest of it is overwritten.
+ */
+#define GHOST_SET 16
+#define GHOST_MAIN (1u << 31)
+
+/* What the policy knows about the pages of one size.  Hints: each search counts again. */
+struct policy_size {
+	uint64_t hand;	     /* of the clock over the main class, a chunk a step */
+	uint32_t probation;  /* pages that are on probation */
+	uint32_t target;     /* as many are meant to be */
+	uint32_t window;     /* so many ticks a new page's hits say nothing */
+	uint32_t ghosts;     /* as many evictions a ghost outlives */
+	uint32_t departed[2]; /* evictions from probation, from main */
+	uint32_t live[2];     /* ghosts of these */
+	uint32_t pad[6];
+};
+static_assert(sizeof(struct policy_size) == 64, "page sizes do not share cache lines");
+
 /* --- the superblock ------------------------------------------------------------------------ */
 
 /* Sizes and places; written once at creation, checked and copied by each joiner. */
@@ -324,9 +355,11 @@ struct geometry {
 	uint32_t nopens;
 	uint32_t group_shift; /* frame >> group_shift is its dirty group, below 64 */
 	uint32_t nhints;      /* 64-bit words */
+	uint32_t nghosts;
+	uint32_t policy; /* DB_POLICY_LRU or DB_POLICY_ADAPTIVE */
 	uint64_t heap_bytes;
 	roff_t blocks, rows, hash, opens, heap, buckets, overflow, extents, hints, frames, index,
-	    area;
+	    stamps, ghosts, area;
 };
 
 #define DISCARD_RING 64
@@ -335,7 +368,8 @@ struct mpool {
 	struct geometry g;
 	/* each on a line of its own */
 	uint32_t blocks_used __attribute__((aligned(64)));	  /* high-water mark */
-	uint64_t hands[PAGE_SHIFTS] __attribute__((aligned(64))); /* clock hands, a chunk a step */
+	uint32_t clock __attribute__((aligned(64))); /* ticks, for stamps */
+	struct policy_size sizes[PAGE_SHIFTS] __attribute__((aligned(64)));
 	uint64_t hand_other; /* the extent looked at last for another size's sake */
 	uint32_t overflow_used __attribute__((aligned(64)));
 	uint32_t discard_next __attribute__((aligned(64)));

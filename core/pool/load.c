@@ -11,6 +11,7 @@
 #include "evict.h"
 #include "frame.h"
 #include "page_io.h"
+#include "policy.h"
 #include "recount.h"
 #include "writeback.h"
 
@@ -127,10 +128,11 @@ load_fill(struct getting *g)
 bool
 load_finish(struct getting *g)
 {
+	uint64_t bits = policy_enter(g->t, g->f, g->key, g->mpf->pageshift, g->ahead);
 	bool mine;
 
 	counting_begin(g->t);
-	mine = frame_leave(g->t->pool, g->f, FRAME_LOADING, FRAME_VALID, g->ahead ? 0 : FW_USED, 0);
+	mine = frame_leave(g->t->pool, g->f, FRAME_LOADING, FRAME_VALID, bits, 0);
 	if (mine) {
 		(void)add_relaxed(&g->mpf->row->resident, 1);
 		(void)add_relaxed(g->zero ? &g->mpf->row->create : &g->mpf->row->in, 1);

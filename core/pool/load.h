@@ -24,7 +24,7 @@ struct getting {
 	uint64_t waiting_since; /* 0: not waiting */
 	const void *source;	/* a whole page's bytes that take the place of what the file has */
 	bool zero;		/* a created page: zeros, not read */
-	bool ahead;		/* nobody has asked for it: not marked as used */
+	bool ahead;		/* nobody has asked for it yet */
 	bool in;		/* pgin is called for a created page */
 };
 

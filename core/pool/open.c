@@ -12,6 +12,7 @@
 #include "file.h"
 #include "format.h"
 #include "page_table.h"
+#include "policy.h"
 #include "reap.h"
 #include "thread.h"
 #include "writeback.h"
@@ -39,6 +40,11 @@ check_open(const DB_ENV *env, int flags, size_t *bytesp)
 	}
 	if (env != NULL && (env->region_flags & TWO_KINDS) == TWO_KINDS) {
 		env_err(env, "memp_open: DB_PRIVATE and DB_SYSTEM_MEM exclude each other");
+		return EINVAL;
+	}
+	if (env != NULL && (env->policy & ~DB_POLICY_IF_NEW) > DB_POLICY_ADAPTIVE) {
+		env_err(
+		    env, "memp_open: policy %u: DB_POLICY_LRU or DB_POLICY_ADAPTIVE", env->policy);
 		return EINVAL;
 	}
 	if (bytes == 0)
@@ -115,10 +121,14 @@ attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
 		.init = format_init,
 		.count_lost = format_count_dirty,
 		.arg = &g };
+	uint32_t asked = p->dbenv != NULL ? p->dbenv->policy : 0;
+	uint32_t policy = asked & ~(uint32_t)DB_POLICY_IF_NEW;
 	int ret;
 
 	set_memory(p->dbenv, &spec);
-	if ((ret = format_compute(bytes, may_grow_to(p->dbenv), &g)) != 0)
+	if (policy == 0)
+		policy = DB_POLICY_LRU;
+	if ((ret = format_compute(bytes, may_grow_to(p->dbenv), policy, &g)) != 0)
 		return ret;
 	spec.create |= spec.is_private;
 	spec.size = format_initial_bytes(&g);
@@ -141,6 +151,10 @@ attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
 		(void)region_detach(p->region, false, NULL, NULL);
 		return EPROTO;
 	}
+	policy_init(p);
+	if (asked != 0 && policy != p->g.policy && !(asked & DB_POLICY_IF_NEW))
+		env_warn(p->dbenv, "the pool exists already, and its policy is %s, not %s",
+		    policy_name(p->g.policy), policy_name(policy));
 	if (p->dbenv != NULL && p->dbenv->lg_flush != NULL)
 		store_relaxed(&p->mp->has_log, 1);
 	return 0;

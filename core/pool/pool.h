@@ -72,7 +72,14 @@ struct __db_mpool {
 	uint64_t *hints;
 	struct frame *frames;
 	uint8_t *index;
+	uint32_t *stamps;
+	uint32_t *ghosts;
 	uint8_t *area;
+	/* what the policy is, see policy.h */
+	bool lru;
+	bool small;		 /* the order of eviction is exact */
+	uint32_t loads_per_tick; /* lru, not small */
+	uint64_t hits_per_tick;	 /* of a thread; a power of two; 0: hits do not move the clock */
 	/* this process's */
 	uint32_t *memo; /* see table_memo() */
 	uint32_t memo_mask;

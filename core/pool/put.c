@@ -12,6 +12,7 @@
 #include "file.h"
 #include "frame.h"
 #include "mapping.h"
+#include "policy.h"
 #include "thread.h"
 
 /* A pin that was found. */
@@ -161,7 +162,7 @@ put_discard(struct thread *t, uint32_t f)
 {
 	struct mpool *mp = t->pool->mp;
 
-	(void)or_seq(&frame_at(t->pool, f)->word, FW_DISCARD);
+	policy_discard(t->pool, f);
 	store_relaxed(&mp->discards[add_relaxed(&mp->discard_next, 1) % DISCARD_RING], f + 1);
 }
 

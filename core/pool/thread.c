@@ -17,6 +17,8 @@
 #include <unistd.h>
 
 #include "tally.h"
+#include "thread.h"
+#include "victims.h"
 
 static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t exit_key;
@@ -60,6 +62,7 @@ thread_free(struct thread *t)
 	for (unsigned i = 0; i < t->npins; i++)
 		free(t->pins[i]);
 	free(t->pins);
+	free(t->victims);
 	free(t->io);
 	free(t);
 }
@@ -189,7 +192,7 @@ thread_create(DB_MPOOL *p, struct thread **tp)
 	t->pool = p;
 	t->pool_id = p->id;
 	t->self = pthread_self();
-	if ((ret = pin_block_add(t)) != 0) {
+	if ((ret = victims_create(p, &t->victims)) != 0 || (ret = pin_block_add(t)) != 0) {
 		thread_free(t);
 		return ret;
 	}

@@ -56,6 +56,10 @@ struct thread {
 	unsigned untallied;	 /* hits since a tally was taken that had to go to the record */
 	struct hint_list free[PAGE_SHIFTS];
 	uint32_t evicted[PAGE_SHIFTS]; /* since another size's extent was looked at */
+	struct victims *victims;       /* the pages that it would evict next */
+	uint32_t loads;		       /* pages that it brought in */
+	uint32_t first_used;	       /* the frame that it used for the first time last */
+	uint64_t hits_then;	       /* C_HIT when it had hit nothing else since */
 	uint8_t *io;		       /* IO_BYTES, allocated when first needed */
 };
 

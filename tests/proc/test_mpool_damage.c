@@ -13,6 +13,7 @@
 #include "pool/file.h"
 #include "pool/frame.h"
 #include "pool/page_table.h"
+#include "pool/policy.h"
 #include "pool/thread.h"
 
 #define PS 4096u
@@ -112,7 +113,30 @@ dirty_count(struct victim *v, unsigned i)
 static struct word
 hand(struct victim *v, unsigned i)
 {
-	return i < PAGE_SHIFTS ? WORD(v->mp->mp->hands[i]) : WORD(v->mp->mp->hand_other);
+	return i < PAGE_SHIFTS ? WORD(v->mp->mp->sizes[i].hand) : WORD(v->mp->mp->hand_other);
+}
+
+/* Of the class of 4 KiB pages, and the clock. */
+static struct word
+policy_hint(struct victim *v, unsigned i)
+{
+	struct policy_size *z = &v->mp->mp->sizes[12 - PAGE_SHIFT_MIN];
+
+	return i == 0 ? WORD(v->mp->mp->clock) : nth(&z->probation, 4, i - 1);
+}
+
+static struct word
+stamp(struct victim *v, unsigned i)
+{
+	const uint32_t frames[] = { v->clean, v->dirty, v->held, v->free };
+
+	return WORD(*stamp_at(v->mp, frames[i]));
+}
+
+static struct word
+ghost(struct victim *v, unsigned i)
+{
+	return WORD(v->mp->ghosts[i]);
 }
 
 static struct word
@@ -223,6 +247,9 @@ static const struct kind kinds[] = {
 	{ "free hint", hint, 1, true, false },
 	{ "dirty count", dirty_count, 2, false, false },
 	{ "clock hand", hand, PAGE_SHIFTS + 1, true, false },
+	{ "policy hint", policy_hint, 7, true, false },
+	{ "stamp", stamp, 4, true, false },
+	{ "ghost", ghost, 1, true, false },
 	{ "discard", discard, 2, true, false },
 	{ "superblock", superblock, 8, false, false },
 	{ "geometry", geometry, sizeof(struct geometry) / 4, true, false },
@@ -415,11 +442,13 @@ frame_holding(struct victim *v, uint8_t *page)
 }
 
 static void
-victim_create(struct t *t, struct victim *v)
+victim_create(struct t *t, u_int32_t policy, struct victim *v)
 {
+	DB_ENV *env = env_of(t, BYTES);
 	uint8_t *page;
 
-	v->mp = pool_of(t, BYTES);
+	env->policy = policy;
+	v->mp = pool_with(env, 0);
 	v->f = file_of(v->mp, "f", PS);
 	v->g = file_of(v->mp, "g", 512);
 	page = get(v->f, 0, 0);
@@ -447,7 +476,7 @@ suffers(struct t_child *c, void *arg)
 
 	(void)c;
 	t_seconds(SECONDS_MOST);
-	victim_create(tr->t, &v);
+	victim_create(tr->t, tr->kind->exact ? DB_POLICY_ADAPTIVE : DB_POLICY_LRU, &v);
 	strike(&v, tr->kind->where(&v, tr->i), tr->value);
 	call_everything(tr->t, &v, tr->kind->exact);
 	return 0;
@@ -545,19 +574,19 @@ mpool_damaged_frames_are_an_error_or_a_right_answer(void **state)
 static void
 mpool_damaged_table_extents_and_hints_are_an_error_or_a_right_answer(void **state)
 {
-	damage_kinds(*state, 2, 11);
+	damage_kinds(*state, 2, 14);
 }
 
 static void
 mpool_damaged_geometry_and_files_are_an_error_or_a_right_answer(void **state)
 {
-	damage_kinds(*state, 11, 17);
+	damage_kinds(*state, 14, 20);
 }
 
 static void
 mpool_damaged_blocks_and_layout_are_an_error_or_a_right_answer(void **state)
 {
-	damage_kinds(*state, 17, KINDS);
+	damage_kinds(*state, 20, KINDS);
 }
 
 int

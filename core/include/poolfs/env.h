@@ -80,6 +80,11 @@ typedef struct {
  */
 #define DB_REGION_GUARD 0x10
 
+/* DB_ENV.policy (ours): which pages leave first. */
+#define DB_POLICY_LRU 1	     /* the one whose last use is the longest ago */
+#define DB_POLICY_ADAPTIVE 2 /* one that was not used again; withstands scans */
+#define DB_POLICY_IF_NEW 0x100 /* with one of these: no warning if the pool has the other */
+
 typedef struct __db_env DB_ENV;
 
 struct __db_env {
@@ -122,6 +127,13 @@ struct __db_env {
 	size_t region_max;
 	int region_init;
 	int shm_key;
+	/*
+	 * Which page makes room for another: a property of the pool, fixed when it is created; who
+	 * joins takes it as it is, and is told (a warning) if it asked for the other.  0:
+	 * DB_POLICY_LRU.  In a pool of up to 4096 pages of 4 KiB DB_POLICY_LRU is exact; in larger
+	 * ones uses that lie close together count as simultaneous.
+	 */
+	u_int32_t policy;
 
 	/*
 	 * Where pages of a file are missed one after the other, those behind are read along, in

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/policy.c - what is noted of a page's use: stamps, classes, marks.
+ *
+ * A stamp is written by whoever has the frame pinned or owns it, so it never outlives its page;
+ * the two exceptions, promoting a page (victims.c) and clamping old stamps, change it by
+ * compare-and-swap from what they saw.  The number of pages on probation is kept beside that and
+ * may be wrong after a death; every search for victims counts again and stores what it found.
+ *
+ * Ticks are 31 bits.  Before the circle closes on a page that nobody uses and nobody evicts, its
+ * stamp is moved: each 2^28 ticks all ages above 2^29 become 2^29, so that "older than" holds
+ * (among those it says nothing any more).
+ */
+#include "policy.h"
+#include "extent.h"
+
+#define CLAMP_TICKS (1u << 28)
+#define CLAMP_AGE (1u << 29)
+#define TICKS_LRU 512	/* so many lie between two uses of a page that is about to go, about */
+#define HITS_PER_PAGE 8 /* a thread's, until it moves the clock without a page coming in */
+#define TARGET_LEAST 20 /* of the pages of a size, one in so many is on probation at least */
+
+void
+policy_init(DB_MPOOL *p)
+{
+	uint64_t pages = p->g.initial_bytes >> 12, hits = 1;
+
+	p->lru = p->g.policy == DB_POLICY_LRU;
+	p->small = pages <= POLICY_SMALL_PAGES;
+	while (hits < pages * HITS_PER_PAGE)
+		hits *= 2;
+	p->hits_per_tick = p->lru && !p->small ? hits : 0;
+	p->loads_per_tick = pages >= TICKS_LRU ? (uint32_t)(pages / TICKS_LRU) : 1;
+}
+
+const char *
+policy_name(uint32_t policy)
+{
+	return policy == DB_POLICY_LRU ? "lru" : "adaptive";
+}
+
+/* Ages that are nearly too great to be told from young ones become great ones. */
+static void
+clamp_ages(DB_MPOOL *p, uint32_t now)
+{
+	for (uint32_t f = 0; f < p->g.nframes; f++) {
+		uint32_t *stamp = stamp_at(p, f), s, old;
+		unsigned pageshift = frame_pageshift(p, f);
+
+		if (pageshift == 0 || !frame_fits(p, f, pageshift)) {
+			f |= p->g.frames_per_extent - 1; /* no more in this extent */
+			continue;
+		}
+		s = load_relaxed(stamp);
+		if (s == 0 || stamp_age(now, s) <= CLAMP_AGE)
+			continue;
+		old = (now - CLAMP_AGE) & STAMP_TIME;
+		(void)cas_seq(stamp, &s, (s & STAMP_MAIN) | (old != 0 ? old : 1));
+	}
+}
+
+uint32_t
+policy_tick(DB_MPOOL *p)
+{
+	uint32_t now;
+
+	while ((now = (add_relaxed(&p->mp->clock, 1) + 1) & STAMP_TIME) == 0)
+		continue;
+	if (now % CLAMP_TICKS == 0)
+		clamp_ages(p, now);
+	return now;
+}
+
+/* The time now, as a stamp. */
+static uint32_t
+time_now(const DB_MPOOL *p)
+{
+	uint32_t now = load_relaxed(&p->mp->clock) & STAMP_TIME;
+
+	return now != 0 ? now : 1;
+}
+
+/* --- hits ------------------------------------------------------------------------------------ */
+
+void
+policy_stamp(DB_MPOOL *p, uint32_t f)
+{
+	uint32_t *stamp = stamp_at(p, f), now = time_now(p);
+
+	if (load_relaxed(stamp) == now)
+		return; /* nothing has happened since it was used last */
+	store_relaxed(stamp, p->small ? policy_tick(p) : now);
+}
+
+/* The thread's own page f is used for the first time. */
+static void
+first_use(struct thread *t, uint32_t f)
+{
+	t->first_used = f;
+	t->hits_then = load_relaxed(&t->home->counters[C_HIT]);
+}
+
+/* Has the thread hit nothing else since the first use of page f? */
+static bool
+is_first_use(struct thread *t, uint32_t f)
+{
+	if (t->first_used != f || load_relaxed(&t->home->counters[C_HIT]) != t->hits_then)
+		return false;
+	t->hits_then++;
+	return true;
+}
+
+/* A page that nobody has asked for yet, or that was to go, is as new as one that comes in. */
+static void
+begin_again(struct thread *t, uint32_t f)
+{
+	DB_MPOOL *p = t->pool;
+	uint32_t *stamp = stamp_at(p, f), s = load_relaxed(stamp);
+
+	first_use(t, f);
+	t->hits_then++; /* this one, which is about to be counted */
+	(void)and_seq(&frame_at(p, f)->word, ~(FW_AHEAD | FW_DISCARD));
+	if (!p->lru && !(s & STAMP_MAIN))
+		(void)cas_seq(stamp, &s, time_now(p));
+}
+
+/*
+ * What follows closely upon the first use is the same use: nothing but this page was hit, or the
+ * page is younger than the window (0 as long as the pool has not been full).
+ */
+static bool
+is_same_use(struct thread *t, uint32_t f, unsigned pageshift)
+{
+	DB_MPOOL *p = t->pool;
+	uint32_t s = load_relaxed(stamp_at(p, f));
+	uint32_t window = load_relaxed(&policy_size(p, pageshift)->window);
+
+	if (p->lru || (s & STAMP_MAIN))
+		return false;
+	return is_first_use(t, f) || (window > 0 && stamp_age(time_now(p), s) <= window);
+}
+
+void
+policy_mark(struct thread *t, uint32_t f, uint64_t w, unsigned pageshift)
+{
+	if (w & (FW_AHEAD | FW_DISCARD))
+		begin_again(t, f);
+	else if (!is_same_use(t, f, pageshift))
+		(void)or_seq(&frame_at(t->pool, f)->word, FW_USED);
+}
+
+void
+policy_discard(DB_MPOOL *p, uint32_t f)
+{
+	uint32_t *stamp = stamp_at(p, f), s = load_relaxed(stamp);
+	uint32_t old = (time_now(p) - CLAMP_AGE) & STAMP_TIME;
+
+	(void)or_seq(&frame_at(p, f)->word, FW_DISCARD);
+	(void)cas_seq(stamp, &s, (s & STAMP_MAIN) | (old != 0 ? old : 1));
+}
+
+/* --- coming and going ------------------------------------------------------------------------ */
+
+uint32_t
+policy_target(uint64_t frames, int64_t target)
+{
+	int64_t least = (int64_t)(frames / TARGET_LEAST), most = (int64_t)(frames - frames / 10);
+
+	if (target < least)
+		target = least;
+	if (target > most)
+		target = most;
+	return target > 0 ? (uint32_t)target : 1;
+}
+
+/*
+ * Which ghosts come back says which class was too small; one of the rarer kind says more, as in
+ * ARC.
+ */
+static void
+learn(DB_MPOOL *p, unsigned pageshift, uint32_t class)
+{
+	struct policy_size *z = policy_size(p, pageshift);
+	unsigned mine = class != 0;
+	uint32_t same = load_relaxed(&z->live[mine]), other = load_relaxed(&z->live[!mine]);
+	int64_t step = same < other ? other / (same + 1) : 1, target = load_relaxed(&z->target);
+
+	store_relaxed(&z->target,
+	    policy_target(2 * (uint64_t)load_relaxed(&z->ghosts),
+		target + (class == STAMP_MAIN ? -step : step)));
+}
+
+static uint32_t
+class_of_new(DB_MPOOL *p, uint64_t key, unsigned pageshift)
+{
+	uint32_t class;
+
+	if (ghost_take(p, pageshift, key, &class)) {
+		learn(p, pageshift, class);
+		return STAMP_MAIN;
+	}
+	(void)add_relaxed(&policy_size(p, pageshift)->probation, 1);
+	return 0;
+}
+
+uint64_t
+policy_enter(struct thread *t, uint32_t f, uint64_t key, unsigned pageshift, bool ahead)
+{
+	DB_MPOOL *p = t->pool;
+	uint32_t now;
+
+	if (!p->lru) {
+		uint32_t class = class_of_new(p, key, pageshift);
+
+		store_relaxed(stamp_at(p, f), class | policy_tick(p));
+		if (!ahead)
+			first_use(t, f);
+		return ahead ? FW_AHEAD : 0;
+	}
+	if (p->small || ++t->loads % p->loads_per_tick == 0)
+		now = policy_tick(p);
+	else
+		now = time_now(p);
+	store_relaxed(stamp_at(p, f), now);
+	return FW_USED;
+}
+
+void
+policy_leave(DB_MPOOL *p, uint32_t f)
+{
+	uint32_t *stamp = stamp_at(p, f), s = load_relaxed(stamp);
+	unsigned pageshift;
+
+	if (s == 0)
+		return;
+	store_relaxed(stamp, 0);
+	if (!p->lru && !(s & STAMP_MAIN) && (pageshift = frame_pageshift(p, f)) != 0)
+		(void)sub_seq(&policy_size(p, pageshift)->probation, 1);
+}
+
+void
+policy_evicted(DB_MPOOL *p, uint32_t f, uint64_t key)
+{
+	unsigned pageshift = frame_pageshift(p, f);
+
+	if (!p->lru && pageshift != 0)
+		ghost_put(p, pageshift, key, load_relaxed(stamp_at(p, f)) & STAMP_MAIN);
+}

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/policy.h - which pages are worth keeping: what is noted of their use, and what follows.
+ *
+ * lru: a frame's stamp says when its page was used last.  In a small pool each use moves the clock
+ * on and the order is exact; in a larger one the clock moves with the pages that come in, so that
+ * most hits find their page stamped with its time already and write nothing.
+ *
+ * adaptive: a new page is on probation.  Hits set FW_USED, once; the oldest page of the probation
+ * queue joins the main class if it was, else it goes and leaves a ghost.  A page that comes back
+ * while its ghost is there joins the main class at once.  The main class is a clock: its hand
+ * clears FW_USED and takes the pages that do not have it.  How long the queue is depends on which
+ * ghosts come back.
+ *
+ * All of this is hints (P23): whatever the words hold, a page is evicted by the rules or stays.
+ */
+#ifndef POOL_POLICY_H
+#define POOL_POLICY_H
+
+#include "frame.h"
+#include "thread.h"
+
+#define POLICY_SMALL_PAGES 4096 /* of 4 KiB: a pool of so many is small */
+
+static inline uint32_t *
+stamp_at(const DB_MPOOL *p, uint32_t f)
+{
+	uint32_t e = f >> (p->g.extent_shift - PAGE_SHIFT_MIN),
+		 i = f & (p->g.frames_per_extent - 1);
+	uint32_t common = p->g.frames_per_extent / 8; /* frames of an extent of 4 KiB pages */
+
+	if (i < common)
+		return &p->stamps[e * common + i];
+	return &p->stamps[p->g.nextents * common + e * (p->g.frames_per_extent - common) + i -
+	    common];
+}
+
+/* Ticks from a stamp to now; 0 if it is from after now. */
+static inline uint32_t
+stamp_age(uint32_t now, uint32_t stamp)
+{
+	uint32_t age = (now - stamp) & STAMP_TIME;
+
+	return age <= STAMP_AGE_MOST ? age : 0;
+}
+
+static inline struct policy_size *
+policy_size(const DB_MPOOL *p, unsigned pageshift)
+{
+	return &p->mp->sizes[pageshift - PAGE_SHIFT_MIN];
+}
+
+/* Fill in the handle's part. */
+void policy_init(DB_MPOOL *p);
+
+const char *policy_name(uint32_t policy);
+
+/* So many of so many pages are to be on probation, if target says so: within limits. */
+uint32_t policy_target(uint64_t frames, int64_t target);
+
+/* The clock moves on; the new time, never 0. */
+uint32_t policy_tick(DB_MPOOL *p);
+
+/* What a hit does beyond finding FW_USED set, and the page stamped. */
+void policy_mark(struct thread *t, uint32_t f, uint64_t w, unsigned pageshift);
+void policy_stamp(DB_MPOOL *p, uint32_t f);
+
+/* A hit of frame f, pinned by us, whose word is w. */
+static inline void
+policy_hit(struct thread *t, uint32_t f, uint64_t w, unsigned pageshift)
+{
+	DB_MPOOL *p = t->pool;
+
+	if ((w & (FW_USED | FW_DISCARD | FW_AHEAD)) != FW_USED)
+		policy_mark(t, f, w, pageshift);
+	if (p->lru && load_relaxed(stamp_at(p, f)) != load_relaxed(&p->mp->clock))
+		policy_stamp(p, f);
+}
+
+/* This thread has had hits hits: move the clock now and then where nothing else does. */
+static inline void
+policy_pass_time(DB_MPOOL *p, uint64_t hits)
+{
+	if ((hits & (p->hits_per_tick - 1)) == 0 && p->hits_per_tick != 0)
+		(void)policy_tick(p);
+}
+
+/*
+ * A page of that key has come into frame f, which we own (LOADING).  Returns the bits that its
+ * word starts with.
+ */
+uint64_t policy_enter(struct thread *t, uint32_t f, uint64_t key, unsigned pageshift, bool ahead);
+
+/* Frame f, which we own, is about to be FREE. */
+void policy_leave(DB_MPOOL *p, uint32_t f);
+
+/* The page of that key makes room for another (frame f, CLAIMED by us, before policy_leave). */
+void policy_evicted(DB_MPOOL *p, uint32_t f, uint64_t key);
+
+/* The page in f, pinned by us, shall go before others. */
+void policy_discard(DB_MPOOL *p, uint32_t f);
+
+/* The class of the ghost of that key, which goes: STAMP_MAIN or 0; false: there is none. */
+bool ghost_take(DB_MPOOL *p, unsigned pageshift, uint64_t key, uint32_t *classp);
+void ghost_put(DB_MPOOL *p, unsigned pageshift, uint64_t key, uint32_t class);
+
+#endif
