@@ -170,6 +170,8 @@ init_env(struct fs *fs)
 	fs->env.mp_writer = 1;
 	fs->env.db_home = fs->opt->home;
 	fs->env.region_dir = fs->opt->region_dir;
+	fs->env.policy = fs->opt->policy != 0 ? fs->opt->policy :
+						DB_POLICY_ADAPTIVE | DB_POLICY_IF_NEW;
 	if (fs->opt->memory == FS_MEMORY_SYSTEM)
 		fs->env.region_flags |= DB_SYSTEM_MEM;
 	else if (fs->opt->memory == FS_MEMORY_PRIVATE)

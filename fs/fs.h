@@ -25,6 +25,7 @@ struct fs_options {
 	const char *mountpoint;	 /* absolute path */
 	const char *mount_words; /* further words for -o, comma-separated, or NULL */
 	enum fs_memory memory;	 /* of a newly made pool */
+	unsigned policy;	 /* of a newly made pool: as in DB_ENV; 0: DB_POLICY_ADAPTIVE */
 	const char *region_dir;	 /* absolute path of where the region files are; NULL: home */
 	size_t cache_bytes;	 /* pages that a newly made pool holds */
 	size_t page_bytes;	 /* page size of files that the pool does not know yet */

@@ -16,6 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <poolfs/env.h>
+
 #include "base/os.h"
 #include "poolfs.h"
 
@@ -199,6 +201,20 @@ set_warm(struct options *o, const char *value)
 	return path != NULL ? 0 : EXIT_FAILURE;
 }
 
+static int
+set_policy(struct options *o, const char *value)
+{
+	if (strcmp(value, "lru") == 0) {
+		o->fs.policy = DB_POLICY_LRU;
+	} else if (strcmp(value, "adaptive") == 0) {
+		o->fs.policy = DB_POLICY_ADAPTIVE;
+	} else {
+		complain("policy: lru or adaptive, not %s", value);
+		return EXIT_USAGE;
+	}
+	return 0;
+}
+
 /* Copied: a word of -o does not last. */
 static int
 set_region_dir(struct options *o, const char *value)
@@ -267,6 +283,7 @@ static const struct {
 	{ "mode", set_mode },
 	{ "memory", set_memory },
 	{ "region_dir", set_region_dir },
+	{ "policy", set_policy },
 	{ "dirty_expire", set_dirty_expire },
 	{ "warm", set_warm },
 };
@@ -327,7 +344,8 @@ enum long_option {
 	LONG_DIRTY_EXPIRE,
 	LONG_MEMORY,
 	LONG_REGION_DIR,
-	LONG_WARM
+	LONG_WARM,
+	LONG_POLICY
 };
 
 static const struct option long_options[] = {
@@ -343,6 +361,7 @@ static const struct option long_options[] = {
 	{ "memory", required_argument, NULL, LONG_MEMORY },
 	{ "region-dir", required_argument, NULL, LONG_REGION_DIR },
 	{ "warm", required_argument, NULL, LONG_WARM },
+	{ "policy", required_argument, NULL, LONG_POLICY },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -384,6 +403,8 @@ set_option(struct options *o, int option, char **argv, int at)
 		return set_region_dir(o, optarg);
 	case LONG_WARM:
 		return set_warm(o, optarg);
+	case LONG_POLICY:
+		return set_policy(o, optarg);
 	case ':':
 		complain("option %s needs a value (poolfs -h explains)", argv[at]);
 		return EXIT_USAGE;
@@ -486,7 +507,8 @@ options_help(void)
 	    "  --region-dir=DIR       where the region files are, if not in HOME\n"
 	    "  --warm=PATH            read the pages that the list names; nothing if it is not "
 	    "there\n"
-	    "  -o WORD[,WORD...]      the seven above by name (-o cache_size=1G), and\n"
+	    "  --policy=POLICY        of a new pool, which pages leave first: adaptive or lru\n"
+	    "  -o WORD[,WORD...]      the eight above by name (-o cache_size=1G), and\n"
 	    "       ro                read-only\n"
 	    "       allow_other       let other users in\n"
 	    "       warm_on_exit      write the list at the end\n"

@@ -14,7 +14,7 @@ _poolfs()
 	--memory) mapfile -t COMPREPLY < <(compgen -W "system file private" -- "$cur"); return ;;
 	-o)
 		mapfile -t COMPREPLY < <(compgen -W "ro allow_other sync cache_size= page_size= mode=
-		    dirty_expire= memory= region_dir= warm= warm_on_exit" -- "$cur")
+		    dirty_expire= memory= region_dir= warm= policy= warm_on_exit" -- "$cur")
 		return
 		;;
 	--region-dir) _poolfs_dirs "$cur"; return ;;
@@ -23,7 +23,7 @@ _poolfs()
 	-*)
 		mapfile -t COMPREPLY < <(compgen -W "--help --version --foreground --debug --unmount
 		    --cache-size= --page-size= --mode= --dirty-expire= --memory= --region-dir=
-		    --warm= -o -s -u -f -d -h -V" -- "$cur")
+		    --warm= --policy= -o -s -u -f -d -h -V" -- "$cur")
 		[[ ${COMPREPLY[0]:-} != *= ]] || compopt -o nospace 2>/dev/null
 		;;
 	*) _poolfs_dirs "$cur" ;;

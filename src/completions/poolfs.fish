@@ -13,4 +13,5 @@ complete -c poolfs -l dirty-expire -x -d 'Seconds after which changed pages are 
 complete -c poolfs -l memory -x -a 'system file private' -d 'Of a new pool'
 complete -c poolfs -l region-dir -r -d 'Where the region files are'
 complete -c poolfs -l warm -r -d 'The list of pages to begin with'
+complete -c poolfs -l policy -x -a 'adaptive lru' -d 'Which pages leave first'
 complete -c poolfs -s o -x -a 'ro allow_other sync warm_on_exit' -d 'Mount options'
