@@ -139,6 +139,9 @@ places(struct geometry *g, roff_t body)
 	g->index = place(&end, g->nframes);
 	g->stamps = place(&end, (uint64_t)g->nframes * sizeof(uint32_t));
 	g->ghosts = place(&end, (uint64_t)g->nghosts * sizeof(uint32_t));
+	/* whole pages of descriptors for each extent of 4 KiB pages in a large pool */
+	if (g->initial_bytes >= LARGE_POOL)
+		end = round_up(end, 4096);
 	g->frames = place(&end, (uint64_t)g->nframes * sizeof(struct frame));
 	g->area = round_up(end, at_least(1ull << g->extent_shift, 4096));
 	g->region_bytes = g->area + g->cache_bytes;

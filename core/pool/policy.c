@@ -149,6 +149,17 @@ policy_mark(struct thread *t, uint32_t f, uint64_t w, unsigned pageshift)
 		(void)or_seq(&frame_at(t->pool, f)->word, FW_USED);
 }
 
+bool
+policy_is_cold(const DB_MPOOL *p, uint32_t f, uint64_t w)
+{
+	uint64_t pages = p->g.cache_bytes >> 12;
+
+	if (!p->lru)
+		return !(w & FW_USED);
+	return stamp_age(time_now(p), load_relaxed(stamp_at(p, f))) >
+	    (p->small ? pages : TICKS_LRU) / 2;
+}
+
 void
 policy_discard(DB_MPOOL *p, uint32_t f)
 {

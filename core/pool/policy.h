@@ -97,6 +97,9 @@ void policy_leave(DB_MPOOL *p, uint32_t f);
 /* The page of that key makes room for another (frame f, CLAIMED by us, before policy_leave). */
 void policy_evicted(DB_MPOOL *p, uint32_t f, uint64_t key);
 
+/* Has the page in frame f, whose word is w, not been used lately? */
+bool policy_is_cold(const DB_MPOOL *p, uint32_t f, uint64_t w);
+
 /* The page in f, pinned by us, shall go before others. */
 void policy_discard(DB_MPOOL *p, uint32_t f);
 

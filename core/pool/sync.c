@@ -12,6 +12,7 @@
 #include "dirty.h"
 #include "file.h"
 #include "frame.h"
+#include "policy.h"
 #include "thread.h"
 #include "writeback.h"
 
@@ -172,7 +173,7 @@ write_some(struct thread *t, struct file_row *row, uint32_t id, uint64_t most,
 		uint64_t w = load_seq(&frame_at(t->pool, l.e[i].f)->word);
 
 		if (fw_state(w) != FRAME_VALID || !(w & FW_DIRTY) ||
-		    ((flags & WRITE_COLD) && (w & FW_USED)))
+		    ((flags & WRITE_COLD) && !policy_is_cold(t->pool, l.e[i].f, w)))
 			continue;
 		batch[n++] = l.e[i].f;
 		most--;
