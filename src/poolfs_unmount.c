@@ -25,9 +25,13 @@
 
 #include <poolfs/mpool.h>
 
+#include "base/os.h"
 #include "log.h"
 #include "poolfs.h"
 #include "region/home.h"
+
+#define BUSY_LOOK_USEC 20000
+#define BUSY_PATIENCE_USEC 3000000
 
 /* realpath(3), but the last name is not asked about itself: a dead mount does not answer. */
 static char *
@@ -124,18 +128,36 @@ run_fusermount(const char *mountpoint)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : EXIT_FAILURE;
 }
 
+/*
+ * Whoever looks at all mounts, as df does, or has just been killed, is still there for a moment:
+ * that is not worth a failure.
+ */
+static int
+unmount_patiently(const char *mountpoint)
+{
+	for (unsigned usec = 0;; usec += BUSY_LOOK_USEC) {
+		if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
+			return 0;
+		if (errno != EBUSY || usec >= BUSY_PATIENCE_USEC)
+			return errno;
+		os_sleep_usec(BUSY_LOOK_USEC);
+	}
+}
+
 static int
 unmount(const char *mountpoint)
 {
-	if (umount2(mountpoint, UMOUNT_NOFOLLOW) == 0)
+	int err = unmount_patiently(mountpoint);
+
+	if (err == 0)
 		return 0;
-	if (errno == EPERM && geteuid() != 0)
+	if (err == EPERM && geteuid() != 0)
 		return run_fusermount(mountpoint);
-	if (errno == EBUSY)
+	if (err == EBUSY)
 		complain("not unmounted: %s is in use (fuser -vm %s shows by whom)", mountpoint,
 		    mountpoint);
 	else
-		complain("cannot unmount %s: %s", mountpoint, strerror(errno));
+		complain("cannot unmount %s: %s", mountpoint, strerror(err));
 	return EXIT_FAILURE;
 }
 

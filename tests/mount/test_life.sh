@@ -135,6 +135,12 @@ same a_busy_mount_goes_on still "$(cat "$mnt/files/open")"
 exec 9>&-
 unmount_pool
 
+# Gone before poolfs -u gives up.
+mount_pool
+sleep 0.2 <"$mnt/README" &
+check poolfs_u_of_a_mount_that_is_busy_for_a_moment "$POOLFS" -u "$mnt"
+wait
+
 # --- a killed daemon ------------------------------------------------------------------------
 
 mount_pool
