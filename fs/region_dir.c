@@ -150,7 +150,7 @@ region_extent(struct fs *fs, const char *file, uint64_t *bytesp, uint64_t *creat
 	struct region_look look;
 	RLAYOUT layout;
 	size_t n;
-	int fd, err;
+	int fd = -1, err;
 
 	if ((err = region_open_file(fs, file, &fd)) != 0)
 		return file_extent(fs, file, bytesp, created_usecp);

@@ -181,7 +181,7 @@ int
 lock_release(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes)
 {
 	uint32_t part = word_part(load_relaxed(&c->word));
-	struct lock_cell *object;
+	struct lock_cell *object = NULL;
 	int ret;
 
 	if ((ret = take_off(lt, c, &object)) != 0)
@@ -195,7 +195,7 @@ lock_release(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes)
 int
 lock_abort(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes)
 {
-	struct lock_cell *object;
+	struct lock_cell *object = NULL;
 	int ret;
 
 	if ((ret = take_off(lt, c, &object)) != 0)

@@ -105,7 +105,7 @@ name_resolve(DB_MPOOL *p, const char *file, char **pathp)
 {
 	char directory[PATH_MAX], behind[PATH_MAX] = "";
 	const char *name;
-	char *path, *other;
+	char *path = NULL, *other;
 	int ret;
 
 	if ((ret = absolute(p, file, &path)) != 0)
@@ -189,7 +189,7 @@ memp_fremove(DB_MPOOL *p, const char *file)
 {
 	struct thread *t;
 	struct os_stat st;
-	char *path;
+	char *path = NULL;
 	int fd, ret;
 
 	if (file == NULL || file[0] == '\0')

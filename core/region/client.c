@@ -106,12 +106,26 @@ client_count(struct region *r)
 
 /* --- the own number ------------------------------------------------------------------------ */
 
+/* /proc is slow to ask, and the answer stays until a fork. */
+static uint64_t
+own_start_ticks(void)
+{
+	static __thread uint64_t asked, ticks; /* asked in that generation + 1 */
+	uint64_t now = (uint64_t)os_fork_generation() + 1;
+
+	if (asked != now) {
+		ticks = os_process_start(getpid());
+		asked = now;
+	}
+	return ticks;
+}
+
 static void
 client_describe(struct client *c)
 {
 	c->pid = (int32_t)getpid();
 	c->uid = (uint32_t)geteuid();
-	c->start_ticks = os_process_start(getpid());
+	c->start_ticks = own_start_ticks();
 	c->attached_usec = os_now_usec();
 	memset(c->name, 0, sizeof(c->name));
 	strncpy(c->name, program_invocation_short_name, sizeof(c->name) - 1);
