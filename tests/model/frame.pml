@@ -20,8 +20,8 @@
  * and nobody waits for ever (spin's invalid end states).
  *
  * Left out: batches, futex wake-ups, page sizes, the file table, reuse of client numbers, memory
- * orders weaker than x86's.  Truncation is truncate.pml's.  Each guard has a defect, BUG_...,
- * that run.sh plants to see that the model notices.
+ * orders weaker than x86's; truncation.  Each guard has a defect, BUG_..., that run.sh plants to
+ * see that the model notices.
  */
 #ifndef OPS
 #define OPS 2 /* of each worker */
