@@ -19,6 +19,7 @@
 
 #include "lock/check.h"
 #include "lock/open.h"
+#include "lock/table.h"
 
 static char heard[8192]; /* every sentence since quiet(), one a line */
 static int sentences;

@@ -175,6 +175,10 @@ mine_reserve(DB_LOCKTAB *lt, struct mine *m)
 	return ret;
 }
 
+/*
+ * The cell of a lock tells its place in the list, to save the search.  Not where threads share a
+ * locker: another may have put the lock by now, and the cell may be anything.
+ */
 void
 mine_add(DB_LOCKTAB *lt, struct mine *m, DB_LOCK lock)
 {
@@ -182,7 +186,7 @@ mine_add(DB_LOCKTAB *lt, struct mine *m, DB_LOCK lock)
 
 	mine_lock(lt, m);
 	if (m->n < m->room) {
-		if (c != NULL)
+		if (c != NULL && !lt->threaded)
 			store_relaxed(&c->u.lock.next_wait, m->n);
 		m->locks[m->n++] = lock;
 	}
@@ -203,7 +207,7 @@ mine_remove(DB_LOCKTAB *lt, struct mine *m, DB_LOCK lock, uint32_t slot)
 		slot++;
 	if (slot > 0 && slot < m->n) {
 		m->locks[slot - 1] = m->locks[m->n - 1];
-		if ((c = cell_at(lt, (uint32_t)m->locks[slot - 1])) != NULL)
+		if (!lt->threaded && (c = cell_at(lt, (uint32_t)m->locks[slot - 1])) != NULL)
 			store_relaxed(&c->u.lock.next_wait, slot - 1);
 	}
 	if (slot > 0)

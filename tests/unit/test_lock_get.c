@@ -325,6 +325,59 @@ lock_statistics_are_exact(void **state)
 	finish(*state, lt);
 }
 
+/* --- threads that share a locker ------------------------------------------------------------- */
+
+#define SHARERS 4
+#define SHARED_TURNS 40000
+
+struct sharer {
+	DB_LOCKTAB *lt;
+	u_int32_t id;
+	int number;
+};
+
+/* Names of one partition each time: cells that are freed are soon somebody else's. */
+static void *
+gets_and_puts(void *arg)
+{
+	const struct sharer *s = arg;
+	char names[64][16];
+	int n = 0;
+
+	for (unsigned i = 0; n < 64; i++) {
+		(void)snprintf(names[n], sizeof(names[n]), "%d.%u", s->number, i);
+		n += hash_part(s->lt, object_hash(names[n], (uint32_t)strlen(names[n]))) == 1;
+	}
+	for (int i = 0; i < SHARED_TURNS; i++) {
+		DBT obj = named(names[i % (s->number < SHARERS ? 64 : 3)]);
+		DB_LOCK lock;
+
+		must(lock_get(s->lt, s->id, 0, &obj, DB_LOCK_WRITE, &lock));
+		must(lock_put(s->lt, lock));
+	}
+	return NULL;
+}
+
+static void
+lock_threads_of_one_locker_do_not_damage_the_table(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	struct sharer sharers[2 * SHARERS];
+	pthread_t threads[2 * SHARERS];
+	u_int32_t shared = locker_of(lt);
+
+	for (int i = 0; i < 2 * SHARERS; i++) {
+		/* the others want one another's locks: objects come and go, and cells change kind */
+		sharers[i] = (struct sharer){ lt, i < SHARERS ? shared : locker_of(lt),
+			i < SHARERS ? i : SHARERS };
+		t_check(pthread_create(&threads[i], NULL, gets_and_puts, &sharers[i]) == 0);
+	}
+	for (int i = 0; i < 2 * SHARERS; i++)
+		t_check(pthread_join(threads[i], NULL) == 0);
+	assert_int_equal(stat_of(lt).st_nlocks, 0);
+	finish(*state, lt);
+}
+
 int
 main(void)
 {
@@ -345,6 +398,7 @@ main(void)
 		t_test(lock_vec_put_all_releases_counted_locks_altogether),
 		t_test(lock_vec_put_obj_releases_everybodys),
 		t_test(lock_statistics_are_exact),
+		t_test(lock_threads_of_one_locker_do_not_damage_the_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
