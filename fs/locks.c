@@ -405,6 +405,7 @@ flock_locked(struct fs *fs, const struct node *node, uint64_t id, pid_t pid, int
 	unlock_owner(l, o);
 	o->mode = mode;
 	if ((ret = ask(l, o, node, mode, (op & LOCK_NB) == 0)) == EINPROGRESS) {
+		__atomic_store_n(&o->interrupted, false, __ATOMIC_SEQ_CST);
 		o->req = req;
 		l->nwaiting++;
 		(void)pthread_cond_signal(&l->wake);
