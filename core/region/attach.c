@@ -191,7 +191,9 @@ create(const struct region_spec *spec, struct region *r, enum attempt *attempt)
 	}
 	ret = spec->is_system ? create_in_segment(spec, r) : create_in_file(spec, r);
 	if (ret != 0) {
-		(void)os_unlink(r->path);
+		/* R2: force may have removed ours meanwhile, and another may have made his. */
+		if (region_path_is_fd(r->path, r->fd, &same) == 0 && same)
+			(void)os_unlink(r->path);
 		/* Of memory, segment.c has said how much there is. */
 		if (ret != ENOMEM || !spec->is_system)
 			env_err(spec->dbenv, "%s: cannot create a region of %llu bytes: %s",
