@@ -367,7 +367,7 @@ lock_threads_of_one_locker_do_not_damage_the_table(void **state)
 	u_int32_t shared = locker_of(lt);
 
 	for (int i = 0; i < 2 * SHARERS; i++) {
-		/* the others want one another's locks: objects come and go, and cells change kind */
+		/* the others want one another's: objects come and go, cells change kind */
 		sharers[i] = (struct sharer){ lt, i < SHARERS ? shared : locker_of(lt),
 			i < SHARERS ? i : SHARERS };
 		t_check(pthread_create(&threads[i], NULL, gets_and_puts, &sharers[i]) == 0);
