@@ -4,7 +4,8 @@
 # run.sh [full] - explore frame.pml with spin, in TAP.
 #
 # A scenario is explored whole and must hold.  A defect is planted, by leaving out one guard of
-# the protocol, and must be found (BUG_STEAL_BLIND is not, with two frames): else the model would not notice if the code lacked it.
+# the protocol, and must be found: else the model would not notice if the code lacked it.
+# BUG_STEAL_BLIND is not planted: with two frames nothing shows it.
 # Without "full" the smallest scenario and a few defects; with it the larger ones, up to
 # MODEL_SECONDS (400) each, and every defect.  A scenario that is not through by then is said so.
 
