@@ -174,10 +174,11 @@ sheet_text(const struct sheet *s, struct text *t)
 			text_of_cell(&s->fields[i], &row_at(s, r)[i], i + 1 == s->nfields, t);
 }
 
-/* --- JSON ---------------------------------------------------------------------------------- */
+/* --- strings ------------------------------------------------------------------------------- */
 
+/* In quotes, as JSON and Prometheus both read it; what is no UTF-8 or a control is a '?'. */
 static void
-json_string(struct text *t, const char *s)
+quoted_string(struct text *t, const char *s)
 {
 	const unsigned char *c = (const unsigned char *)s;
 	size_t n;
@@ -195,6 +196,8 @@ json_string(struct text *t, const char *s)
 	text_add(t, "\"");
 }
 
+/* --- JSON ---------------------------------------------------------------------------------- */
+
 static void
 json_value(const struct field *f, const struct value *v, struct text *t)
 {
@@ -203,7 +206,7 @@ json_value(const struct field *f, const struct value *v, struct text *t)
 	if (!v->known)
 		text_add(t, "null");
 	else if (f->kind == FIELD_TEXT)
-		json_string(t, v->text);
+		quoted_string(t, v->text);
 	else if (f->kind == FIELD_HEX)
 		text_add(t, "\"0x%" PRIx64 "\"", v->number);
 	else {
@@ -296,20 +299,8 @@ sheet_prom_head(struct text *t, const char *metric, const char *type, const char
 void
 sheet_prom_label(struct text *t, const char *pool)
 {
-	const unsigned char *c = (const unsigned char *)pool;
-	size_t n;
-
-	text_add(t, "{pool=\"");
-	for (; *c != '\0'; c += n) {
-		if ((n = render_utf8((const char *)c)) == 0 || *c < 0x20 || *c == 0x7f) {
-			text_add(t, "?");
-			n = 1;
-		} else {
-			text_add(t, "%s%.*s", *c == '"' || *c == '\\' ? "\\" : "", (int)n,
-			    (const char *)c);
-		}
-	}
-	text_add(t, "\"");
+	text_add(t, "{pool=");
+	quoted_string(t, pool);
 }
 
 /* In base units: seconds, ratios. */
