@@ -102,6 +102,36 @@ mpool_file_trim(DB_MPOOLFILE *mpf)
 	return ret;
 }
 
+/* The door of what makes the file longer: up to `to` it may be, and nobody is cutting it. */
+static int
+enter_growing(DB_MPOOLFILE *mpf, off_t to, struct thread **tp)
+{
+	int ret;
+
+	if ((ret = enter(mpf->pool, tp)) != 0)
+		return ret;
+	if (mpf->rdonly)
+		return EACCES;
+	if (to < 0 || (uint64_t)to > (uint64_t)1 << 32 << mpf->pageshift)
+		return EFBIG;
+	while (load_seq(&mpf->row->trunc) != 0)
+		file_truncate_wait(*tp, mpf->row, mpf->file);
+	file_clear_behind(*tp, mpf->row, mpf->file);
+	return 0;
+}
+
+int
+mpool_file_extend(DB_MPOOLFILE *mpf, off_t bytes)
+{
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter_growing(mpf, bytes, &t)) != 0)
+		return ret;
+	file_extend(mpf->row, (uint64_t)bytes);
+	return 0;
+}
+
 int
 mpool_file_claim(DB_MPOOLFILE *mpf, off_t from, off_t to)
 {
@@ -109,14 +139,7 @@ mpool_file_claim(DB_MPOOLFILE *mpf, off_t from, off_t to)
 	struct thread *t;
 	int ret;
 
-	if ((ret = enter(mpf->pool, &t)) != 0)
+	if ((ret = enter_growing(mpf, from < 0 || to < from ? -1 : to, &t)) != 0)
 		return ret;
-	if (mpf->rdonly)
-		return EACCES;
-	if (from < 0 || to < from || (uint64_t)to > (uint64_t)1 << 32 << mpf->pageshift)
-		return EFBIG;
-	while (load_seq(&mpf->row->trunc) != 0)
-		file_truncate_wait(t, mpf->row, mpf->file);
-	file_clear_behind(t, mpf->row, mpf->file);
 	return cas_seq(&mpf->row->length, &expected, (uint64_t)to) ? 0 : EAGAIN;
 }

@@ -73,25 +73,6 @@ mpool_file_type(const DB_MPOOLFILE *mpf)
 	return mpf->ftype;
 }
 
-int
-mpool_file_extend(DB_MPOOLFILE *mpf, off_t bytes)
-{
-	struct thread *t;
-	int ret;
-
-	if ((ret = enter(mpf->pool, &t)) != 0)
-		return ret;
-	if (mpf->rdonly)
-		return EACCES;
-	if (bytes < 0 || (uint64_t)bytes > (uint64_t)1 << 32 << mpf->pageshift)
-		return EFBIG;
-	while (load_seq(&mpf->row->trunc) != 0)
-		file_truncate_wait(t, mpf->row, mpf->file);
-	file_clear_behind(t, mpf->row, mpf->file);
-	file_extend(mpf->row, (uint64_t)bytes);
-	return 0;
-}
-
 void
 mpool_file_set_mtime(DB_MPOOLFILE *mpf, int64_t nsec)
 {
