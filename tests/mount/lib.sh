@@ -182,6 +182,65 @@ gone()
 	EOP
 }
 
+# fails_with ERRNO COMMAND: write(2) of the command must return it.
+fails_with()
+{
+	python3 -c '
+import errno, os, sys
+fd = os.open(sys.argv[1], os.O_WRONLY)
+try:
+    os.write(fd, sys.argv[3].encode())
+    sys.exit("it did not fail")
+except OSError as e:
+    sys.exit(e.errno != getattr(errno, sys.argv[2]) and errno.errorcode[e.errno])
+' "$mnt/ctl" "$1" "$2"
+}
+
+# --- a service manager that listens ---------------------------------------------------------
+
+# start_listening, then serve in the foreground, then wait_until_ready: no clock.
+start_listening()
+{
+	mkfifo "$work/ready"
+	python3 - "$work/notify" >"$work/ready" <<-'EOP' &
+		import socket, sys
+		s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+		s.settimeout(60)
+		s.bind(sys.argv[1])
+		print("bound", flush=True)
+		print(s.recv(100).decode(), flush=True)
+	EOP
+	exec 8<"$work/ready"
+	read -r word <&8
+}
+
+# What it was told is in $word.
+wait_until_ready()
+{
+	read -r word <&8
+	exec 8<&-
+	rm -f "$work/ready" "$work/notify"
+}
+
+# --- another process on the pool ------------------------------------------------------------
+
+# start_client: it is $client, and does what it is asked to.
+start_client()
+{
+	mkfifo "$work/to" "$work/from"
+	"$TEST_BIN/pool_client" "$home" <"$work/to" >"$work/from" 2>/dev/null &
+	client=$!
+	exec 5>"$work/to" 4<"$work/from"
+}
+
+# ask WORDS: it must say ok.
+ask()
+{
+	printf '%s\n' "$*" >&5
+	read -r answer <&4
+	same "ask_${1}_$count" ok "$answer"
+}
+
 finish()
 {
 	echo "1..$count"

@@ -11,20 +11,6 @@ tell()
 	printf '%s\n' "$*" >"$mnt/ctl"
 }
 
-# fails_with ERRNO COMMAND: write(2) of the command must return it.
-fails_with()
-{
-	python3 -c '
-import errno, os, sys
-fd = os.open(sys.argv[1], os.O_WRONLY)
-try:
-    os.write(fd, sys.argv[3].encode())
-    sys.exit("it did not fail")
-except OSError as e:
-    sys.exit(e.errno != getattr(errno, sys.argv[2]) and errno.errorcode[e.errno])
-' "$mnt/ctl" "$1" "$2"
-}
-
 # value FILE KEY
 value()
 {
@@ -53,18 +39,7 @@ same help_names_every_verb "" "$(cat "$work/missing")"
 # --- sync -----------------------------------------------------------------------------------
 
 # Where space cannot be reserved the mount writes through; what a client puts stays in the pool.
-mkfifo "$work/to" "$work/from"
-"$TEST_BIN/pool_client" "$home" <"$work/to" >"$work/from" 2>/dev/null &
-client=$!
-exec 5>"$work/to" 4<"$work/from"
-
-# ask WORDS: of the other process; it must say ok.
-ask()
-{
-	printf '%s\n' "$*" >&5
-	read -r answer <&4
-	same "ask_${1}_$count" ok "$answer"
-}
+start_client
 
 at()
 {

@@ -11,20 +11,6 @@ nothing_mounted()
 	! is_mounted "$mnt"
 }
 
-# gone PID: the process ends; waits for it without a clock.
-gone()
-{
-	python3 - "$1" <<-'EOP'
-		import os, select, sys
-		try:
-		    p = select.poll()
-		    p.register(os.pidfd_open(int(sys.argv[1])), select.POLLIN)
-		    sys.exit(0 if p.poll(60000) else 1)
-		except ProcessLookupError:
-		    pass
-	EOP
-}
-
 # has_ended PID: now; a zombie waits only for its new parent to look.
 has_ended()
 {
@@ -164,21 +150,10 @@ same and_gets_to_home again "$(cat "$home/killed")"
 
 # --- in the foreground ----------------------------------------------------------------------
 
-mkfifo "$work/ready"
-python3 - "$work/notify" >"$work/ready" <<'EOP' &
-import socket, sys
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-s.settimeout(60)
-s.bind(sys.argv[1])
-print("bound", flush=True)
-print(s.recv(100).decode(), flush=True)
-EOP
-exec 8<"$work/ready"
-read -r word <&8
+start_listening
 NOTIFY_SOCKET=$work/notify "$POOLFS" -f "$home" "$mnt" 2>"$work/log" &
 pid=$!
-read -r word <&8
-exec 8<&-
+wait_until_ready
 same a_service_manager_is_told READY=1 "$word"
 check and_the_mount_answers test -s "$mnt/README"
 kill -TERM "$pid"

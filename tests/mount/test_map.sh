@@ -20,16 +20,7 @@ check and_an_empty_page grep -q "</html>" "$mnt/map.html"
 head -c 409600 /dev/urandom >"$home/a"
 head -c 1228800 /dev/urandom >"$home/b & <c>"
 head -c 4096 /dev/urandom >"$home/one"
-mkfifo "$work/to" "$work/from"
-"$TEST_BIN/pool_client" "$home" <"$work/to" >"$work/from" 2>/dev/null &
-client=$!
-exec 5>"$work/to" 4<"$work/from"
-ask()
-{
-	printf '%s\n' "$*" >&5
-	read -r answer <&4
-	same "ask_${1}_$count" ok "$answer"
-}
+start_client
 cat "$mnt/files/a" "$mnt/files/b & <c>" "$mnt/files/one" >/dev/null
 echo 'evict a 10 19' >"$mnt/ctl"
 echo 'evict "b & <c>" 0 63' >"$mnt/ctl"

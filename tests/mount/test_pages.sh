@@ -43,16 +43,7 @@ check evicted_files_are_gone test ! -e "$mnt/pages/data"
 
 # --- another process ------------------------------------------------------------------------
 
-mkfifo "$work/to" "$work/from"
-"$TEST_BIN/pool_client" "$home" <"$work/to" >"$work/from" 2>/dev/null &
-client=$!
-exec 5>"$work/to" 4<"$work/from"
-ask()
-{
-	printf '%s\n' "$*" >&5
-	read -r answer <&4
-	same "ask_${1}_$count" ok "$answer"
-}
+start_client
 ask open "$work/elsewhere"
 ask put 4096 changed
 ask pin 0

@@ -196,10 +196,7 @@ until_true()
 	timeout 60 sh -c 'until "$@"; do :; done' sh "$@"
 }
 
-mkfifo "$work/to" "$work/from"
-"$TEST_BIN/pool_client" "$home" <"$work/to" >"$work/from" 2>/dev/null &
-client=$!
-exec 5>"$work/to" 4<"$work/from"
+start_client
 printf 'open data\npin 3\nput 8192 from the other\n' >&5
 read -r answer <&4 && read -r answer <&4 && read -r answer <&4
 same another_process_works_on_the_pool ok "$answer"

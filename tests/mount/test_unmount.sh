@@ -51,29 +51,6 @@ has_said()
 	return 1
 }
 
-# start_listening, then serve in the foreground, then wait_until_ready: no clock.
-start_listening()
-{
-	mkfifo "$work/ready"
-	python3 - "$work/notify" >"$work/ready" <<-'EOP' &
-		import socket, sys
-		s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-		s.settimeout(60)
-		s.bind(sys.argv[1])
-		print("bound", flush=True)
-		print(s.recv(100).decode(), flush=True)
-	EOP
-	exec 8<"$work/ready"
-	read -r word <&8
-}
-
-wait_until_ready()
-{
-	read -r word <&8
-	exec 8<&-
-	rm -f "$work/ready" "$work/notify"
-}
-
 # --- another PID namespace ------------------------------------------------------------------
 
 start_listening

@@ -13,19 +13,6 @@ pages()
 	awk '!/^#/ { printf "%s%s", sep, $1; sep = " " }' "$mnt/pages/$1"
 }
 
-fails_with()
-{
-	python3 -c '
-import errno, os, sys
-fd = os.open(sys.argv[1], os.O_WRONLY)
-try:
-    os.write(fd, sys.argv[3].encode())
-    sys.exit("it did not fail")
-except OSError as e:
-    sys.exit(e.errno != getattr(errno, sys.argv[2]) and errno.errorcode[e.errno])
-' "$mnt/ctl" "$1" "$2"
-}
-
 mkdir "$home/sub"
 head -c 819200 /dev/urandom >"$home/data"
 head -c 40960 /dev/urandom >"$home/sub/b \"c\""
