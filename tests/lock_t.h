@@ -8,7 +8,7 @@
 #ifndef TESTS_LOCK_T_H
 #define TESTS_LOCK_T_H
 
-#include "t.h"
+#include "said_t.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -21,41 +21,6 @@
 #include "lock/open.h"
 #include "lock/table.h"
 
-static char heard[8192]; /* every sentence since quiet(), one a line */
-static int sentences;
-
-static void *
-hear(char *prefix, char *buffer)
-{
-	size_t used = strlen(heard);
-
-	(void)prefix;
-	(void)snprintf(heard + used, sizeof(heard) - used, "%s\n", buffer);
-	sentences++;
-	return NULL;
-}
-
-static inline void
-quiet(void)
-{
-	heard[0] = '\0';
-	sentences = 0;
-}
-
-static inline void
-answer_is(const char *file, int line, const char *text, int got, int wanted)
-{
-	char why[512];
-
-	if (got == wanted)
-		return;
-	(void)dprintf(STDOUT_FILENO, "# heard: %s\n", heard);
-	(void)snprintf(
-	    why, sizeof(why), "%s is %d (%s), not %d", text, got, db_strerror(got), wanted);
-	t_check_failed(file, line, why);
-}
-
-#define must(call) answer_is(__FILE__, __LINE__, #call, (call), 0)
 #define answers(wanted, call) answer_is(__FILE__, __LINE__, #call, (call), (wanted))
 
 /* An error that is explained in a sentence. */

@@ -8,15 +8,12 @@
  * lock finds nobody there whom its mode excludes, but for those who have died.  A worker that is
  * to be killed arms a timer that sends it SIGKILL, so that the kill comes at any instruction.
  */
+#include "../crew_t.h"
 #include "../lock_t.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
 
-#define WORKERS 4
 #define OBJECTS 6
 #define AT_ONCE 3
 
@@ -29,23 +26,10 @@ struct place {
 struct storm {
 	struct t *t;
 	struct place *places;
-	unsigned id; /* of the worker */
+	struct crew crew;
 	unsigned rounds;
-	unsigned seed;
-	unsigned kill_usec; /* 0: not killed; else after so long at most */
 	u_int32_t detect;
 };
-
-static void
-arm_kill(unsigned usec)
-{
-	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
-	struct itimerspec at = { .it_value = { 0, (long)usec * 1000 + 1 } };
-	timer_t timer;
-
-	t_check(timer_create(CLOCK_MONOTONIC, &ev, &timer) == 0);
-	t_check(timer_settime(timer, 0, &at, NULL) == 0);
-}
 
 #define PF_EXITING 0x4u /* proc(5), flags: comes before the kernel lets go of its locks */
 
@@ -82,12 +66,12 @@ come_in(struct storm *s, struct place *p, int mode)
 {
 	nobody(&p->writer);
 	if (mode == DB_LOCK_READ) {
-		__atomic_store_n(&p->readers[s->id], getpid(), __ATOMIC_SEQ_CST);
+		__atomic_store_n(&p->readers[s->crew.id], getpid(), __ATOMIC_SEQ_CST);
 		nobody(&p->writer);
 		return;
 	}
 	for (unsigned i = 0; i < WORKERS; i++)
-		if (i != s->id)
+		if (i != s->crew.id)
 			nobody(&p->readers[i]);
 	__atomic_store_n(&p->writer, getpid(), __ATOMIC_SEQ_CST);
 	p->entered++;
@@ -98,7 +82,7 @@ go_out(struct storm *s, struct place *p)
 {
 	pid_t me = getpid();
 
-	__atomic_store_n(&p->readers[s->id], 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&p->readers[s->crew.id], 0, __ATOMIC_SEQ_CST);
 	(void)__atomic_compare_exchange_n(
 	    &p->writer, &me, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
@@ -139,13 +123,12 @@ storms(struct t_child *c, void *arg)
 {
 	struct storm *s = arg;
 	DB_ENV env = { .db_errcall = hear, .lk_detect = s->detect };
-	unsigned seed = s->seed;
+	unsigned seed = s->crew.seed;
 	DB_LOCKTAB *lt;
 	u_int32_t id;
 
 	(void)c;
-	if (s->kill_usec > 0)
-		arm_kill((unsigned)rand_r(&seed) % s->kill_usec);
+	crew_arm_kill(&s->crew, &seed);
 	lt = table_with(s->t, &env, 0);
 	id = locker_of(lt);
 	for (unsigned r = 0; r < s->rounds; r++) {
@@ -162,72 +145,26 @@ storms(struct t_child *c, void *arg)
 	return 0;
 }
 
-/* Start worker id anew; while there are kills left, one that is killed. */
-static void
-start(struct storm *s, struct t_child *c, unsigned id, unsigned *killsp)
-{
-	unsigned kill_usec = s->kill_usec;
-
-	s->id = id;
-	s->seed = s->seed * 1103515245u + 12345u;
-	if (*killsp == 0)
-		s->kill_usec = 0;
-	else
-		(*killsp)--;
-	t_fork(c, storms, s);
-	s->kill_usec = kill_usec;
-}
-
-/* Until all workers have come to an end by themselves. */
-static void
-run_workers(struct storm *s, unsigned kills)
-{
-	struct t_child c[WORKERS];
-	unsigned running = WORKERS;
-
-	for (unsigned i = 0; i < WORKERS; i++)
-		start(s, &c[i], i, &kills);
-	while (running > 0) {
-		int status;
-		pid_t pid = wait(&status);
-
-		t_check(pid > 0);
-		for (unsigned i = 0; i < WORKERS; i++) {
-			if (c[i].pid != pid)
-				continue;
-			(void)close(c[i].in);
-			(void)close(c[i].out);
-			c[i].pid = 0;
-			if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && s->kill_usec > 0)
-				start(s, &c[i], i, &kills);
-			else {
-				t_check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-				running--;
-			}
-		}
-	}
-}
-
 static void
 storm(struct t *t, u_int32_t detect, unsigned rounds, unsigned kills, unsigned seed)
 {
 	struct storm s = { .t = t,
 		.rounds = rounds,
-		.seed = seed,
+		.crew.seed = seed,
 		.detect = detect,
-		.kill_usec = kills > 0 ? 10000 : 0 };
+		.crew.kill_usec = kills > 0 ? 10000 : 0 };
 	DB_ENV env = { .db_errcall = hear, .lk_detect = detect };
 	DB_LOCKTAB *lt;
 	DB_LOCK_STAT st;
 
 	if (getenv("STORM_SEED") != NULL)
-		s.seed = (unsigned)strtoul(getenv("STORM_SEED"), NULL, 10);
-	print_message("# seed %u, %u kills\n", s.seed, kills);
+		s.crew.seed = (unsigned)strtoul(getenv("STORM_SEED"), NULL, 10);
+	print_message("# seed %u, %u kills\n", s.crew.seed, kills);
 	s.places = mmap(NULL, OBJECTS * sizeof(*s.places), PROT_READ | PROT_WRITE,
 	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	t_check(s.places != MAP_FAILED);
 	lt = table_with(t, &env, 0);
-	run_workers(&s, kills);
+	crew_run(&s.crew, kills, storms, &s);
 	must(locktab_check(lt));
 	reap_everybody(lt);
 	must(locktab_check(lt));

@@ -10,13 +10,11 @@
  * at the end.  A worker that is to be killed arms a timer that sends it SIGKILL, so that the kill
  * comes at any instruction and nobody sleeps.
  */
+#include "../crew_t.h"
 #include "../pool_t.h"
 
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
 
-#define WORKERS 4
 #define PAGES 300u
 #define FILES 2
 
@@ -31,34 +29,21 @@ struct storm {
 	struct t *t;
 	struct note *note;
 	size_t bytes;	 /* of the pool */
-	unsigned id;	 /* of the worker */
+	struct crew crew;
 	unsigned rounds; /* of a worker that is not killed */
-	unsigned seed;
-	unsigned kill_usec; /* 0: not killed; else after so long at most */
 };
-
-static void
-arm_kill(unsigned usec)
-{
-	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
-	struct itimerspec at = { .it_value = { 0, (long)usec * 1000 + 1 } };
-	timer_t timer;
-
-	t_check(timer_create(CLOCK_MONOTONIC, &ev, &timer) == 0);
-	t_check(timer_settime(timer, 0, &at, NULL) == 0);
-}
 
 /* One visit of a page: it holds what we know; perhaps we add one. */
 static void
 visit(struct storm *s, DB_MPOOLFILE *f, unsigned k, db_pgno_t n, unsigned what)
 {
 	uint32_t *page = (uint32_t *)(void *)get(f, n, DB_MPOOL_CREATE);
-	uint32_t *word = &page[s->id], *ack = &s->note->word[k][n][s->id];
+	uint32_t *word = &page[s->crew.id], *ack = &s->note->word[k][n][s->crew.id];
 	uint32_t have = load_relaxed(word), want = load_relaxed(ack);
 
 	if (have != want && have != want + 1) {
-		(void)dprintf(STDOUT_FILENO, "# worker %u, %s, page %u: has %u, not %u\n", s->id,
-		    names[k], n, have, want);
+		(void)dprintf(STDOUT_FILENO, "# worker %u, %s, page %u: has %u, not %u\n",
+		    s->crew.id, names[k], n, have, want);
 		t_check(!"the page holds what was put into it");
 	}
 	if (what % 3 != 0) {
@@ -119,11 +104,10 @@ storms(struct t_child *c, void *arg)
 	struct storm *s = arg;
 	DB_MPOOL *mp;
 	DB_MPOOLFILE *f[FILES];
-	unsigned seed = s->seed;
+	unsigned seed = s->crew.seed;
 
 	(void)c;
-	if (s->kill_usec > 0)
-		arm_kill((unsigned)rand_r(&seed) % s->kill_usec);
+	crew_arm_kill(&s->crew, &seed);
 	mp = pool_of(s->t, s->bytes);
 	for (unsigned k = 0; k < FILES; k++)
 		f[k] = file_of(mp, names[k], page_sizes[k]);
@@ -138,52 +122,6 @@ storms(struct t_child *c, void *arg)
 		must(memp_fclose(f[k]));
 	must(memp_close(mp));
 	return 0;
-}
-
-/* Start worker id anew; while there are kills left, one that is killed. */
-static void
-start(struct storm *s, struct t_child *c, unsigned id, unsigned *killsp)
-{
-	unsigned kill_usec = s->kill_usec;
-
-	s->id = id;
-	s->seed = s->seed * 1103515245u + 12345u;
-	if (*killsp == 0)
-		s->kill_usec = 0;
-	else
-		(*killsp)--;
-	t_fork(c, storms, s);
-	s->kill_usec = kill_usec;
-}
-
-/* Until all workers have come to an end by themselves. */
-static void
-run_workers(struct storm *s, unsigned kills)
-{
-	struct t_child c[WORKERS];
-	unsigned running = WORKERS;
-
-	for (unsigned i = 0; i < WORKERS; i++)
-		start(s, &c[i], i, &kills);
-	while (running > 0) {
-		int status;
-		pid_t pid = wait(&status);
-
-		t_check(pid > 0);
-		for (unsigned i = 0; i < WORKERS; i++) {
-			if (c[i].pid != pid)
-				continue;
-			(void)close(c[i].in);
-			(void)close(c[i].out);
-			c[i].pid = 0;
-			if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL && s->kill_usec > 0)
-				start(s, &c[i], i, &kills);
-			else {
-				t_check(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-				running--;
-			}
-		}
-	}
 }
 
 static void
@@ -211,8 +149,8 @@ disk_is_right(struct storm *s)
 static void
 storm(struct t *t, size_t bytes, unsigned rounds, unsigned kills, unsigned seed)
 {
-	struct storm s = { .t = t, .bytes = bytes, .rounds = rounds, .seed = seed,
-		.kill_usec = kills > 0 ? 30000 : 0 };
+	struct storm s = { .t = t, .bytes = bytes, .rounds = rounds, .crew.seed = seed,
+		.crew.kill_usec = kills > 0 ? 30000 : 0 };
 	DB_MPOOL_STAT st;
 	DB_MPOOL *mp;
 
@@ -220,7 +158,7 @@ storm(struct t *t, size_t bytes, unsigned rounds, unsigned kills, unsigned seed)
 	s.note = mmap(NULL, sizeof(*s.note), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 	    -1, 0);
 	t_check(s.note != MAP_FAILED);
-	run_workers(&s, kills);
+	crew_run(&s.crew, kills, storms, &s);
 	mp = pool_of(t, bytes);
 	must(memp_reap(mp));
 	st = stat_of(mp);
