@@ -97,6 +97,8 @@ int show_columns(void);
 void interval_wait(uint64_t *nextp, double seconds);
 /* "1.2M" in at most 6 columns, or exactly. */
 void format_count(char *out, size_t bytes, uint64_t n, bool exact);
+/* The same in memory of its own, good until sixteen calls later. */
+const char *count_text(uint64_t n, bool exact);
 
 /* poolstat_report.c */
 int show_report(const struct source *s);

@@ -98,6 +98,17 @@ format_count(char *out, size_t bytes, uint64_t n, bool exact)
 	(void)snprintf(out, bytes, d < 10 ? "%.1f%c" : "%.0f%c", d, letters[i]);
 }
 
+const char *
+count_text(uint64_t n, bool exact)
+{
+	static char ring[16][32];
+	static unsigned next;
+	char *out = ring[next++ % 16];
+
+	format_count(out, sizeof(ring[0]), n, exact);
+	return out;
+}
+
 static void
 format_time(char *out, size_t bytes, uint64_t usec)
 {

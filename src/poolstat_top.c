@@ -197,17 +197,6 @@ by_sort_key(const void *a, const void *b)
 
 /* --- drawing ------------------------------------------------------------------------------- */
 
-static const char *
-count_text(uint64_t n, bool exact)
-{
-	static char ring[16][32];
-	static unsigned next;
-	char *out = ring[next++ % 16];
-
-	format_count(out, sizeof(ring[0]), n, exact);
-	return out;
-}
-
 static uint64_t
 total_rate(const struct screen *sc, const char *key)
 {
