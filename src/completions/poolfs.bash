@@ -1,53 +1,80 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # bash completion for poolfs(1) and poolstat(1)
 
-_poolfs_dirs()
+# The word to complete ($cur) and what it is an argument of ($prev), also behind --option=, where
+# readline may have made three words of one.
+_poolfs_words()
+{
+	cur=${COMP_WORDS[COMP_CWORD]}
+	prev=${COMP_WORDS[COMP_CWORD-1]}
+	if [[ $cur == = ]]; then
+		cur=
+	elif [[ $prev == = ]]; then
+		prev=${COMP_WORDS[COMP_CWORD-2]}
+	elif [[ $cur == --*=* ]]; then
+		prev=${cur%%=*}
+		cur=${cur#*=}
+	fi
+}
+
+# _poolfs_from WORDS: those that $cur begins; with several, "a,b,c", it is about the last.
+_poolfs_from()
+{
+	local before=
+	[[ $cur != *,* ]] || before=${cur%,*},
+	mapfile -t COMPREPLY < <(compgen -P "$before" -W "$1" -- "${cur##*,}")
+	[[ ${COMPREPLY[0]:-} != *= ]] || compopt -o nospace 2>/dev/null
+}
+
+# _poolfs_paths -d|-f
+_poolfs_paths()
 {
 	compopt -o filenames 2>/dev/null
-	mapfile -t COMPREPLY < <(compgen -d -- "$1")
+	mapfile -t COMPREPLY < <(compgen "$1" -- "$cur")
 }
 
 _poolfs()
 {
-	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+	local cur prev
+	_poolfs_words
 	case $prev in
-	--memory) mapfile -t COMPREPLY < <(compgen -W "system file private" -- "$cur"); return ;;
+	--memory) _poolfs_from "system file private"; return ;;
+	--policy) _poolfs_from "adaptive lru"; return ;;
+	--page-size) _poolfs_from "512 1K 2K 4K 8K 16K 32K 64K"; return ;;
+	--cache-size | --mode | --dirty-expire) return ;;
 	-o)
-		mapfile -t COMPREPLY < <(compgen -W "ro allow_other sync cache_size= page_size= mode=
-		    dirty_expire= memory= region_dir= warm= policy= warm_on_exit" -- "$cur")
+		_poolfs_from "ro allow_other sync cache_size= page_size= mode= dirty_expire= memory=
+		    region_dir= warm= policy= warm_on_exit"
 		return
 		;;
-	--region-dir) _poolfs_dirs "$cur"; return ;;
+	--region-dir) _poolfs_paths -d; return ;;
+	--warm) _poolfs_paths -f; return ;;
 	esac
 	case $cur in
 	-*)
-		mapfile -t COMPREPLY < <(compgen -W "--help --version --foreground --debug --unmount
-		    --cache-size= --page-size= --mode= --dirty-expire= --memory= --region-dir=
-		    --warm= --policy= -o -s -u -f -d -h -V" -- "$cur")
-		[[ ${COMPREPLY[0]:-} != *= ]] || compopt -o nospace 2>/dev/null
+		_poolfs_from "--help --version --foreground --debug --unmount --cache-size= --page-size=
+		    --mode= --dirty-expire= --memory= --region-dir= --warm= --policy= -o -s -u -f -d -h -V"
 		;;
-	*) _poolfs_dirs "$cur" ;;
+	*) _poolfs_paths -d ;;
 	esac
 }
 
 _poolstat()
 {
-	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+	local cur prev
+	_poolfs_words
 	case $prev in
-	-o | --output)
-		mapfile -t COMPREPLY < <(compgen -W "$(poolstat --columns 2>/dev/null |
-		    cut -d ' ' -f 1)" -- "$cur")
-		return
-		;;
+	-o | --output) _poolfs_from "$(poolstat --columns 2>/dev/null | cut -d ' ' -f 1)"; return ;;
+	--wait | --timeout) return ;;
+	--region-dir) _poolfs_paths -d; return ;;
 	esac
 	case $cur in
 	-*)
-		mapfile -t COMPREPLY < <(compgen -W "--help --version --output= --columns --json --raw
-		    --bytes --noheadings --top --report --wait= --timeout= --diff --env --remove
-		    --force --region-dir= -o -J -r -b -h -V" -- "$cur")
-		[[ ${COMPREPLY[0]:-} != *= ]] || compopt -o nospace 2>/dev/null
+		_poolfs_from "--help --version --output= --columns --json --raw --bytes --noheadings
+		    --top --report --wait= --timeout= --diff --env --remove --force --region-dir=
+		    -o -J -r -b -h -V"
 		;;
-	*) compopt -o filenames 2>/dev/null; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+	*) _poolfs_paths -f ;;
 	esac
 }
 

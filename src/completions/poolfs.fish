@@ -14,4 +14,6 @@ complete -c poolfs -l memory -x -a 'system file private' -d 'Of a new pool'
 complete -c poolfs -l region-dir -r -d 'Where the region files are'
 complete -c poolfs -l warm -r -d 'The list of pages to begin with'
 complete -c poolfs -l policy -x -a 'adaptive lru' -d 'Which pages leave first'
-complete -c poolfs -s o -x -a 'ro allow_other sync warm_on_exit' -d 'Mount options'
+complete -c poolfs -s o -x -d 'Mount options' \
+    -a '(__fish_append , ro allow_other sync cache_size= page_size= mode= dirty_expire= memory= \
+        region_dir= warm= policy= warm_on_exit)'

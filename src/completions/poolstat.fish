@@ -3,7 +3,7 @@
 complete -c poolstat -s h -l help -d 'Print the options'
 complete -c poolstat -s V -l version -d 'Print the version'
 complete -c poolstat -s o -l output -x -d 'Columns' \
-    -a '(poolstat --columns | string split -f 1 " ")'
+    -a '(__fish_append , (poolstat --columns | string split -f 1 " "))'
 complete -c poolstat -l columns -d 'List the columns'
 complete -c poolstat -s J -l json -d 'An object a line'
 complete -c poolstat -s r -l raw -d 'One blank between columns'
