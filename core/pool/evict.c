@@ -10,6 +10,7 @@
  * No lock; of several evictors that choose the same page, one gets it and the others the next.
  */
 #include "evict.h"
+#include "base/usdt.h"
 #include "dirty.h"
 #include "extent.h"
 #include "file.h"
@@ -80,6 +81,7 @@ take_out(struct thread *t, uint32_t f, uint64_t mark, enum evict_flags flags)
 	table_withdraw(p, key, f);
 	account(t, key, mark, flags);
 	counting_end(t);
+	USDT3(evict, key_file(key), key_pgno(key), (flags & EVICT_RW) != 0);
 	if (flags & EVICT_ROOM)
 		policy_evicted(p, f, key);
 	(void)frame_free(t, f, FRAME_CLAIMED);

@@ -9,6 +9,7 @@
  * A miss is load.c's.  A load that takes longer than STEAL_USEC is taken away from its loader,
  * which notices when it wants to publish (P11).
  */
+#include "base/usdt.h"
 #include "frame.h"
 #include "load.h"
 #include "mapping.h"
@@ -188,6 +189,7 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno)
 	count(t, C_HIT, 1);
 	policy_pass_time(p, t->home->counters[C_HIT]);
 	tally_hit(t, mpf);
+	USDT2(fget_hit, mpf->file, pgno);
 	return page;
 }
 
@@ -287,10 +289,13 @@ account(struct getting *g, bool hit, bool is_new)
 	if (is_new)
 		return;
 	tally_want(g->t, g->mpf);
-	if (hit)
+	if (hit) {
 		tally_hit(g->t, g->mpf);
-	else
+		USDT2(fget_hit, g->mpf->file, g->pgno);
+	} else {
 		(void)add_relaxed(&g->mpf->record->miss, 1);
+		USDT2(fget_miss, g->mpf->file, g->pgno);
+	}
 }
 
 static void

@@ -7,12 +7,13 @@
  * nothing, releases its pins, its open handles, and frees the number last.  If the reaper dies
  * too, the next one starts over: every step can be repeated.
  */
+#include "reap.h"
+#include "base/usdt.h"
 #include "dirty.h"
 #include "evict.h"
 #include "file.h"
 #include "frame.h"
 #include "page_table.h"
-#include "reap.h"
 #include "recount.h"
 #include "tally.h"
 
@@ -271,6 +272,7 @@ reap_client(struct thread *t, uint32_t number)
 		return false;
 	env_event(p->dbenv, "%s: taking over what process %d (client %u) left", p->region->path,
 	    load_relaxed(&p->region->clients[number].pid), number);
+	USDT2(reap, load_relaxed(&p->region->clients[number].pid), number);
 	reap_claimed(t, number);
 	client_free(p->region, number);
 	return true;

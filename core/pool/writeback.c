@@ -13,6 +13,7 @@
  */
 #include <stdlib.h>
 
+#include "base/usdt.h"
 #include "dirty.h"
 #include "evict.h"
 #include "file.h"
@@ -325,6 +326,7 @@ write_run(struct batch *b, unsigned i)
 		    EIO :
 		    os_pwrite(b->ffd.fd, first->copy, bytes,
 			(uint64_t)key_pgno(first->key) << b->pageshift);
+		USDT4(write, key_file(first->key), key_pgno(first->key), n, ret);
 		latency_add(&b->t->pool->mp->latency[LATENCY_WRITE], os_monotonic_usec() - begun);
 	}
 	if (ret != 0)
