@@ -12,10 +12,18 @@
 struct mounted {
 	char *type;   /* "fuse.poolfs" */
 	char *source; /* HOME */
+	char *device; /* "0:52" */
 	uid_t uid;    /* who mounted it */
 	gid_t gid;
 };
 bool mounted_find(const char *path, struct mounted *m);
+
+/*
+ * Does some mount namespace that we may look into still have the filesystem of this device
+ * mounted?  *pidp is a process that lives there.
+ */
+bool mounted_still(const char *device, pid_t *pidp);
+
 void mounted_fini(struct mounted *m);
 
 #endif

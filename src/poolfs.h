@@ -28,6 +28,7 @@ struct options {
 	char *mount_words; /* for the kernel and libfuse */
 	bool foreground;
 	bool cache_size_given;
+	unsigned timeout; /* seconds that poolfs -u waits for a daemon */
 	int place_fd;	  /* keeps others from mounting there too, or -1 */
 	char *region_dir; /* as given; NULL: HOME */
 };
@@ -58,6 +59,12 @@ void daemon_fini(struct daemon *d);
 /* poolfs_unmount.c: poolfs -u.  An exit status */
 int unmount_and_wait(struct options *o);
 
+/* poolfs_patience.c: does whoever serves the mount point answer, within so many seconds? */
+bool patience_answers(const char *mountpoint, unsigned seconds);
+/* Unless it ends within so many seconds, the mount point is said to do what. */
+void patience_begin(const char *mountpoint, const char *does_what, unsigned seconds);
+void patience_end(void);
+
 /* poolfs_watch.c: the daemon of a mount, to wait for its end. */
 struct watch {
 	int process;   /* descriptor of it, or -1 */
@@ -67,8 +74,8 @@ struct watch {
 };
 /* While the mount still answers.  Freed by watch_fini in any case. */
 void watch_init(struct watch *w, const char *mountpoint, const char *home);
-/* Until it has gone; false at once if that cannot be seen. */
-bool watch_wait(const struct watch *w);
+/* Has it gone, or goes within usec?  True at once if nothing can be seen of it. */
+bool watch_wait(const struct watch *w, unsigned usec);
 void watch_fini(struct watch *w);
 
 #endif

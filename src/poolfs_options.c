@@ -27,6 +27,7 @@
 #define PAGE_DEFAULT 4096u
 #define EXPIRE_DEFAULT 30u
 #define THREADS_DEFAULT 16u
+#define TIMEOUT_DEFAULT 60u
 
 /* For the kernel, through libfuse. */
 static const char *const kernel_words[] = { "rw", "suid", "nosuid", "dev", "nodev", "exec",
@@ -161,6 +162,20 @@ set_dirty_expire(struct options *o, const char *value)
 		return EXIT_USAGE;
 	}
 	o->fs.dirty_expire = (unsigned)seconds;
+	return 0;
+}
+
+static int
+set_timeout(struct options *o, const char *value)
+{
+	const char *end;
+	uint64_t seconds;
+
+	if (!parse_number(value, 10, 86400, &seconds, &end) || *end != '\0' || seconds == 0) {
+		complain("timeout: seconds, 1 to 86400, not %s", value);
+		return EXIT_USAGE;
+	}
+	o->timeout = (unsigned)seconds;
 	return 0;
 }
 
@@ -345,7 +360,8 @@ enum long_option {
 	LONG_MEMORY,
 	LONG_REGION_DIR,
 	LONG_WARM,
-	LONG_POLICY
+	LONG_POLICY,
+	LONG_TIMEOUT
 };
 
 static const struct option long_options[] = {
@@ -362,6 +378,7 @@ static const struct option long_options[] = {
 	{ "region-dir", required_argument, NULL, LONG_REGION_DIR },
 	{ "warm", required_argument, NULL, LONG_WARM },
 	{ "policy", required_argument, NULL, LONG_POLICY },
+	{ "timeout", required_argument, NULL, LONG_TIMEOUT },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -405,6 +422,8 @@ set_option(struct options *o, int option, char **argv, int at)
 		return set_warm(o, optarg);
 	case LONG_POLICY:
 		return set_policy(o, optarg);
+	case LONG_TIMEOUT:
+		return set_timeout(o, optarg);
 	case ':':
 		complain("option %s needs a value (poolfs -h explains)", argv[at]);
 		return EXIT_USAGE;
@@ -447,6 +466,7 @@ set_defaults(struct options *o)
 	o->fs.page_bytes = PAGE_DEFAULT;
 	o->fs.dirty_expire = EXPIRE_DEFAULT;
 	o->fs.threads = THREADS_DEFAULT;
+	o->timeout = TIMEOUT_DEFAULT;
 }
 
 int
@@ -495,6 +515,7 @@ options_help(void)
 	    "share, and shows the pool: MOUNTPOINT/README says what is where.\n"
 	    "\n"
 	    "  -u, --unmount          write everything, unmount, and wait until HOME is complete\n"
+	    "  --timeout=SECONDS      with -u: for a daemon that does not answer or end (60)\n"
 	    "  -f, --foreground       stay in the foreground, log to standard error\n"
 	    "  -d, --debug            as -f, and trace every request\n"
 	    "  -s                     serve with a single thread\n"
@@ -508,7 +529,7 @@ options_help(void)
 	    "  --warm=PATH            read the pages that the list names; nothing if it is not "
 	    "there\n"
 	    "  --policy=POLICY        of a new pool, which pages leave first: adaptive or lru\n"
-	    "  -o WORD[,WORD...]      the eight above by name (-o cache_size=1G), and\n"
+	    "  -o WORD[,WORD...]      the last eight by name (-o cache_size=1G), and\n"
 	    "       ro                read-only\n"
 	    "       allow_other       let other users in\n"
 	    "       warm_on_exit      write the list at the end\n"

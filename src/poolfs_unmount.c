@@ -10,6 +10,11 @@
  * writes what is left: that is nothing, unless the daemon was killed, and then it is what makes
  * HOME complete.  So a dead mount is no different; but if its pool is no pool any more, nobody can
  * know what was lost with it, and that is a failure.
+ *
+ * None of that waits for ever without a word.  A daemon that does not answer, or does not end, is
+ * given --timeout seconds; one that has other mounts to serve, because a process with a mount
+ * namespace of its own has a copy of this one, is not waited for: it may never end.  Only writing
+ * takes as long as it takes, because the disk may be slow.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +37,7 @@
 
 #define BUSY_LOOK_USEC 20000
 #define BUSY_PATIENCE_USEC 3000000
+#define STEP_USEC 200000u /* between two looks at who else has it mounted */
 
 /* realpath(3), but the last name is not asked about itself: a dead mount does not answer. */
 static char *
@@ -231,18 +237,57 @@ complete_home(const char *home, const char *region_dir)
 	return EXIT_FAILURE;
 }
 
-static int
-wait_and_complete(const struct watch *w, const char *home, const char *region_dir)
-{
-	bool seen = watch_wait(w);
-	int ret = complete_home(home, region_dir);
+/* --- all of them --------------------------------------------------------------------------- */
 
-	if (seen || ret != 0)
+enum daemon_end { DAEMON_ENDED, DAEMON_UNSEEN, DAEMON_ELSEWHERE, DAEMON_LATE };
+
+/* A namespace that is just going has it for a moment, too. */
+static enum daemon_end
+wait_for_daemon(const struct options *o, const struct watch *w, const char *device, pid_t *pidp)
+{
+	uint64_t waited = 0;
+
+	for (; !watch_wait(w, STEP_USEC); waited += STEP_USEC) {
+		if (waited >= BUSY_PATIENCE_USEC && mounted_still(device, pidp))
+			return DAEMON_ELSEWHERE;
+		if (waited >= o->timeout * UINT64_C(1000000))
+			return DAEMON_LATE;
+	}
+	return w->is_blind ? DAEMON_UNSEEN : DAEMON_ENDED;
+}
+
+static int
+wait_and_complete(const struct options *o, const struct watch *w, const struct mounted *m)
+{
+	pid_t pid = 0;
+	enum daemon_end end = wait_for_daemon(o, w, m->device, &pid);
+	int ret = complete_home(m->source, o->fs.region_dir);
+
+	if (end == DAEMON_ENDED || ret != 0)
 		return ret;
-	complain("unmounted, but its daemon cannot be seen from here: when it has ended, %s is "
-		 "complete",
-	    home);
+	if (end == DAEMON_UNSEEN)
+		complain("unmounted, but its daemon cannot be seen from here: when it has ended, "
+			 "%s is complete",
+		    m->source);
+	else if (end == DAEMON_ELSEWHERE)
+		complain("unmounted, but its daemon goes on: process %d sees another mount of it",
+		    (int)pid);
+	else
+		complain("unmounted, and %s is complete, but its daemon has not ended after %u "
+			 "seconds",
+		    m->source, o->timeout);
 	return EXIT_FAILURE;
+}
+
+static int
+sync_and_unmount(const struct options *o, const char *mountpoint)
+{
+	int ret;
+
+	patience_begin(mountpoint, "is still being written", o->timeout);
+	ret = sync_mount(mountpoint);
+	patience_end();
+	return ret != 0 ? ret : unmount(mountpoint);
 }
 
 static int
@@ -254,8 +299,8 @@ unmount_found(struct options *o, const char *mountpoint, const struct mounted *m
 	if ((ret = act_as_owner(m)) != 0 || (ret = place_region_dir(o, m->source)) != 0)
 		return ret;
 	watch_init(&w, mountpoint, m->source);
-	if ((ret = sync_mount(mountpoint)) == 0 && (ret = unmount(mountpoint)) == 0)
-		ret = wait_and_complete(&w, m->source, o->fs.region_dir);
+	if ((ret = sync_and_unmount(o, mountpoint)) == 0)
+		ret = wait_and_complete(o, &w, m);
 	watch_fini(&w);
 	return ret;
 }
@@ -268,6 +313,10 @@ unmount_and_wait(struct options *o)
 	char *path;
 	int ret = EXIT_FAILURE;
 
+	if (!patience_answers(mountpoint, o->timeout)) {
+		complain("%s does not answer: its daemon is stopped, or hangs", mountpoint);
+		return EXIT_FAILURE;
+	}
 	if ((path = absolute_path(mountpoint)) == NULL) {
 		complain("cannot find %s: %s", mountpoint, strerror(errno));
 		return EXIT_FAILURE;

@@ -109,17 +109,20 @@ watch_init(struct watch *w, const char *mountpoint, const char *home)
 }
 
 bool
-watch_wait(const struct watch *w)
+watch_wait(const struct watch *w, unsigned usec)
 {
 	struct pollfd p = { .fd = w->process, .events = POLLIN };
 
 	if (w->process != -1)
-		while (poll(&p, 1, -1) == -1 && errno == EINTR)
-			;
-	else if (w->home != -1)
-		while (holds_byte(w))
-			os_sleep_usec(LOOK_USEC);
-	return !w->is_blind;
+		return poll(&p, 1, (int)(usec / 1000)) > 0;
+	if (w->home == -1)
+		return true;
+	for (unsigned waited = 0; holds_byte(w); waited += LOOK_USEC) {
+		if (waited >= usec)
+			return false;
+		os_sleep_usec(LOOK_USEC);
+	}
+	return true;
 }
 
 void

@@ -4,11 +4,6 @@
 # poolfs -u where it is not easy: the daemon in another PID namespace, the mount another user's,
 # the pool removed by force or damaged.  And two that mount at once.
 
-# In a mount namespace of its own: users may not open every machine's /dev/fuse.
-if [ -z "${IN_OWN_NAMESPACE:-}" ] && unshare -m true 2>/dev/null; then
-	IN_OWN_NAMESPACE=1 exec unshare -m sh "$0"
-fi
-
 . "$TEST_SRC/mount/lib.sh"
 
 [ -x "${TEST_BIN:?the directory of pool_client}/pool_client" ] || exit 99
@@ -99,6 +94,76 @@ check_fails poolfs_u_of_a_dead_daemon_in_another_ipc_namespace 'may be lost.*IPC
 	timeout 30 "$POOLFS" -u "$mnt"
 rm -f "$home/__db_mpool.share"
 
+# --- one that does not answer, or does not end ----------------------------------------------
+
+# hold_daemons_byte: as its daemon does, until the pipe is closed; what it says first is in $word.
+hold_daemons_byte()
+{
+	python3 - "$home" "$(getfattr --only-values --absolute-names -n user.poolfs.home_byte \
+		"$mnt")" <<-'EOP'
+		import fcntl, os, struct, sys
+		F_OFD_SETLK = 37
+		fd = os.open(sys.argv[1], os.O_RDONLY)
+		lock = struct.pack("hhqqi4x", fcntl.F_RDLCK, 0, int(sys.argv[2]), 1, 0)
+		fcntl.fcntl(fd, F_OFD_SETLK, lock)
+		print("held", flush=True)
+		os.read(3, 1)
+	EOP
+}
+
+# is_stopped PID: all its threads, within a minute.
+is_stopped()
+{
+	timeout 60 sh -c 'while grep -L "^State:.T" "$@" | grep -q .; do :; done' \
+		sh "/proc/$1/task/"*/status
+}
+
+mkfifo "$work/end" "$work/begun"
+
+mount_pool --cache-size=1M
+echo stopped >"$mnt/files/ns"
+pid=$(daemon_pid)
+kill -STOP "$pid"
+check it_stops is_stopped "$pid"
+check_fails a_stopped_daemon_is_not_waited_for_for_ever 'does not answer' \
+	"$POOLFS" -u --timeout=1 "$mnt"
+check and_nothing_is_unmounted is_mounted "$mnt"
+kill -CONT "$pid"
+same it_goes_on stopped "$(cat "$mnt/files/ns")"
+unmount_pool
+
+mount_pool --cache-size=1M
+echo copied >"$mnt/files/ns"
+pid=$(daemon_pid)
+unshare -m sh -c 'echo begun; read -r end' <"$work/end" >"$work/begun" &
+copy=$!
+exec 7>"$work/end" 8<"$work/begun"
+read -r word <&8
+check_fails a_copy_of_the_mount_in_another_namespace_is_named 'process [0-9]+ sees another mount' \
+	"$POOLFS" -u "$mnt"
+check it_is_unmounted_here nothing_mounted
+same and_home_is_complete copied "$(cat "$home/ns")"
+exec 7>&- 8<&-
+wait "$copy"
+check the_daemon_ends_with_the_last_copy gone "$pid"
+
+start_listening
+NOTIFY_SOCKET=$work/notify unshare --pid --fork "$POOLFS" -f --cache-size=1M "$home" "$mnt" \
+	2>"$work/log" &
+shell=$!
+wait_until_ready
+echo late >"$mnt/files/ns"
+hold_daemons_byte 3<"$work/end" >"$work/begun" &
+holder=$!
+exec 7>"$work/end" 8<"$work/begun"
+read -r word <&8
+check_fails a_daemon_that_seems_not_to_end_is_said 'has not ended after 10 seconds' \
+	"$POOLFS" -u --timeout=10 "$mnt"
+same and_home_is_complete_all_the_same late "$(cat "$home/ns")"
+exec 7>&- 8<&-
+wait "$holder" "$shell"
+check_fails a_bad_timeout_is_refused 'timeout: seconds' "$POOLFS" -u --timeout=0 "$mnt"
+
 # --- a pool removed by force ----------------------------------------------------------------
 
 mount_pool
@@ -166,6 +231,7 @@ as_user()
 	timeout 60 setpriv --reuid=65534 --regid=65534 --clear-groups "$@"
 }
 
+# Users may not open every machine's /dev/fuse.
 chmod 755 "$work"
 mknod -m 666 "$work/fuse" c 10 229 && mount --bind "$work/fuse" /dev/fuse
 mkdir "$work/user" "$work/mnt_user"
