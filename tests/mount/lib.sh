@@ -19,11 +19,23 @@ if [ "$(id -u)" != 0 ] || ! (: <>/dev/fuse) 2>/dev/null; then
 	exit 77
 fi
 
-# System V segments outlive everybody; in an IPC namespace of its own the test leaves none.
-if [ -z "${OWN_IPC:-}" ]; then
-	export OWN_IPC=yes
-	exec unshare --ipc sh "$0" "$@"
+# System V segments outlive everybody: in an IPC namespace of its own the test leaves none.  In a
+# mount namespace of its own nobody meets with its mounts.
+if [ -z "${TEST_STARTED_IN:-}" ]; then
+	TEST_STARTED_IN=$(readlink /proc/self/ns/mnt)
+	export TEST_STARTED_IN
+	exec unshare --ipc --mount sh "$0" "$@"
 fi
+
+# The copies of other mounts that came with it would keep their daemons from ending.
+drop_others_mounts()
+{
+	[ "$(readlink /proc/self/ns/mnt)" != "$TEST_STARTED_IN" ] || return 0
+	awk '/ - fuse.poolfs / { print $5 }' /proc/self/mountinfo | while read -r at; do
+		umount -l "$at"
+	done
+}
+drop_others_mounts
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/poolfs-test.XXXXXX") || exit 1
 home=$work/home
