@@ -12,8 +12,9 @@
  *	last			prints the number of the last page
  *	truncate BYTES, length, fsync
  *
- * Each is answered with a line: what it prints, "ok", or "error CODE".  Pages of a positive FTYPE
- * are kept in the file with every bit inverted.  End of input detaches.
+ * FILE "-" is a temporary one.  Each is answered with a line: what it prints, "ok", or "error
+ * CODE".  Pages of a positive FTYPE are kept in the file with every bit inverted.  End of input
+ * detaches.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -213,7 +214,7 @@ main(int argc, char **argv)
 	if (argc != 5)
 		return 2;
 	env.db_home = argv[1];
-	name = argv[2];
+	name = strcmp(argv[2], "-") == 0 ? NULL : argv[2];
 	page_bytes = strtoul(argv[3], NULL, 10);
 	ftype = atoi(argv[4]);
 	if (memp_open(NULL, 0, 0, &env, &pool) != 0 ||

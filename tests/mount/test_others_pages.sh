@@ -103,5 +103,29 @@ same and_changes_its_page ok "$(say 'fill 0 o')"
 check the_status_knows_it row_of "$work/outside"
 same the_tree_does_not "sizes typed" "$(ls "$mnt/files" | tr '\n' ' ' | sed 's/ $//')"
 client_ends
+before=$(stat_of page_dirty)
+client - 4096 0
+same a_client_opens_a_temporary_file ok "$(say 'open 0')"
+page=0
+while [ "$page" -lt 300 ]; do
+	say "create $page t" >"$work/answer"
+	page=$((page + 1))
+done
+same its_last_page_was_made ok "$(cat "$work/answer")"
+check the_pool_is_full_of_it test "$(stat_of page_dirty)" -gt $((before + 100))
+check the_status_calls_it_temporary row_of '(temporary)'
+same no_tree_has_it "sizes typed" "$(ls -A "$mnt/files" | tr '\n' ' ' | sed 's/ $//')"
+same nor_home "sizes typed" "$(ls -A "$home" | grep -v '^__db_' | tr '\n' ' ' | sed 's/ $//')"
+same nor_pages "" "$(find "$mnt/pages" -name '*temp*')"
+same what_was_evicted_of_it_comes_back 74747474 "$(say 'page 0' | cut -c 1-8)"
+check programs_go_on_beside_it sh -c 'echo more >"$0/typed" && [ "$(cat "$0/typed")" = more ]' \
+	"$mnt/files"
+client_ends
+
+no_row_of()
+{
+	! row_of "$1"
+}
+check it_goes_with_its_client no_row_of '(temporary)'
 unmount_pool
 finish
