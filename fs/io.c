@@ -7,10 +7,10 @@
  * from them, so the bytes are copied once.  If that would be too much of the pool, or the pages
  * are small, it copies into a buffer instead, holding one pin at a time.
  *
- * A write makes room on the disk first (space.c), then the file longer, then copies page by page.
- * What it could not do at its end is not left behind: if nothing was written the length is as
- * before.  The pool's record of the modification time is set by every change, because write-back
- * comes later.
+ * A write makes room on the disk first (space.c), or goes to the file first where that cannot be
+ * done; then it makes the file longer, then copies page by page.  What it could not do at its end
+ * is not left behind: if nothing was written the length is as before.  The pool's record of the
+ * modification time is set by every change, because write-back comes later.
  */
 #include "io.h"
 
@@ -260,31 +260,48 @@ io_touch(struct file *f, const struct caller *c)
 	mpool_file_set_mtime(f->mpf, os_now_nsec_coarse());
 }
 
+/* A write(2), once it is known where it goes. */
+struct change {
+	const char *buf;
+	uint64_t offset;
+	size_t bytes;
+	uint64_t length; /* of the file before */
+	bool in_file;	 /* the file on disk has the bytes already */
+};
+
+/* Of a page that is just being written, by whomever, the file has an older copy in a moment. */
+static void
+piece_put(struct file *f, char *page, bool in_file)
+{
+	page_put(f, page, in_file && !mpool_page_is_unwritten(f->mpf, page) ? 0 : DB_MPOOL_DIRTY);
+}
+
 static int
-piece_write(struct file *f, const struct piece *p, const char *buf)
+piece_write(struct file *f, const struct piece *p, const char *buf, bool in_file)
 {
 	char *page;
 	int err;
 
-	if (p->bytes == mpool_file_pagesize(f->mpf))
+	if (p->bytes == mpool_file_pagesize(f->mpf) && !in_file)
 		return mpool_overwrite(f->mpf, p->pgno, buf);
 	if ((err = page_get(f, p, &page)) != 0)
 		return err;
 	memcpy(page + p->from, buf, p->bytes);
-	page_put(f, page, DB_MPOOL_DIRTY);
+	piece_put(f, page, in_file);
 	return 0;
 }
 
 static int
-copy_in(struct file *f, const char *buf, uint64_t offset, uint64_t end, size_t *donep)
+copy_in(struct file *f, const struct change *w, size_t *donep)
 {
+	uint64_t offset = w->offset, end = w->offset + w->bytes;
 	size_t done = 0;
 	struct piece p;
 	int err;
 
 	for (; offset < end; offset += p.bytes) {
 		if ((err = piece_at(f, offset, end, &p)) != 0 ||
-		    (err = piece_write(f, &p, buf + done)) != 0) {
+		    (err = piece_write(f, &p, w->buf + done, w->in_file)) != 0) {
 			if (done == 0)
 				return err;
 			break;
@@ -305,60 +322,106 @@ settle_length(struct file *f, uint64_t before, uint64_t written_to, uint64_t ask
 }
 
 static int
-write_range(
-    struct file *f, const char *buf, uint64_t offset, size_t bytes, uint64_t length, size_t *donep)
+write_range(struct file *f, const struct change *w, size_t *donep)
 {
-	uint64_t end = offset + bytes;
+	uint64_t end = w->offset + w->bytes;
 	size_t done = 0;
 	int err;
 
-	if (end > length && (err = mpool_file_extend(f->mpf, (off_t)end)) != 0)
+	if (end > w->length && (err = mpool_file_extend(f->mpf, (off_t)end)) != 0)
 		return err;
-	err = copy_in(f, buf, offset, end, &done);
-	settle_length(f, length, err == 0 ? offset + done : 0, end);
+	err = copy_in(f, w, &done);
+	settle_length(f, w->length, err == 0 ? w->offset + done : 0, end);
 	if (err == 0)
 		*donep = done;
 	return err;
 }
 
-/* The bytes that must be on the disk, or in the file, before the write is acknowledged. */
+/* What must be on the disk before the write is acknowledged. */
 static int
-write_out(struct fs *fs, struct file *f, struct handle *h, int flags, bool through)
+write_out(struct fs *fs, struct file *f, struct handle *h, int flags)
 {
 	if (fs->opt->sync_writes || (flags & (O_SYNC | O_DSYNC)) != 0)
 		return file_write_out_for(f, h, false);
-	return through ? file_write_out_for(f, h, true) : 0;
+	return 0;
 }
 
+/* Where the bytes go, room for them, and that no other writer has those behind the end. */
 static int
-write_locked(struct fs *fs, struct file *f, struct handle *h, const struct caller *c, int flags,
-    const char *buf, size_t bytes, uint64_t offset, size_t *donep)
+claim_range(struct fs *fs, struct file *f, const struct caller *c, int flags, struct change *w)
 {
-	bool through = false;
-	size_t done;
 	off_t length;
 	int err;
 
 	do {
 		if ((err = memp_fsize(f->mpf, &length)) != 0)
 			return err;
+		w->length = (uint64_t)length;
 		if (flags & O_APPEND)
-			offset = (uint64_t)length;
-		if (offset > INT64_MAX - bytes ||
-		    offset + bytes > (uint64_t)mpool_file_pagesize(f->mpf) << 32)
+			w->offset = w->length;
+		if (w->offset > INT64_MAX - w->bytes ||
+		    w->offset + w->bytes > (uint64_t)mpool_file_pagesize(f->mpf) << 32)
 			return EFBIG;
-		err = space_reserve(fs, f, c, offset, bytes, (uint64_t)length, &through);
+		err = space_reserve(fs, f, c, w->offset, w->bytes, w->length, &w->in_file);
 		/* an append gets the bytes behind the end to itself, whoever else appends */
 		if (err == 0 && (flags & O_APPEND))
-			err = mpool_file_claim(f->mpf, length, (off_t)(offset + bytes));
+			err = mpool_file_claim(f->mpf, length, (off_t)(w->offset + w->bytes));
 	} while (err == EAGAIN && (flags & O_APPEND));
-	if (err != 0)
+	return err;
+}
+
+/*
+ * What cannot be reserved goes to the file first, as the program gave it: if there is no room,
+ * or not for all, nothing else has changed.  The time is the file's.
+ */
+static int
+write_first(struct file *f, const struct caller *c, struct change *w)
+{
+	ssize_t n;
+	int err;
+
+	identity_enter(c);
+	do
+		n = pwrite(mpool_file_fd(f->mpf), w->buf, w->bytes, (off_t)w->offset);
+	while (n == -1 && errno == EINTR);
+	err = n == -1 ? errno : 0;
+	identity_leave();
+	mpool_file_restamp(f->mpf);
+	w->bytes = err == 0 ? (size_t)n : 0; /* all that there is room for */
+	return err;
+}
+
+static void
+keep_disk_time(struct file *f)
+{
+	struct os_stat st;
+
+	if (os_fstat(mpool_file_fd(f->mpf), &st) == 0)
+		mpool_file_set_mtime(f->mpf, st.mtime_nsec);
+}
+
+static int
+write_locked(struct fs *fs, struct file *f, struct handle *h, const struct caller *c, int flags,
+    struct change *w, size_t *donep)
+{
+	uint64_t end;
+	size_t done;
+	int err;
+
+	if ((err = claim_range(fs, f, c, flags, w)) != 0)
 		return err;
-	if ((err = write_range(f, buf, offset, bytes, (uint64_t)length, &done)) != 0)
+	end = w->offset + w->bytes;
+	if (w->in_file)
+		err = write_first(f, c, w);
+	if (flags & O_APPEND)
+		settle_length(f, w->length, w->offset + w->bytes, end);
+	if (err != 0 || (err = write_range(f, w, &done)) != 0)
 		return err;
 	io_touch(f, c);
-	if ((err = write_out(fs, f, h, flags, through)) != 0) {
-		settle_length(f, (uint64_t)length, 0, offset + done);
+	if (w->in_file)
+		keep_disk_time(f);
+	if ((err = write_out(fs, f, h, flags)) != 0) {
+		settle_length(f, w->length, 0, w->offset + done);
 		return err;
 	}
 	*donep = done;
@@ -369,13 +432,14 @@ int
 io_write(struct fs *fs, struct handle *h, const struct caller *c, int flags, const char *buf,
     size_t bytes, uint64_t offset, size_t *donep)
 {
+	struct change w = { .buf = buf, .offset = offset, .bytes = bytes };
 	struct file *f;
 	int err;
 
 	if ((err = file_get_data(fs, h->node, true, &f)) != 0)
 		return err;
 	(void)pthread_rwlock_wrlock(&f->io);
-	err = write_locked(fs, f, h, c, flags, buf, bytes, offset, donep);
+	err = write_locked(fs, f, h, c, flags, &w, donep);
 	(void)pthread_rwlock_unlock(&f->io);
 	file_put(fs, f);
 	return err;

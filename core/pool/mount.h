@@ -70,6 +70,12 @@ int mpool_file_trim(DB_MPOOLFILE *mpf);
 bool mpool_file_wanted(const DB_MPOOLFILE *mpf);
 bool mpool_any_wanted(DB_MPOOL *mp); /* is any file? */
 
+/*
+ * Is a write of this page, which the caller has pinned, due or under way?  If not, then whatever
+ * was stored into it before the call is what a write that begins later will write.
+ */
+bool mpool_page_is_unwritten(const DB_MPOOLFILE *mpf, const void *page);
+
 /* The file's type; 0: its pages are in the pool as they are in the file. */
 int mpool_file_type(const DB_MPOOLFILE *mpf);
 

@@ -12,6 +12,7 @@
 #include "file.h"
 #include "frame.h"
 #include "mapping.h"
+#include "mount.h"
 #include "policy.h"
 #include "thread.h"
 
@@ -329,4 +330,19 @@ memp_fset(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 		put_discard(t, at.f);
 	put_done(t);
 	return ret != 0 ? ret : region_usable(mpf->pool->region);
+}
+
+bool
+mpool_page_is_unwritten(const DB_MPOOLFILE *mpf, const void *page)
+{
+	uint32_t f = frame_of_address(mpf->pool, page, mpf->pageshift);
+	uint64_t w;
+
+	if (f == NO_FRAME)
+		return true;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	w = load_seq(&frame_at(mpf->pool, f)->word);
+	/* A clean page that somebody proposes to evict is written by nobody: it is pinned. */
+	return (w & FW_DIRTY) != 0 ||
+	    (fw_state(w) != FRAME_VALID && fw_state(w) != FRAME_EVICTING);
 }
