@@ -11,7 +11,7 @@
  * or takes back.  Everything else is written before that store (the header of a chunk that is
  * split off) or can be found again from the sizes (prev_size, the free list): whoever dies in
  * between leaves a walk that meets every byte once.  What he leaves at worst is a used chunk that
- * nobody knows of.
+ * nobody knows of, for whose sake there is shalloc_keep.
  *
  * Memory is taken from the end of the first free chunk on the list that has room, as in the
  * original, so that the chunk stays on the list; what alignment leaves over behind it becomes a
@@ -486,4 +486,27 @@ shalloc_repair(void *area, size_t bytes)
 		prev_size = c.size;
 	}
 	return 0;
+}
+
+int
+shalloc_keep(void *area, size_t bytes, const uint64_t *offs, size_t n)
+{
+	struct area a;
+	struct seen c;
+	uint64_t off;
+	int ret;
+
+	if ((ret = area_open(area, bytes, &a)) != 0)
+		return ret;
+	for (off = sizeof(struct head); off < a.end; off += c.size) {
+		uint64_t place = off + sizeof(struct chunk);
+
+		if ((ret = chunk_see(a, off, &c)) != 0)
+			return ret;
+		while (n > 0 && *offs < place)
+			offs++, n--;
+		if (c.used && (n == 0 || *offs != place))
+			store_release(&chunk_at(a, off)->word, TAG_FREE | c.size);
+	}
+	return shalloc_repair(area, bytes);
 }

@@ -46,4 +46,10 @@ int shalloc_check(void *area, size_t bytes, struct shalloc_stat *st);
 /* Rebuild the free list from the walk, after the holder of the lock died inside a call. */
 int shalloc_repair(void *area, size_t bytes);
 
+/*
+ * The same, and what is in use but not among the n offsets, in ascending order, is freed: somebody
+ * died before it was known to anybody.
+ */
+int shalloc_keep(void *area, size_t bytes, const uint64_t *offs, size_t n);
+
 #endif

@@ -21,6 +21,7 @@ static int dying_free(void *area, size_t bytes, uint64_t off);
 static int dying_size(void *area, size_t bytes, uint64_t off, size_t *lenp);
 static int dying_check(void *area, size_t bytes, struct shalloc_stat *st);
 static int dying_repair(void *area, size_t bytes);
+static int dying_keep(void *area, size_t bytes, const uint64_t *offs, size_t n);
 
 static void (*after_store)(void);
 
@@ -37,6 +38,7 @@ static void (*after_store)(void);
 #define shalloc_size dying_size
 #define shalloc_check dying_check
 #define shalloc_repair dying_repair
+#define shalloc_keep dying_keep
 #include "../../core/region/shalloc.c"
 #undef shalloc_init
 #undef shalloc
@@ -44,6 +46,7 @@ static void (*after_store)(void);
 #undef shalloc_size
 #undef shalloc_check
 #undef shalloc_repair
+#undef shalloc_keep
 
 /* --- the model ----------------------------------------------------------------------------- */
 
@@ -480,6 +483,31 @@ repair_rebuilds_a_scrambled_list(void **state)
 	model_fini(&m);
 }
 
+/* What a death leaves in use that nobody knows of is found by who knows the rest. */
+static void
+keep_frees_what_is_not_named(void **state)
+{
+	uint64_t off[40], named[20];
+	struct shalloc_stat st;
+	struct model m;
+
+	(void)state;
+	model_init(&m, 8192, 13);
+	for (unsigned i = 0; i < 40; i++)
+		assert_int_equal(shalloc(m.area, m.bytes, 40, 8, &off[i]), 0);
+	for (unsigned i = 0; i < 20; i++) /* the first that was handed out lies last */
+		named[19 - i] = off[2 * i];
+	assert_int_equal(shalloc_keep(m.area, m.bytes, named, 20), 0);
+	assert_int_equal(shalloc_check(m.area, m.bytes, &st), 0);
+	assert_int_equal(st.used_chunks, 20);
+	for (unsigned i = 0; i < 40; i++)
+		assert_int_equal(shalloc_free(m.area, m.bytes, off[i]), i % 2 ? EINVAL : 0);
+	assert_int_equal(dying_keep(m.area, m.bytes, NULL, 0), 0);
+	assert_int_equal(shalloc_check(m.area, m.bytes, &st), 0);
+	assert_int_equal(st.free_chunks, 1);
+	model_fini(&m);
+}
+
 /* --- damage -------------------------------------------------------------------------------- */
 
 static const uint64_t bad_values[] = { 0, 1, 8, 32, 47, UINT64_MAX, (uint64_t)1 << 63,
@@ -504,6 +532,8 @@ calls_survive(uint8_t *area, size_t bytes, uint64_t used_off)
 	ret = shalloc_free(area, bytes, used_off);
 	assert_true(ret == 0 || ret == EFAULT || ret == EINVAL);
 	ret = shalloc_repair(area, bytes);
+	assert_true(ret == 0 || ret == EFAULT);
+	ret = shalloc_keep(area, bytes, &used_off, 1);
 	assert_true(ret == 0 || ret == EFAULT);
 	ret = shalloc_check(area, bytes, NULL);
 	assert_true(ret == 0 || ret == EFAULT);
@@ -640,6 +670,7 @@ main(void)
 		t_test(death_at_any_store_is_repaired),
 		t_test(death_during_repair_is_repaired),
 		t_test(repair_rebuilds_a_scrambled_list),
+		t_test(keep_frees_what_is_not_named),
 		t_test(damage_in_any_header_field_is_efault),
 		t_test(random_damage_never_leads_astray),
 		t_test(free_list_loop_is_efault_not_a_hang),
