@@ -27,6 +27,7 @@ struct walk {
 	uint64_t entries;
 	uint64_t *row_resident;
 	uint64_t *row_dirty;
+	uint64_t *places; /* of the files' names and so on in the heap */
 };
 
 static void fault(struct walk *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -217,21 +218,55 @@ check_counters(struct walk *w)
 			    (unsigned long long)p->rows[r].dirty);
 }
 
+/* The heap is sound, and nothing is in it that no row has there. */
 static void
-check_rows(struct walk *w)
+check_heap(struct walk *w)
 {
 	DB_MPOOL *p = w->p;
 	struct shalloc_stat st;
+	size_t n;
 	bool sound;
 
 	region_lock(p);
 	sound = shalloc_check(p->heap, p->g.heap_bytes, &st) == 0;
+	n = file_heap_places(p, w->places);
 	region_unlock(p);
 	if (!sound)
 		fault(w, "the heap of the file table is damaged");
-	for (uint32_t r = 0; r < rows_used(p); r++)
-		if (p->rows[r].id != 0 && p->rows[r].id % p->g.nrows != r)
-			fault(w, "row %u holds file %u", r, p->rows[r].id);
+	else if (n != st.used_chunks)
+		fault(w, "the heap has %llu pieces in use, of which files have %zu",
+		    (unsigned long long)st.used_chunks, n);
+}
+
+static void
+check_rows(struct walk *w)
+{
+	DB_MPOOL *p = w->p;
+
+	for (uint32_t r = 0; r < rows_used(p); r++) {
+		const struct file_row *row = &p->rows[r];
+
+		if (row->id != 0 && row->id % p->g.nrows != r)
+			fault(w, "row %u holds file %u", r, row->id);
+		if (w->at_rest && file_is_orphan(row))
+			fault(w, "file %u is nobody's, and is there", row->id);
+	}
+}
+
+static void
+walk(struct walk *w)
+{
+	check_table(w);
+	check_extents(w);
+	check_blocks(w);
+	check_heap(w);
+	check_rows(w);
+	if (!w->at_rest)
+		return;
+	check_counters(w);
+	if (w->entries != w->resident)
+		fault(w, "%llu entries for %llu pages", (unsigned long long)w->entries,
+		    (unsigned long long)w->resident);
 }
 
 int
@@ -247,22 +282,13 @@ mpool_check(DB_MPOOL *p, bool at_rest)
 		recount(t, true);
 	w.row_resident = calloc(p->g.nrows, sizeof(uint64_t));
 	w.row_dirty = calloc(p->g.nrows, sizeof(uint64_t));
-	if (w.row_resident == NULL || w.row_dirty == NULL) {
-		free(w.row_resident);
-		free(w.row_dirty);
-		return ENOMEM;
-	}
-	check_table(&w);
-	check_extents(&w);
-	check_blocks(&w);
-	check_rows(&w);
-	if (at_rest) {
-		check_counters(&w);
-		if (w.entries != w.resident)
-			fault(&w, "%llu entries for %llu pages", (unsigned long long)w.entries,
-			    (unsigned long long)w.resident);
-	}
+	w.places = calloc(p->g.nrows, HEAP_PLACES * sizeof(uint64_t));
+	if (w.row_resident != NULL && w.row_dirty != NULL && w.places != NULL)
+		walk(&w);
+	else
+		ret = ENOMEM;
 	free(w.row_resident);
 	free(w.row_dirty);
-	return w.faults > 0 ? EFAULT : 0;
+	free(w.places);
+	return ret == 0 && w.faults > 0 ? EFAULT : ret;
 }

@@ -148,10 +148,12 @@ enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
     struct open_record **recordp, enum entered *howp, char *why)
 {
 	struct file_row *row;
+	bool made;
 	int ret;
 
 	if ((ret = find_row(p, spec, &row, why)) != 0)
 		return ret;
+	made = row == NULL;
 	*rowp = row;
 	*howp = ENTERED;
 	if (row != NULL && !row_agrees(p, row, spec)) {
@@ -184,6 +186,8 @@ enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
 	if ((*recordp = record_take(p, row, spec->open_flags)) == NULL) {
 		(void)snprintf(
 		    why, WHY_BYTES, "the pool's table of %u open files is full", p->g.nopens);
+		if (made)
+			file_row_free(p, row);
 		return ENFILE;
 	}
 	return 0;

@@ -95,11 +95,56 @@ chain_remove(DB_MPOOL *p, uint32_t r)
 	}
 }
 
+static int
+by_offset(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+size_t
+file_heap_places(const DB_MPOOL *p, uint64_t *places)
+{
+	size_t n = 0;
+
+	for (uint32_t r = 0; r < rows_used(p); r++) {
+		const struct file_row *row = &p->rows[r];
+
+		if (load_acquire(&row->id) == 0)
+			continue;
+		if (row->path_bytes != 0)
+			places[n++] = row->path;
+		if (row->cookie_bytes != 0)
+			places[n++] = row->cookie;
+		if (row->handle_bytes != 0)
+			places[n++] = row->handle;
+	}
+	return n;
+}
+
+/* What no row has in the heap is nobody's.  Without memory for a list it stays, until next time. */
+static void
+heap_repair(DB_MPOOL *p)
+{
+	uint64_t *places;
+	size_t n;
+
+	if (os_calloc((size_t)rows_used(p) + 1, HEAP_PLACES * sizeof(*places), (void **)&places) !=
+	    0) {
+		(void)shalloc_repair(p->heap, p->g.heap_bytes);
+		return;
+	}
+	n = file_heap_places(p, places);
+	qsort(places, n, sizeof(*places), by_offset);
+	(void)shalloc_keep(p->heap, p->g.heap_bytes, places, n);
+	free(places);
+}
+
 /* After a death under the lock: everything it guards, from the rows and the open records. */
 void
 file_repair_locked(DB_MPOOL *p)
 {
-	(void)shalloc_repair(p->heap, p->g.heap_bytes);
 	memset(p->hash, 0, p->g.nhash * sizeof(uint32_t));
 	for (uint32_t r = 0; r < p->g.nrows; r++) {
 		p->rows[r].opens = 0;
@@ -112,6 +157,7 @@ file_repair_locked(DB_MPOOL *p)
 	for (uint32_t i = 0; i < p->g.nopens; i++)
 		if (p->opens[i].owner != 0 && p->opens[i].row < p->g.nrows)
 			p->rows[p->opens[i].row].opens++;
+	heap_repair(p);
 }
 
 /* --- looking up ---------------------------------------------------------------------------- */
@@ -256,16 +302,19 @@ heap_store(DB_MPOOL *p, const void *data, size_t bytes, roff_t *offp, uint32_t *
 		return ret;
 	memcpy(p->heap + off, data, bytes);
 	*offp = off;
-	*bytesp = (uint32_t)bytes;
+	store_release(bytesp, (uint32_t)bytes);
 	return 0;
 }
 
+/* Forgotten first: a row must not name what may be another's a moment later. */
 static void
 heap_drop(DB_MPOOL *p, roff_t off, uint32_t *bytesp)
 {
-	if (*bytesp != 0)
+	uint32_t bytes = *bytesp;
+
+	store_release(bytesp, 0);
+	if (bytes != 0)
 		(void)shalloc_free(p->heap, p->g.heap_bytes, off);
-	*bytesp = 0;
 }
 
 /* A path that does not fit is left out: the file is then written by those who have it open. */
@@ -343,8 +392,8 @@ file_row_fill(DB_MPOOL *p, struct file_row *row, const struct file_spec *spec)
 		row->btime_nsec = spec->ident->btime_nsec;
 		file_set_path_locked(p, row, spec->path);
 		/* without room it is found by its path */
-		(void)heap_store(p, spec->handle->data, spec->handle->bytes, &row->handle,
-		    &row->handle_bytes);
+		(void)heap_store(
+		    p, spec->handle->data, spec->handle->bytes, &row->handle, &row->handle_bytes);
 		row->handle_type = spec->handle->type;
 		file_stamp(row, spec->st);
 	} else
@@ -354,8 +403,8 @@ file_row_fill(DB_MPOOL *p, struct file_row *row, const struct file_spec *spec)
 	return 0;
 }
 
-static void
-row_free_locked(DB_MPOOL *p, struct file_row *row)
+void
+file_row_free(DB_MPOOL *p, struct file_row *row)
 {
 	uint32_t r = (uint32_t)(row - p->rows);
 
@@ -374,9 +423,36 @@ file_forget(struct thread *t, struct file_row *row, uint32_t id)
 
 	region_lock(p);
 	if (row->id == id && row->opens == 0 && load_seq(&row->resident) == 0)
-		row_free_locked(p, row);
+		file_row_free(p, row);
 	region_unlock(p);
 	file_fd_forget(p, id);
+}
+
+bool
+file_is_orphan(const struct file_row *row)
+{
+	return load_acquire(&row->id) != 0 && load_relaxed(&row->opens) == 0 &&
+	    (load_relaxed(&row->flags) & (ROW_TEMP | ROW_GONE)) != 0;
+}
+
+void
+file_bury_orphans(struct thread *t)
+{
+	DB_MPOOL *p = t->pool;
+
+	for (uint32_t r = 0; r < rows_used(p); r++) {
+		struct file_row *row = &p->rows[r];
+		uint32_t id = 0;
+
+		if (!file_is_orphan(row))
+			continue;
+		region_lock(p); /* somebody may be about to enter it */
+		if (file_is_orphan(row))
+			id = row->id;
+		region_unlock(p);
+		if (id != 0 && file_drop_pages(t, id, 0, true) == 0)
+			file_forget(t, row, id);
+	}
 }
 
 /* Write, drop and forget a file that nobody has open.  EIO: something in it cannot be written. */

@@ -84,6 +84,13 @@ void file_set_path_locked(DB_MPOOL *p, struct file_row *row, const char *path);
 void file_stamp(struct file_row *row, const struct os_stat *st);
 bool file_stamp_is(const struct file_row *row, const struct os_stat *st);
 void file_repair_locked(DB_MPOOL *p);
+/* The chunks that rows have in the heap, HEAP_PLACES at most each: their offsets, their number. */
+#define HEAP_PLACES 3
+size_t file_heap_places(const DB_MPOOL *p, uint64_t *places);
+/* A temporary or removed file that nobody has open is nobody's: the row says so.  At rest. */
+bool file_is_orphan(const struct file_row *row);
+/* Drop and forget such: who should have died, or could not, when it closed them. */
+void file_bury_orphans(struct thread *t);
 
 /* The row's page shift, checked; 0 and the region panics if it cannot be one. */
 unsigned file_pageshift(DB_MPOOL *p, const struct file_row *row);
@@ -151,6 +158,7 @@ void file_entry_taken(uint32_t r, uint32_t *freep, uint32_t *usedp);
 /* A free row, NULL if there is none; fill it in, the id last. */
 struct file_row *file_row_take(DB_MPOOL *p);
 int file_row_fill(DB_MPOOL *p, struct file_row *row, const struct file_spec *spec);
+void file_row_free(DB_MPOOL *p, struct file_row *row); /* nobody has it open, no page is left */
 
 /*
  * Without the lock.  Write, drop and forget a file that nobody has open; make some rows free so.

@@ -258,6 +258,7 @@ reap_claimed(struct thread *t, uint32_t dead)
 		region_unlock(p);
 	}
 	release_opens(t, dead);
+	file_bury_orphans(t);
 	recount_due(p);
 	count(t, C_REAPED, 1);
 }
@@ -306,6 +307,7 @@ memp_reap(DB_MPOOL *p)
 	if ((ret = enter(p, &t)) != 0)
 		return ret;
 	(void)reap_all(t);
+	file_bury_orphans(t);
 	recount(t, true);
 	return 0;
 }

@@ -118,6 +118,39 @@ op_other_size(DB_MPOOL *mp, DB_MPOOLFILE *f)
 	(void)memp_fclose(g);
 }
 
+/* What nobody has open any more is nobody's: its page must not stay. */
+static void
+op_temporary(DB_MPOOL *mp, DB_MPOOLFILE *f)
+{
+	DB_MPOOLFILE *g;
+	db_pgno_t n = 0;
+	void *page;
+
+	(void)f;
+	if (memp_fopen(mp, NULL, 0, 0, 0, PS, -1, NULL, NULL, &g) != 0)
+		return;
+	if (memp_fget(g, &n, DB_MPOOL_CREATE, &page) == 0)
+		(void)memp_fput(g, page, DB_MPOOL_DIRTY);
+	(void)memp_fclose(g);
+}
+
+static void
+op_remove(DB_MPOOL *mp, DB_MPOOLFILE *f)
+{
+	DB_MPOOLFILE *g;
+	db_pgno_t n = 0;
+	void *page;
+
+	(void)f;
+	if (memp_fopen(mp, "r", 0, DB_CREATE, 0600, PS, -1, NULL, NULL, &g) != 0)
+		return;
+	if (memp_fget(g, &n, DB_MPOOL_CREATE, &page) == 0)
+		(void)memp_fput(g, page, DB_MPOOL_DIRTY);
+	(void)memp_frename(mp, "r", "s");
+	(void)memp_fremove(mp, "s");
+	(void)memp_fclose(g);
+}
+
 static const struct op ops[] = {
 	{ "memp_ftruncate down", op_truncate },
 	{ "memp_ftruncate up", op_lengthen },
@@ -127,6 +160,8 @@ static const struct op ops[] = {
 	{ "memp_fopen and NEW", op_new },
 	{ "memp_close", op_close },
 	{ "pages of another size", op_other_size },
+	{ "a temporary file", op_temporary },
+	{ "a file that is removed", op_remove },
 };
 #define OPS (sizeof(ops) / sizeof(ops[0]))
 
