@@ -128,13 +128,13 @@ own_handle(DB_MPOOL *p, uint32_t id, struct file_fd *ffd, int *retp)
 	return mpf != NULL;
 }
 
-/* Take a kept descriptor; -1 if there is none.  *refusedp: we were refused a moment ago. */
+/* Take a kept descriptor; -1 if there is none.  *refusedp: why we were refused a moment ago. */
 static int
-kept_take(DB_MPOOL *p, uint32_t id, bool *refusedp)
+kept_take(DB_MPOOL *p, uint32_t id, int *refusedp)
 {
 	int fd = -1;
 
-	*refusedp = false;
+	*refusedp = 0;
 	pthread_mutex_lock(&p->files_mutex);
 	for (unsigned i = 0; i < WRITER_FDS; i++) {
 		struct writer_fd *w = &p->writers[i];
@@ -142,7 +142,7 @@ kept_take(DB_MPOOL *p, uint32_t id, bool *refusedp)
 		if (w->file != id)
 			continue;
 		if (w->fd == -1 && os_monotonic_usec() - w->refused_usec < REFUSED_USEC) {
-			*refusedp = true;
+			*refusedp = w->refused;
 			break;
 		}
 		fd = w->fd;
@@ -154,9 +154,9 @@ kept_take(DB_MPOOL *p, uint32_t id, bool *refusedp)
 	return fd;
 }
 
-/* Keep fd (or, with -1, the knowledge of having been refused) for later. */
+/* Keep fd (or, with -1, why it was refused) for later. */
 static void
-kept_put(DB_MPOOL *p, uint32_t id, int fd)
+kept_put(DB_MPOOL *p, uint32_t id, int fd, int refused)
 {
 	struct writer_fd *oldest = &p->writers[0];
 	uint64_t now = os_monotonic_usec();
@@ -172,7 +172,9 @@ kept_put(DB_MPOOL *p, uint32_t id, int fd)
 			oldest = &p->writers[i];
 	}
 	close_fd = oldest->file != 0 ? oldest->fd : -1;
-	*oldest = (struct writer_fd){ .file = id, .fd = fd, .used_usec = now, .refused_usec = now };
+	*oldest = (struct writer_fd){
+		.file = id, .fd = fd, .used_usec = now, .refused_usec = now, .refused = refused
+	};
 	pthread_mutex_unlock(&p->files_mutex);
 	os_close(close_fd);
 }
@@ -219,8 +221,7 @@ int
 file_fd_get(struct thread *t, struct file_row *row, uint32_t id, struct file_fd *ffd)
 {
 	DB_MPOOL *p = t->pool;
-	bool refused;
-	int ret;
+	int refused, ret;
 
 	memset(ffd, 0, sizeof(*ffd));
 	if ((ret = may_convert(p, row, ffd)) != 0)
@@ -234,15 +235,15 @@ file_fd_get(struct thread *t, struct file_row *row, uint32_t id, struct file_fd 
 		return ENOENT;
 	}
 	ffd->fd = kept_take(p, id, &refused);
-	if (refused)
-		return EACCES;
+	if (refused != 0)
+		return refused;
 	if (ffd->fd == -1 && (ret = file_reopen(p, row, id, &ffd->fd, &ffd->gone)) != 0) {
-		if (ret != EXDEV)
-			kept_put(p, id, -1);
+		if (ret != EXDEV && !ffd->gone)
+			kept_put(p, id, -1, ret);
 		return ret;
 	}
 	if (ffd->converts && (ret = file_cookie(p, row, id, &ffd->cookie)) != 0) {
-		kept_put(p, id, ffd->fd);
+		kept_put(p, id, ffd->fd, 0);
 		return ret;
 	}
 	return 0;
@@ -253,7 +254,7 @@ file_fd_put(DB_MPOOL *p, uint32_t id, struct file_fd *ffd)
 {
 	if (ffd->mpf == NULL) {
 		free(ffd->cookie.data);
-		kept_put(p, id, ffd->fd);
+		kept_put(p, id, ffd->fd, 0);
 		return;
 	}
 	pthread_mutex_lock(&p->files_mutex);

@@ -39,6 +39,7 @@ struct writer_fd {
 	int fd;
 	uint64_t used_usec;
 	uint64_t refused_usec; /* not 0: this process may not; tried then */
+	int refused;	       /* why */
 };
 #define WRITER_FDS 64
 
@@ -51,13 +52,13 @@ struct __db_mpool {
 	bool temporary; /* to be removed at close */
 	bool removing;	/* by memp_unlink: only if nothing is dirty */
 	bool nommap;
-	bool no_ahead;	/* nothing is read ahead of sequential misses */
-	bool many_pins; /* so many that one page may have too many */
+	bool no_ahead;	 /* nothing is read ahead of sequential misses */
+	bool many_pins;	 /* so many that one page may have too many */
 	bool no_handles; /* open_by_handle_at(2) is not for us */
-	char *confined;	/* files of others are opened beneath this directory only, or NULL */
+	char *confined;	 /* files of others are opened beneath this directory only, or NULL */
 	int confined_fd; /* that directory */
 	struct environment place;
-	uint32_t self;	/* client number */
+	uint32_t self; /* client number */
 	struct geometry g;
 	/* addresses in the region */
 	struct mpool *mp;

@@ -275,8 +275,8 @@ sync_row(struct thread *t, struct file_row *row, uint32_t id, struct write_resul
 	if ((ret = file_fd_get(t, row, id, &ffd)) == 0) {
 		ret = fsync_row(t, row, id, ffd.fd);
 		file_fd_put(t->pool, id, &ffd);
-	} else if (ffd.gone || ret == EXDEV) {
-		ret = 0;
+	} else if (ffd.gone || ret == EXDEV || load_acquire(&row->id) != id) {
+		ret = 0; /* nobody's any more, or others' to sync */
 	} else if (load_seq(&row->groups) == 0 &&
 	    load_seq(&row->length) == load_relaxed(&row->disk_size)) {
 		ret = 0; /* its name is gone, but the file has all that the pool has */

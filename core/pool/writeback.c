@@ -477,12 +477,20 @@ write_one_file(struct thread *t, struct job *jobs, unsigned n, enum write_flags 
 		return;
 	}
 	if ((ret = file_fd_get(t, b.row, b.id, &b.ffd)) != 0) {
+		if (load_acquire(&b.row->id) != b.id) { /* forgotten just now, with its pages */
+			res->missed += n;
+			return;
+		}
 		if (b.ffd.gone) {
 			bury_gone(t, b.row, b.id);
 			return;
 		}
+		if (b.row->flags & ROW_TEMP) { /* its process's to write, as what it has pinned */
+			res->pinned += n;
+			return;
+		}
 		store_relaxed(&b.row->stranded, 1);
-		if (ret == EXDEV) /* others' to write, as what they have pinned */
+		if (ret == EXDEV) /* likewise */
 			res->pinned += n;
 		else {
 			first_error(res, EIO);

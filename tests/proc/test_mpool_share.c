@@ -500,6 +500,69 @@ mpool_killed_loader_does_not_keep_the_page(void **state)
 	finish(mp);
 }
 
+/* --- files without a name -------------------------------------------------------------------- */
+
+struct nameless {
+	struct t *t;
+	const char *name; /* NULL: a temporary file */
+};
+
+/* Keeps a dirty page of a file that no other process could open. */
+static int
+keeps_a_nameless_file(struct t_child *c, void *arg)
+{
+	struct nameless *n = arg;
+	DB_MPOOL *mp = pool_of(n->t, 64 * KIB);
+	DB_MPOOLFILE *f = file_with(mp, n->name, n->name != NULL ? DB_CREATE : 0, PS);
+
+	fill(f, 0, 'n');
+	if (n->name != NULL)
+		t_check(unlink(t_path(n->t, n->name)) == 0);
+	t_tell(c, 'd');
+	t_await(c, 'g');
+	holds(f, 0, 'n');
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+/* It is nobody else's to write, and no failure of theirs, however often they ask. */
+static void
+write_beside(struct t *t, const char *name)
+{
+	struct nameless n = { t, name };
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
+	struct t_child c;
+	uint64_t old;
+	int wrote;
+
+	t_fork(&c, keeps_a_nameless_file, &n);
+	t_await(&c, 'd');
+	for (unsigned i = 0; i < 2; i++) {
+		must(memp_sync(mp, NULL));
+		must(memp_trickle(mp, 100, &wrote));
+		assert_int_equal(wrote, 0);
+		must(mpool_write_old(mp, 0, &old));
+	}
+	assert_int_equal(stat_of(mp).st_stranded, 0);
+	t_tell(&c, 'g');
+	assert_int_equal(t_join(&c), 0);
+	assert_int_equal(stat_of(mp).st_page_dirty, 0);
+	finish(mp);
+}
+
+static void
+mpool_sync_beside_a_temporary_file_of_another_process_succeeds(void **state)
+{
+	write_beside(*state, NULL);
+}
+
+static void
+mpool_sync_beside_a_removed_file_of_another_process_succeeds(void **state)
+{
+	write_beside(*state, "r");
+}
+
 int
 main(void)
 {
@@ -517,6 +580,8 @@ main(void)
 		t_test(mpool_load_that_stands_still_is_taken_over_and_its_loader_sees_the_same),
 		t_test(mpool_failed_load_leaves_its_waiters_to_try_for_themselves),
 		t_test(mpool_killed_loader_does_not_keep_the_page),
+		t_test(mpool_sync_beside_a_temporary_file_of_another_process_succeeds),
+		t_test(mpool_sync_beside_a_removed_file_of_another_process_succeeds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
