@@ -9,12 +9,36 @@
 
 #include "t.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define WORKERS 4
+
+#define PF_EXITING 0x4u /* proc(5), flags: comes before the kernel lets go of its locks */
+
+/* Ended or ending, whether its parent has noticed or not. */
+static inline bool
+process_is_dead(pid_t pid)
+{
+	char path[40], text[512] = "", state = 0;
+	unsigned flags = 0;
+	const char *p;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if ((fd = open(path, O_RDONLY)) == -1)
+		return true;
+	(void)!read(fd, text, sizeof(text) - 1);
+	(void)close(fd);
+	if ((p = strrchr(text, ')')) == NULL ||
+	    sscanf(p + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
+		return true;
+	return state == 'Z' || state == 'X' || (flags & PF_EXITING) != 0;
+}
 
 /* What a worker finds of itself, in what its function is given. */
 struct crew {
@@ -24,7 +48,7 @@ struct crew {
 };
 
 /* The first thing that a worker does. */
-static void
+static inline void
 crew_arm_kill(const struct crew *w, unsigned *seedp)
 {
 	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
@@ -39,7 +63,7 @@ crew_arm_kill(const struct crew *w, unsigned *seedp)
 }
 
 /* Start worker id anew; while there are kills left, one that is killed. */
-static void
+static inline void
 crew_start(struct crew *w, struct t_child *c, unsigned id, unsigned *killsp,
     int (*work)(struct t_child *c, void *arg), void *arg)
 {
@@ -56,7 +80,7 @@ crew_start(struct crew *w, struct t_child *c, unsigned id, unsigned *killsp,
 }
 
 /* Until all workers have come to an end by themselves.  w is in what arg points to. */
-static void
+static inline void
 crew_run(struct crew *w, unsigned kills, int (*work)(struct t_child *c, void *arg), void *arg)
 {
 	struct t_child c[WORKERS];

@@ -11,7 +11,6 @@
 #include "../crew_t.h"
 #include "../lock_t.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 
 #define OBJECTS 6
@@ -31,34 +30,12 @@ struct storm {
 	u_int32_t detect;
 };
 
-#define PF_EXITING 0x4u /* proc(5), flags: comes before the kernel lets go of its locks */
-
-/* Ended or ending, whether its parent has noticed or not. */
-static bool
-is_dead(pid_t pid)
-{
-	char path[40], text[512] = "", state = 0;
-	unsigned flags = 0;
-	const char *p;
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if ((fd = open(path, O_RDONLY)) == -1)
-		return true;
-	(void)!read(fd, text, sizeof(text) - 1);
-	(void)close(fd);
-	if ((p = strrchr(text, ')')) == NULL ||
-	    sscanf(p + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
-		return true;
-	return state == 'Z' || state == 'X' || (flags & PF_EXITING) != 0;
-}
-
 static void
 nobody(const pid_t *who)
 {
 	pid_t pid = __atomic_load_n(who, __ATOMIC_SEQ_CST);
 
-	t_check(pid == 0 || pid == getpid() || is_dead(pid));
+	t_check(pid == 0 || pid == getpid() || process_is_dead(pid));
 }
 
 static void
