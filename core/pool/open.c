@@ -14,6 +14,7 @@
 #include "page_table.h"
 #include "policy.h"
 #include "reap.h"
+#include "resize.h"
 #include "thread.h"
 #include "writeback.h"
 #include "writer.h"
@@ -230,6 +231,8 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 		return ret;
 	}
 	(void)reap_all(t);
+	if (dbenv != NULL && dbenv->mp_size != 0 && !(dbenv->region_flags & DB_SIZE_IF_NEW))
+		resize_as_suggested(t, dbenv->mp_size);
 	if (dbenv != NULL && dbenv->mp_writer != 0 && (ret = writer_start(p)) != 0) {
 		(void)memp_close(p);
 		return ret;

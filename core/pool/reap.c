@@ -229,7 +229,7 @@ static void
 reap_claimed(struct thread *t, uint32_t dead)
 {
 	DB_MPOOL *p = t->pool;
-	uint32_t used = load_seq(&p->mp->blocks_used);
+	uint32_t used = load_seq(&p->mp->blocks_used), resizer;
 	bool any = true;
 
 	if (used > p->g.nblocks)
@@ -259,6 +259,9 @@ reap_claimed(struct thread *t, uint32_t dead)
 	}
 	release_opens(t, dead);
 	file_bury_orphans(t);
+	/* the number's next owner does not resize anything */
+	resizer = dead + 1;
+	(void)cas_seq(&p->mp->resizer, &resizer, 0);
 	recount_due(p);
 	count(t, C_REAPED, 1);
 }

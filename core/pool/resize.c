@@ -11,6 +11,7 @@
  * One process at a time: mp->resizer, which a dead one loses.  Dying in the middle leaves a pool of
  * some size in between, in which everything holds; the next resize goes on from there.
  */
+#include "resize.h"
 #include "extent.h"
 #include "reap.h"
 #include "thread.h"
@@ -27,15 +28,21 @@ begin(struct thread *t)
 		owner = 0;
 		if (cas_seq(&p->mp->resizer, &owner, p->self + 1))
 			return 0;
-		if (owner - 1 != p->self &&
-		    (reap_client(t, owner - 1) || owner_is_impossible(p, owner - 1))) {
-			(void)cas_seq(&p->mp->resizer, &owner, 0);
+		/* the reaper takes it from a dead one; a number that nobody has is nobody's */
+		if (owner - 1 != p->self && reap_client(t, owner - 1))
 			continue;
-		}
+		if (owner_is_impossible(p, owner - 1) && cas_seq(&p->mp->resizer, &owner, 0))
+			continue;
 		os_sleep_usec(1000);
 	}
 	env_err(p->dbenv, "memp_resize: another process (client %u) is at it", owner - 1);
 	return EAGAIN;
+}
+
+static void
+end(struct thread *t)
+{
+	store_seq(&t->pool->mp->resizer, 0);
 }
 
 static uint64_t
@@ -80,8 +87,9 @@ static int
 resize(struct thread *t, uint64_t bytes)
 {
 	DB_MPOOL *p = t->pool;
-	uint64_t extent = 1ull << p->g.extent_shift, want = (bytes + extent - 1) / extent;
-	uint32_t have = (uint32_t)(pool_bytes(p) >> p->g.extent_shift);
+	unsigned shift = p->g.extent_shift;
+	uint64_t want = (bytes >> shift) + ((bytes & ((1ull << shift) - 1)) != 0);
+	uint32_t have = (uint32_t)(pool_bytes(p) >> shift);
 
 	if (want > p->g.nextents) {
 		env_err(p->dbenv,
@@ -91,6 +99,32 @@ resize(struct thread *t, uint64_t bytes)
 		return ENOMEM;
 	}
 	return want >= have ? grow(t, (uint32_t)want) : shrink(t, (uint32_t)want, have);
+}
+
+/*
+ * As far as it may: the size is what the manual page calls a suggestion, and who joins has to take
+ * what is there anyhow.
+ */
+void
+resize_as_suggested(struct thread *t, uint64_t bytes)
+{
+	DB_MPOOL *p = t->pool;
+	uint64_t most = bytes < p->g.cache_bytes ? bytes : p->g.cache_bytes;
+
+	if (bytes <= pool_bytes(p))
+		return;
+	if (most > pool_bytes(p) && begin(t) == 0) {
+		/* another may have been first, with more */
+		if (most > pool_bytes(p))
+			(void)resize(t, most);
+		end(t);
+	}
+	if (bytes > pool_bytes(p))
+		env_warn(p->dbenv,
+		    "the pool exists already, and has %llu bytes of %llu at most; %llu were asked "
+		    "for",
+		    (unsigned long long)pool_bytes(p), (unsigned long long)p->g.cache_bytes,
+		    (unsigned long long)bytes);
 }
 
 int
@@ -108,6 +142,6 @@ memp_resize(DB_MPOOL *p, size_t bytes)
 	if ((ret = begin(t)) != 0)
 		return ret;
 	ret = resize(t, bytes);
-	store_seq(&p->mp->resizer, 0);
+	end(t);
 	return ret;
 }

@@ -31,12 +31,25 @@
  */
 #define SCENE 16
 #define CUT 5 /* pages that a truncation leaves */
+#define SMALL (24 * KIB)
+#define LARGE (64 * KIB)
 #define STEPS 8000u /* instructions that the children of one operation take, about */
 
 struct op {
 	const char *name;
 	void (*run)(DB_MPOOL *mp, DB_MPOOLFILE *f);
+	size_t resized; /* to this size by the operation, from the other one; 0: it is SMALL */
 };
+
+/* A pool that may become LARGE, or what there is. */
+static DB_MPOOL *
+pool_with_room(struct t *t, size_t bytes)
+{
+	DB_ENV *env = env_of(t, bytes);
+
+	env->region_max = 512 * KIB;
+	return pool_with(env, 0);
+}
 
 static void
 op_truncate(DB_MPOOL *mp, DB_MPOOLFILE *f)
@@ -151,17 +164,33 @@ op_remove(DB_MPOOL *mp, DB_MPOOLFILE *f)
 	(void)memp_fclose(g);
 }
 
+static void
+op_grow(DB_MPOOL *mp, DB_MPOOLFILE *f)
+{
+	(void)f;
+	(void)memp_resize(mp, LARGE);
+}
+
+static void
+op_shrink(DB_MPOOL *mp, DB_MPOOLFILE *f)
+{
+	(void)f;
+	(void)memp_resize(mp, SMALL);
+}
+
 static const struct op ops[] = {
-	{ "memp_ftruncate down", op_truncate },
-	{ "memp_ftruncate up", op_lengthen },
-	{ "memp_fsync", op_fsync },
-	{ "memp_fget with evictions", op_read },
-	{ "memp_fput DIRTY", op_dirty },
-	{ "memp_fopen and NEW", op_new },
-	{ "memp_close", op_close },
-	{ "pages of another size", op_other_size },
-	{ "a temporary file", op_temporary },
-	{ "a file that is removed", op_remove },
+	{ "memp_ftruncate down", op_truncate, 0 },
+	{ "memp_ftruncate up", op_lengthen, 0 },
+	{ "memp_fsync", op_fsync, 0 },
+	{ "memp_fget with evictions", op_read, 0 },
+	{ "memp_fput DIRTY", op_dirty, 0 },
+	{ "memp_fopen and NEW", op_new, 0 },
+	{ "memp_close", op_close, 0 },
+	{ "pages of another size", op_other_size, 0 },
+	{ "a temporary file", op_temporary, 0 },
+	{ "a file that is removed", op_remove, 0 },
+	{ "memp_resize up", op_grow, LARGE },
+	{ "memp_resize down", op_shrink, SMALL },
 };
 #define OPS (sizeof(ops) / sizeof(ops[0]))
 
@@ -175,7 +204,7 @@ static int
 dies_in(struct t_child *c, void *arg)
 {
 	struct death *d = arg;
-	DB_MPOOL *mp = pool_of(d->t, 20 * KIB);
+	DB_MPOOL *mp = pool_of(d->t, 0);
 	DB_MPOOLFILE *f = file_of(mp, "f", PS);
 	struct thread *t;
 
@@ -195,15 +224,16 @@ dies_in(struct t_child *c, void *arg)
 }
 
 static void
-scene(struct t *t)
+scene(struct t *t, const struct op *op)
 {
-	DB_MPOOL *mp = pool_of(t, 20 * KIB);
+	DB_MPOOL *mp = pool_with_room(t, op->resized == SMALL ? LARGE : SMALL);
 	DB_MPOOLFILE *f, *g;
 
 	write_pages(t_path(t, "f"), SCENE, PS, 'a');
 	t_write_file(t_path(t, "g"), "", 0);
 	f = file_of(mp, "f", PS);
-	for (db_pgno_t n = 12; n < SCENE; n++)
+	/* a pool that is to shrink has something everywhere */
+	for (db_pgno_t n = op->resized == SMALL ? 0 : 12; n < SCENE; n++)
 		holds(f, n, 'a' + (int)n);
 	fill(f, 1, 'X');
 	fill(f, SCENE - 1, 'Y');
@@ -219,17 +249,32 @@ wanted(db_pgno_t n)
 	return n == 1 ? 'X' : n == SCENE - 1 ? 'Y' : n < SCENE ? 'a' + (int)n : 0;
 }
 
+/* The pool that was half way between two sizes gets each of them. */
+static void
+resizes(DB_MPOOL *mp, size_t resized)
+{
+	if (resized == 0)
+		return;
+	must(memp_resize(mp, resized));
+	t_check(stat_of(mp).st_cachesize == resized);
+	must(mpool_check(mp, true));
+	must(memp_resize(mp, SMALL + LARGE - resized));
+	t_check(stat_of(mp).st_cachesize == SMALL + LARGE - resized);
+	must(mpool_check(mp, true));
+}
+
 /* What must hold after the death, whatever it was that had been begun. */
 static void
 aftermath(struct t *t, const struct op *op)
 {
-	DB_MPOOL *mp = pool_of(t, 20 * KIB);
+	DB_MPOOL *mp = pool_of(t, 0);
 	DB_MPOOLFILE *f;
 	uint64_t length, disk;
 	DB_MPOOL_STAT s;
 
 	must(memp_reap(mp));
 	must(mpool_check(mp, true));
+	resizes(mp, op->resized);
 	f = file_of(mp, "f", PS);
 	length = length_of(f);
 	disk = disk_length(t_path(t, "f"));
@@ -267,7 +312,7 @@ mpool_death_in_any_system_call_of_any_operation_is_made_good(void **state)
 	for (unsigned k = 0; k < OPS; k++) {
 		d.op = &ops[k];
 		for (d.call = 1, status = 128 + SIGKILL; status == 128 + SIGKILL; d.call++) {
-			scene(t);
+			scene(t, d.op);
 			t_fork(&c, dies_in, &d);
 			status = t_join(&c);
 			t_check(status == 0 || status == 128 + SIGKILL);
@@ -310,7 +355,7 @@ die_after(struct t *t, const struct op *op, unsigned n)
 	struct death d = { .t = t, .op = op };
 	struct t_child c;
 
-	scene(t);
+	scene(t, op);
 	t_fork(&c, dies_in, &d);
 	n = step_and_kill(&c, n);
 	aftermath(t, op);

@@ -442,17 +442,28 @@ op_rename(struct worker *w, unsigned k)
 static void
 op_resize(struct worker *w, unsigned k)
 {
-	int ret = memp_resize(w->mp, POOL_BYTES - (size_t)dice(w->m, 7) * 64 * KIB);
+	int ret = memp_resize(w->mp, POOL_BYTES + 192 * KIB - (size_t)dice(w->m, 10) * 64 * KIB);
 
 	(void)k;
 	t_check(ret == 0 || ret == EBUSY);
 	w->m->resizes += ret == 0;
 }
 
+/* It may become larger; nobody asks for more than there is. */
+static DB_MPOOL *
+model_pool(struct t *t)
+{
+	DB_ENV *env = env_of(t, POOL_BYTES);
+
+	env->region_max = 4 * POOL_BYTES;
+	env->region_flags |= DB_SIZE_IF_NEW;
+	return pool_with(env, 0);
+}
+
 static void
 open_all(struct worker *w)
 {
-	w->mp = pool_of(w->t, POOL_BYTES);
+	w->mp = model_pool(w->t);
 	for (unsigned k = 0; k < FILES; k++)
 		w->f[k] = open_file(w, k, 0);
 }
@@ -600,7 +611,7 @@ run_model(struct worker *w, uint64_t ops)
 		deaths += dies;
 		turn(w, &c[i], many, dies);
 		if (dies) { /* before anything is expected of what it had */
-			DB_MPOOL *mp = pool_of(w->t, POOL_BYTES);
+			DB_MPOOL *mp = model_pool(w->t);
 
 			must(memp_reap(mp));
 			must(memp_close(mp));
@@ -638,7 +649,7 @@ mpool_random_calls_of_several_processes_are_as_modelled(void **state)
 			mf->bytes[i] = (uint8_t)(i / page_sizes[k] * 7 + i + k);
 		t_write_file(t_path(t, name_of(w.m, k, false)), mf->bytes, mf->length);
 	}
-	w.mp = pool_of(t, POOL_BYTES); /* so that it stays what it is while nobody works */
+	w.mp = model_pool(t); /* so that it stays what it is while nobody works */
 	run_model(&w, ops);
 	s = stat_of(w.mp);
 	assert_int_equal(s.st_pins, 0);

@@ -126,6 +126,8 @@ mpool_resize_errors(void **state)
 	quiet();
 	refuses(memp_resize(mp, 64 * 1024 * KIB), ENOMEM);
 	assert_non_null(strstr(heard, "region_max"));
+	refuses(memp_resize(mp, SIZE_MAX), ENOMEM);
+	refuses(memp_resize(mp, SIZE_MAX - 4096), ENOMEM);
 	assert_int_equal(stat_of(mp).st_cachesize, 512 * KIB);
 	finish(mp);
 	must(memp_unlink(NULL, 0, &test_env));
@@ -217,6 +219,109 @@ mpool_resize_that_gets_no_memory_changes_nothing(void **state)
 	finish(mp);
 }
 
+static void
+mpool_joiner_that_asks_for_more_makes_the_pool_grow(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_with_room(t, 512 * KIB), *other;
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+
+	fill_all(f);
+	other = pool_of(t, 2048 * KIB);
+	assert_int_equal(stat_of(mp).st_cachesize, 2048 * KIB);
+	all_hold(f);
+	assert_int_equal(resident(mp), PAGES);
+	must(memp_close(other));
+	other = pool_of(t, 1024 * KIB); /* it is larger: joined as it is */
+	must(memp_close(other));
+	other = pool_of(t, 0); /* so is it by who asks for nothing */
+	must(memp_close(other));
+	env_of(t, 3 * 1024 * KIB)->region_flags |= DB_SIZE_IF_NEW;
+	other = pool_with(&test_env, 0);
+	assert_int_equal(stat_of(mp).st_cachesize, 2048 * KIB);
+	must(memp_close(other));
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
+mpool_joiner_that_asks_for_more_than_there_can_be_gets_what_there_can_and_is_told(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_with_room(t, 512 * KIB), *other;
+	size_t most;
+
+	env_of(t, 64 * 1024 * KIB)->db_verbose = 1;
+	other = pool_with(&test_env, 0);
+	assert_non_null(strstr(heard, "were asked for"));
+	most = stat_of(mp).st_cachesize;
+	assert_in_range(most, 3 * 1024 * KIB, 6 * 1024 * KIB);
+	refuses(memp_resize(mp, most + 1), ENOMEM);
+	must(memp_close(other));
+	finish(mp);
+	must(memp_unlink(NULL, 0, &test_env));
+	/* without room to grow in at all */
+	mp = pool_of(t, 512 * KIB);
+	env_of(t, 1024 * KIB)->db_verbose = 1;
+	other = pool_with(&test_env, 0);
+	assert_int_equal(sentences, 1);
+	assert_int_equal(stat_of(mp).st_cachesize, 512 * KIB);
+	must(memp_close(other));
+	finish(mp);
+}
+
+/* The pool is joined, whatever becomes of its size. */
+static void
+mpool_joiner_for_whom_there_is_no_memory_gets_the_pool_as_it_is(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_with_room(t, 512 * KIB), *other;
+
+	if (!in_system_memory()) {
+		env_of(t, 2048 * KIB)->db_verbose = 1;
+		t_fault_always(OS_ALLOCATE, ENOSPC);
+		other = pool_with(&test_env, 0);
+		assert_true(t_fault_off());
+		assert_non_null(strstr(heard, "were asked for"));
+		assert_int_equal(stat_of(mp).st_cachesize, 512 * KIB);
+		must(memp_close(other));
+	}
+	finish(mp);
+}
+
+static int
+dies_resizing(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 0);
+
+	(void)c;
+	t_fault(OS_LOCK, 1, T_FAULT_KILL); /* of the region's growing */
+	(void)memp_resize(mp, 1024 * KIB);
+	return 0;
+}
+
+/*
+ * Who was killed while it resized had a number that another process has now: for ever somebody
+ * else was resizing.
+ */
+static void
+mpool_resize_after_a_death_whose_number_another_has(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_with_room(t, 512 * KIB), *next;
+	struct t_child c;
+
+	t_fork(&c, dies_resizing, t);
+	assert_int_equal(t_join(&c), 128 + SIGKILL);
+	next = pool_of(t, 0); /* reaps it */
+	must(memp_close(next));
+	next = pool_of(t, 0);
+	must(memp_resize(mp, 1024 * KIB));
+	must(memp_resize(next, 2048 * KIB));
+	must(memp_close(next));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -228,6 +333,11 @@ main(void)
 		t_test(mpool_resize_up_and_down_while_another_process_uses_it),
 		t_test(mpool_joined_after_resize_is_as_large_as_it_is),
 		t_test(mpool_resize_that_gets_no_memory_changes_nothing),
+		t_test(mpool_joiner_that_asks_for_more_makes_the_pool_grow),
+		t_test(
+		    mpool_joiner_that_asks_for_more_than_there_can_be_gets_what_there_can_and_is_told),
+		t_test(mpool_joiner_for_whom_there_is_no_memory_gets_the_pool_as_it_is),
+		t_test(mpool_resize_after_a_death_whose_number_another_has),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

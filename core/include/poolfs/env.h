@@ -79,6 +79,8 @@ typedef struct {
  * has to do the same.
  */
 #define DB_REGION_GUARD 0x10
+/* mp_size is what a pool that is created has; one that exists is taken as it is. */
+#define DB_SIZE_IF_NEW 0x100
 
 /* DB_ENV.policy (ours): which pages leave first. */
 #define DB_POLICY_LRU 1	     /* the one whose last use is the longest ago */
@@ -97,7 +99,11 @@ struct __db_env {
 
 	/* db_mpool(3) */
 	size_t mp_mmapsize; /* bytes; a longer file is not mapped, see memp_fopen; 0: 10 MiB */
-	size_t mp_size;	    /* bytes of pages that the pool holds; 0: 128 KiB; at least 20 KiB */
+	/*
+	 * Bytes of pages that the pool holds, a suggestion; 0: 128 KiB, or what there is; at least
+	 * 20 KiB.  A smaller pool that is joined grows, as far as it may (region_max).
+	 */
+	size_t mp_size;
 
 	/* lock_open */
 	const u_int8_t *lk_conflicts; /* lk_modes rows of lk_modes; NULL: db_rw_conflicts */
