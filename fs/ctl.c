@@ -234,6 +234,57 @@ run_load(struct fs *fs, char **words, int n)
 	return warm_load(fs, words[0]);
 }
 
+/* The pool has said more, or has not. */
+static const char *
+why_not(int err, bool more)
+{
+	switch (err) {
+	case EBUSY:
+		return "pages in the way are pinned or cannot be written";
+	case EINVAL:
+		return more ? "it is that large already" :
+			      "it is that small already, or cannot be";
+	case ENOMEM:
+		return "it may not grow so far (--cache-max), or there is no memory";
+	default:
+		return db_strerror(err);
+	}
+}
+
+static int
+resize(struct fs *fs, char **words, const char *verb, bool more)
+{
+	char file[REGION_NAME_BYTES], what[300];
+	enum region_view view;
+	uint64_t bytes;
+	struct stat st;
+	int err = ENOENT;
+
+	if (!ctl_size(words[1], &bytes))
+		return fail(EINVAL, verb, "REGION, and a size such as 64M");
+	if (region_parse_name(words[0], file, &view) && view == REGION_RAW &&
+	    (err = region_stat_file(fs, file, &st)) == 0)
+		err = region_resize(fs, file, bytes, more);
+	if (err == 0)
+		return 0;
+	(void)snprintf(what, sizeof(what), "%.200s: %s", words[0], why_not(err, more));
+	return fail(err, verb, what);
+}
+
+static int
+run_grow(struct fs *fs, char **words, int n)
+{
+	(void)n;
+	return resize(fs, words, "grow", true);
+}
+
+static int
+run_shrink(struct fs *fs, char **words, int n)
+{
+	(void)n;
+	return resize(fs, words, "shrink", false);
+}
+
 static int
 run_unlink(struct fs *fs, char **words, int n)
 {
@@ -346,6 +397,9 @@ static const struct verb verbs[] = {
 	    "write what is dirty of FILE's pages, then drop them" },
 	{ "save", "PATH", 1, 1, run_save, "write down which pages are there: the warm list" },
 	{ "load", "PATH", 1, 1, run_load, "read the pages that a warm list names" },
+	{ "grow", "REGION SIZE", 2, 2, run_grow, "make a region larger, in use as it is" },
+	{ "shrink", "REGION SIZE", 2, 2, run_shrink,
+	    "make it smaller: what is dirty there is written, and its memory given back" },
 	{ "unlink", "REGION [force]", 1, 2, run_unlink,
 	    "remove a region; with force even if it is in use" },
 	{ "reap", "", 0, 0, run_reap, "take over what killed processes left, now" },

@@ -28,6 +28,8 @@ struct fs_options {
 	unsigned policy;	 /* of a newly made pool: as in DB_ENV; 0: DB_POLICY_ADAPTIVE */
 	const char *region_dir;	 /* absolute path of where the region files are; NULL: home */
 	size_t cache_bytes;	 /* pages that a newly made pool holds */
+	size_t cache_max;	 /* to which it may grow; 0: it may not */
+	bool cache_given;	 /* an existing pool that is smaller grows to cache_bytes */
 	size_t page_bytes;	 /* page size of files that the pool does not know yet */
 	const char *warm;	 /* absolute path of the warm list, or NULL */
 	bool warm_on_exit;	 /* write it at the end */

@@ -85,30 +85,42 @@ set_limits(struct fs *fs, uint64_t cache_bytes)
 {
 	uint64_t files = cache_bytes / CACHE_PER_IDLE_FILE;
 
-	fs->nodes.idle_limit = IDLE_MOST;
-	if (files < IDLE_MOST)
-		fs->nodes.idle_limit = files < IDLE_LEAST ? IDLE_LEAST : (unsigned)files;
-	fs->gather_bytes = cache_bytes / REQUESTS_IN_CACHE;
+	if (files > IDLE_MOST)
+		files = IDLE_MOST;
+	if (files < IDLE_LEAST)
+		files = IDLE_LEAST;
+	/* requests that run may see the old ones */
+	__atomic_store_n(&fs->nodes.idle_limit, (unsigned)files, __ATOMIC_RELAXED);
+	__atomic_store_n(&fs->gather_bytes, cache_bytes / REQUESTS_IN_CACHE, __ATOMIC_RELAXED);
+}
+
+/* What the pool is now, which may be another process's doing. */
+static int
+look_at_size(struct fs *fs, DB_MPOOL *pool, uint64_t *bytesp)
+{
+	DB_MPOOL_STAT *st;
+	int err;
+
+	if ((err = memp_stat(pool, &st, NULL, NULL)) != 0)
+		return err;
+	*bytesp = st->st_cachesize;
+	free(st);
+	set_limits(fs, *bytesp);
+	return 0;
 }
 
 static int
 open_locked(struct fs *fs)
 {
-	DB_MPOOL_STAT *st;
 	DB_MPOOL *pool;
+	uint64_t bytes;
 	int err;
 
 	err = memp_open(NULL, DB_CREATE | DB_THREAD, (int)fs->opt->mode, &fs->env, &pool);
 	if (err != 0)
 		return err;
-	/* It may be another process's, with another size than we would have given it. */
-	if ((err = memp_stat(pool, &st, NULL, NULL)) != 0) {
-		(void)memp_close(pool);
-		return err;
-	}
-	set_limits(fs, st->st_cachesize);
-	free(st);
-	if ((err = mpool_confine(pool, fs->opt->home)) != 0 ||
+	if ((err = look_at_size(fs, pool, &bytes)) != 0 ||
+	    (err = mpool_confine(pool, fs->opt->home)) != 0 ||
 	    (err = files_note_region(fs, mpool_region(pool)->fd)) != 0) {
 		(void)memp_close(pool);
 		return err;
@@ -249,6 +261,27 @@ pool_remove(struct fs *fs, bool by_force)
 	if (err != 0)
 		fs_log(LOG_WARNING, "the pool of %s was not removed: %s", fs->opt->home,
 		    err == EBUSY ? "other processes are attached" : db_strerror(err));
+	return err;
+}
+
+/* --- another size ---------------------------------------------------------------------------- */
+
+int
+pool_resize(struct fs *fs, uint64_t bytes, bool more)
+{
+	uint64_t now;
+	int err;
+
+	if ((err = pool_get(fs)) != 0)
+		return err;
+	if ((err = look_at_size(fs, fs->pool, &now)) == 0)
+		err = (more ? bytes > now : bytes < now) ? memp_resize(fs->pool, bytes) : EINVAL;
+	if (err == 0)
+		err = look_at_size(fs, fs->pool, &now);
+	pool_put(fs);
+	if (err == 0)
+		fs_log(LOG_INFO, "the pool of %s holds %llu bytes now", fs->opt->home,
+		    (unsigned long long)now);
 	return err;
 }
 

@@ -6,6 +6,7 @@
 #define FS_POOL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct fs;
 
@@ -36,6 +37,12 @@ void pool_hear(void (*fn)(void *arg, const char *sentence), void *arg);
  * by_force: whoever is attached, and whatever cannot be written.
  */
 int pool_remove(struct fs *fs, bool by_force);
+
+/*
+ * Make the pool hold bytes of pages; EINVAL if that is not more (more), or not less, than it holds.
+ * Other errors are memp_resize's.
+ */
+int pool_resize(struct fs *fs, uint64_t bytes, bool more);
 
 /* The background writer: reaps, and writes what has been dirty for too long. */
 int pool_writer_start(struct fs *fs);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fs/region_dir.c - the regions/ directory: names, the files behind them, and their removal.
+ * fs/region_dir.c - the regions/ directory: names, the files behind them, their sizes and
+ * their removal.
  *
  * A region is looked at through its file, with region_look: what somebody else truncates or
  * damages must not kill the daemon.  Whether a client lives is asked of the
@@ -14,6 +15,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#include <poolfs/region.h>
 
 #include "locks.h"
 #include "pool.h"
@@ -210,6 +213,42 @@ region_in_use(struct fs *fs, const char *file, bool *usedp)
 	if (err == 0)
 		*usedp = fl.l_type != F_UNLCK;
 	return err;
+}
+
+/* --- another size -------------------------------------------------------------------------- */
+
+/* An application's own region: what its users would do. */
+static int
+resize_other(struct fs *fs, const char *file, uint64_t bytes, bool more)
+{
+	char name[REGION_NAME_BYTES];
+	DB_REGION_STAT st;
+	DB_REGION *reg;
+	int err;
+
+	(void)snprintf(name, sizeof(name), "%.*s",
+	    (int)(strlen(file) - strlen("__db_") - strlen(".share")), file + strlen("__db_"));
+	if ((err = memr_open(NULL, name, 0, 0, 0, &fs->env, &reg)) != 0)
+		return err;
+	if ((err = memr_stat(reg, &st)) == 0) {
+		if (more)
+			err = bytes > st.st_bytes ? memr_grow(reg, bytes) : EINVAL;
+		else
+			err = bytes < st.st_bytes ? memr_shrink(reg, bytes) : EINVAL;
+	}
+	(void)memr_close(reg);
+	return err;
+}
+
+int
+region_resize(struct fs *fs, const char *file, uint64_t bytes, bool more)
+{
+	if (strcmp(file, known[0].file) == 0)
+		return pool_resize(fs, bytes, more);
+	if (strcmp(file, known[1].file) != 0)
+		return resize_other(fs, file, bytes, more);
+	fs_log(LOG_WARNING, "the table of locks is as large as it is");
+	return EINVAL;
 }
 
 /* --- removal ------------------------------------------------------------------------------- */

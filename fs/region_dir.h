@@ -43,6 +43,9 @@ int region_report(struct fs *fs, const char *file, struct region_report *report)
  */
 int region_in_use(struct fs *fs, const char *file, bool *usedp);
 
+/* Make the region bytes long; EINVAL if it is that long (more), or that short, already. */
+int region_resize(struct fs *fs, const char *file, uint64_t bytes, bool more);
+
 /* rm regions/NAME; by_force: even if it is in use */
 int region_remove(struct fs *fs, const char *file, bool by_force);
 

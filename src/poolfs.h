@@ -27,7 +27,6 @@ struct options {
 	const char *mountpoint;
 	char *mount_words; /* for the kernel and libfuse */
 	bool foreground;
-	bool cache_size_given;
 	unsigned timeout; /* seconds that poolfs -u waits for a daemon */
 	int place_fd;	  /* keeps others from mounting there too, or -1 */
 	char *region_dir; /* as given; NULL: HOME */

@@ -117,8 +117,19 @@ set_cache_size(struct options *o, const char *value)
 		return EXIT_USAGE;
 	}
 	o->fs.cache_bytes = (size_t)bytes;
-	o->cache_size_given = true;
+	o->fs.cache_given = true;
 	return 0;
+}
+
+static int
+set_cache_max(struct options *o, const char *value)
+{
+	uint64_t bytes;
+	int ret = parse_size("cache-max", value, &bytes);
+
+	if (ret == 0)
+		o->fs.cache_max = (size_t)bytes;
+	return ret;
 }
 
 static int
@@ -294,6 +305,7 @@ static const struct {
 	int (*set)(struct options *o, const char *value);
 } settings[] = {
 	{ "cache_size", set_cache_size },
+	{ "cache_max", set_cache_max },
 	{ "page_size", set_page_size },
 	{ "mode", set_mode },
 	{ "memory", set_memory },
@@ -361,7 +373,8 @@ enum long_option {
 	LONG_REGION_DIR,
 	LONG_WARM,
 	LONG_POLICY,
-	LONG_TIMEOUT
+	LONG_TIMEOUT,
+	LONG_CACHE_MAX
 };
 
 static const struct option long_options[] = {
@@ -371,6 +384,7 @@ static const struct option long_options[] = {
 	{ "debug", no_argument, NULL, 'd' },
 	{ "unmount", no_argument, NULL, 'u' },
 	{ "cache-size", required_argument, NULL, LONG_CACHE_SIZE },
+	{ "cache-max", required_argument, NULL, LONG_CACHE_MAX },
 	{ "page-size", required_argument, NULL, LONG_PAGE_SIZE },
 	{ "mode", required_argument, NULL, LONG_MODE },
 	{ "dirty-expire", required_argument, NULL, LONG_DIRTY_EXPIRE },
@@ -408,6 +422,8 @@ set_option(struct options *o, int option, char **argv, int at)
 		return set_words(o, optarg);
 	case LONG_CACHE_SIZE:
 		return set_cache_size(o, optarg);
+	case LONG_CACHE_MAX:
+		return set_cache_max(o, optarg);
 	case LONG_PAGE_SIZE:
 		return set_page_size(o, optarg);
 	case LONG_MODE:
@@ -484,6 +500,11 @@ options_parse(int argc, char **argv, struct options *o)
 	}
 	if ((ret = parse_places(argc, argv, o)) != 0)
 		return ret;
+	if (o->fs.cache_max != 0 && o->fs.cache_max < o->fs.cache_bytes) {
+		complain("cache-max: %zu bytes are less than the pool has at first, %zu",
+		    o->fs.cache_max, o->fs.cache_bytes);
+		return EXIT_USAGE;
+	}
 	if (o->fs.warm_on_exit && o->fs.warm == NULL) {
 		complain("-o warm_on_exit needs a list to write: --warm=PATH");
 		return EXIT_USAGE;
@@ -520,6 +541,7 @@ options_help(void)
 	    "  -d, --debug            as -f, and trace every request\n"
 	    "  -s                     serve with a single thread\n"
 	    "  --cache-size=SIZE      of a new pool, such as 64M or 1G (here: %zuM)\n"
+	    "  --cache-max=SIZE       to which it may grow (echo grow mpool 2G > ctl)\n"
 	    "  --page-size=SIZE       of files new to the pool, 512 to 64K (4K)\n"
 	    "  --mode=MODE            octal permissions of a new pool's region (0600)\n"
 	    "  --dirty-expire=SECONDS after which changed pages are written (30)\n"
@@ -529,7 +551,7 @@ options_help(void)
 	    "  --warm=PATH            read the pages that the list names; nothing if it is not "
 	    "there\n"
 	    "  --policy=POLICY        of a new pool, which pages leave first: adaptive or lru\n"
-	    "  -o WORD[,WORD...]      the last eight by name (-o cache_size=1G), and\n"
+	    "  -o WORD[,WORD...]      the last nine by name (-o cache_size=1G), and\n"
 	    "       ro                read-only\n"
 	    "       allow_other       let other users in\n"
 	    "       warm_on_exit      write the list at the end\n"

@@ -181,6 +181,18 @@ format_compute(uint64_t bytes, uint64_t region_max, uint32_t policy, struct geom
 }
 
 uint64_t
+format_region_max(uint64_t bytes, uint64_t most)
+{
+	uint64_t initial = whole_extents(bytes);
+	struct geometry g;
+
+	most = round_up(at_most(most, CACHE_BYTES_MOST), 1ull << extent_shift(initial));
+	counts(&g, initial, at_least(most, initial));
+	places(&g, body_offset(format_clients(bytes)));
+	return g.region_bytes;
+}
+
+uint64_t
 format_initial_bytes(const struct geometry *g)
 {
 	return g->area + g->initial_bytes;

@@ -13,6 +13,11 @@
  */
 int format_compute(uint64_t bytes, uint64_t region_max, uint32_t policy, struct geometry *g);
 
+/*
+ * What region_max must be for a pool of that many bytes of pages at first to become one of `most`.
+ */
+uint64_t format_region_max(uint64_t bytes, uint64_t most);
+
 /* The size of its region at creation. */
 uint64_t format_initial_bytes(const struct geometry *g);
 

@@ -7,6 +7,7 @@
 
 #include "dirty.h"
 #include "file.h"
+#include "format.h"
 #include "thread.h"
 
 int
@@ -71,6 +72,12 @@ int
 mpool_file_type(const DB_MPOOLFILE *mpf)
 {
 	return mpf->ftype;
+}
+
+size_t
+mpool_region_max(size_t bytes, size_t most)
+{
+	return most > bytes ? (size_t)format_region_max(bytes, most) : 0;
 }
 
 void

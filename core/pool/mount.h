@@ -123,6 +123,12 @@ int mpool_write_old(DB_MPOOL *mp, uint64_t usec, uint64_t *nwrotep);
  */
 int mpool_confine(DB_MPOOL *mp, const char *directory);
 
+/*
+ * DB_ENV.region_max for a pool that is made with bytes of pages and may grow to most; 0 if that is
+ * no more.
+ */
+size_t mpool_region_max(size_t bytes, size_t most);
+
 /* The region of the pool, for regions/ and status. */
 struct region *mpool_region(DB_MPOOL *mp);
 

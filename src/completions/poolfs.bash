@@ -41,10 +41,10 @@ _poolfs()
 	--memory) _poolfs_from "system file private"; return ;;
 	--policy) _poolfs_from "adaptive lru"; return ;;
 	--page-size) _poolfs_from "512 1K 2K 4K 8K 16K 32K 64K"; return ;;
-	--cache-size | --mode | --dirty-expire) return ;;
+	--cache-size | --cache-max | --mode | --dirty-expire) return ;;
 	-o)
-		_poolfs_from "ro allow_other sync cache_size= page_size= mode= dirty_expire= memory=
-		    region_dir= warm= policy= warm_on_exit"
+		_poolfs_from "ro allow_other sync cache_size= cache_max= page_size= mode= dirty_expire=
+		    memory= region_dir= warm= policy= warm_on_exit"
 		return
 		;;
 	--region-dir) _poolfs_paths -d; return ;;
@@ -52,8 +52,8 @@ _poolfs()
 	esac
 	case $cur in
 	-*)
-		_poolfs_from "--help --version --foreground --debug --unmount --cache-size= --page-size=
-		    --mode= --dirty-expire= --memory= --region-dir= --warm= --policy= -o -s -u -f -d -h -V"
+		_poolfs_from "--help --version --foreground --debug --unmount --cache-size= --cache-max=
+		    --page-size= --mode= --dirty-expire= --memory= --region-dir= --warm= --policy= -o -s -u -f -d -h -V"
 		;;
 	*) _poolfs_paths -d ;;
 	esac

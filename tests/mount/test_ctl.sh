@@ -31,7 +31,7 @@ mkdir "$home/sub"
 
 same ctl_is_its_owners_alone '600 root' "$(stat -c '%a %U' "$mnt/ctl")"
 same help_has_its_size "$(stat -c %s "$mnt/ctl")" "$(wc -c <"$mnt/ctl")"
-for verb in sync trickle evict unlink reap check reset trace; do
+for verb in sync trickle evict grow shrink unlink reap check reset trace; do
 	grep -q "^$verb .*# " "$mnt/ctl" || echo "$verb"
 done >"$work/missing"
 same help_names_every_verb "" "$(cat "$work/missing")"

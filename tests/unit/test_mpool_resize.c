@@ -245,7 +245,7 @@ mpool_joiner_that_asks_for_more_makes_the_pool_grow(void **state)
 }
 
 static void
-mpool_joiner_that_asks_for_more_than_there_can_be_gets_what_there_can_and_is_told(void **state)
+mpool_joiner_that_asks_for_more_than_can_be_gets_what_can_and_is_told(void **state)
 {
 	struct t *t = *state;
 	DB_MPOOL *mp = pool_with_room(t, 512 * KIB), *other;
@@ -334,8 +334,7 @@ main(void)
 		t_test(mpool_joined_after_resize_is_as_large_as_it_is),
 		t_test(mpool_resize_that_gets_no_memory_changes_nothing),
 		t_test(mpool_joiner_that_asks_for_more_makes_the_pool_grow),
-		t_test(
-		    mpool_joiner_that_asks_for_more_than_there_can_be_gets_what_there_can_and_is_told),
+		t_test(mpool_joiner_that_asks_for_more_than_can_be_gets_what_can_and_is_told),
 		t_test(mpool_joiner_for_whom_there_is_no_memory_gets_the_pool_as_it_is),
 		t_test(mpool_resize_after_a_death_whose_number_another_has),
 	};
