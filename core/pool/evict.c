@@ -23,6 +23,7 @@
 #include "victims.h"
 #include "writeback.h"
 
+#define SPOILT_TRIES 8
 #define PATIENCE 24 /* rounds without a frame, most of them 1 ms, before "the pool is full" */
 
 /* VALID (and clean, unless dirty may go) with the expected key -> EVICTING. */
@@ -134,7 +135,7 @@ evict_frames(struct thread *t, const uint32_t frames[], const uint64_t keys[], u
 	return gone;
 }
 
-void
+bool
 evict_except(struct thread *t, uint32_t f, uint32_t except)
 {
 	DB_MPOOL *p = t->pool;
@@ -146,9 +147,10 @@ evict_except(struct thread *t, uint32_t f, uint32_t except)
 		/* the dead's slot is still set, so proposals may be cancelled in its name (P2) */
 		if (frame_cancel(p, f))
 			continue;
-		if (fw_state(w) == FRAME_FREE || fw_state(w) == FRAME_CLAIMED ||
-		    fw_state(w) == FRAME_LOADING || (w & FW_DIRTY))
-			return;
+		if (fw_state(w) < FRAME_VALID)
+			return false;
+		if (w & FW_DIRTY)
+			return true;
 		if (fw_state(w) == FRAME_WRITING) {
 			frame_wait(t, f, w);
 			continue;
@@ -159,12 +161,13 @@ evict_except(struct thread *t, uint32_t f, uint32_t except)
 		}
 		pins_scan(p, &scan, except);
 		if (!scan.pinned[0] && take_out(t, f, mark, 0))
-			return;
+			return false;
 		(void)frame_leave(p, f, FRAME_EVICTING, FRAME_VALID, 0, 0);
 		note_clear(t, f);
 		if (scan.pinned[0])
-			return;
+			return true;
 	}
+	return true;
 }
 
 void
@@ -187,6 +190,22 @@ evict_undone(struct thread *t, uint32_t f, uint64_t key, uint64_t version)
 		return;
 	(void)frame_leave(p, f, FRAME_EVICTING, FRAME_VALID, 0, 0);
 	note_clear(t, f);
+}
+
+/* Of several that meet such a page each is in the others' way for a moment. */
+bool
+evict_spoilt(struct thread *t, uint32_t f, uint64_t key)
+{
+	const struct frame *fr = frame_at(t->pool, f);
+	bool pinned;
+
+	for (unsigned tries = 0; tries < SPOILT_TRIES; tries++) {
+		if (evict_frames(t, &f, &key, 1, 0, &pinned) > 0 ||
+		    load_acquire(&fr->key) != key || !fw_is_spoilt(load_seq(&fr->word)))
+			return true;
+		os_yield();
+	}
+	return false;
 }
 
 static unsigned

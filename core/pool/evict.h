@@ -38,9 +38,13 @@ unsigned evict_frames(struct thread *t, const uint32_t frames[], const uint64_t 
  */
 void evict_undone(struct thread *t, uint32_t f, uint64_t key, uint64_t version);
 /*
- * Evict a clean page that nobody but dead client `except` has pinned; waits for a write in
- * progress.
+ * P17: drop a spoilt page that nobody has pinned.  False: it is there, and somebody has.
  */
-void evict_except(struct thread *t, uint32_t f, uint32_t except);
+bool evict_spoilt(struct thread *t, uint32_t f, uint64_t key);
+/*
+ * Evict a clean page that nobody but dead client `except` has pinned; waits for a write in
+ * progress.  True: the frame has a page that stays, pinned by others or dirty.
+ */
+bool evict_except(struct thread *t, uint32_t f, uint32_t except);
 
 #endif

@@ -10,6 +10,7 @@
  * which notices when it wants to publish (P11).
  */
 #include "base/usdt.h"
+#include "evict.h"
 #include "frame.h"
 #include "load.h"
 #include "mapping.h"
@@ -39,11 +40,12 @@ enter(DB_MPOOL *p, struct thread **tp)
 	return (*tp)->in_callback ? EDEADLK : 0;
 }
 
-enum pin_answer { PIN_OK, PIN_OTHER, PIN_BUSY };
+enum pin_answer { PIN_OK, PIN_OTHER, PIN_BUSY, PIN_SPOILT };
 
 /*
  * P1, P2.  PIN_OK: the slot pins the page.  PIN_BUSY: it is our key in a state that cannot be
- * pinned (*wp).  PIN_OTHER: not our page.  In the last two cases the slot is empty again.
+ * pinned (*wp); PIN_SPOILT: or that should not be (P17).  PIN_OTHER: not our page.  In all but the
+ * first case the slot is empty again.
  */
 static inline enum pin_answer
 pin_try(struct getting *g, uint32_t f, uint64_t *wp)
@@ -57,6 +59,10 @@ pin_try(struct getting *g, uint32_t f, uint64_t *wp)
 		w = load_seq(&fr->word);
 		if (load_acquire(&fr->key) != g->key)
 			break;
+		if (fw_is_spoilt(w) && fw_state(w) >= FRAME_VALID && !g->as_it_is) {
+			answer = PIN_SPOILT;
+			break;
+		}
 		switch (fw_state(w)) {
 		case FRAME_VALID:
 		case FRAME_WRITING:
@@ -100,6 +106,10 @@ try_cell(struct getting *g, uint64_t cell, enum pin_answer *answer, uint32_t *bu
 		*busyp = f;
 		*wp = w;
 		return false;
+	case PIN_SPOILT:
+		*answer = PIN_SPOILT;
+		*busyp = f;
+		return false;
 	case PIN_OTHER:
 	default:
 		return false;
@@ -107,7 +117,8 @@ try_cell(struct getting *g, uint64_t cell, enum pin_answer *answer, uint32_t *bu
 }
 
 /*
- * Look for the page and pin it.  PIN_BUSY: *busyp, *wp say what to wait for.  PIN_OTHER: a miss.
+ * Look for the page and pin it.  PIN_BUSY: *busyp, *wp say what to wait for; PIN_SPOILT: *busyp
+ * what to evict.  PIN_OTHER: a miss.
  */
 static enum pin_answer
 pin_find(struct getting *g, uint32_t *busyp, uint64_t *wp)
@@ -149,7 +160,7 @@ pin_at_once(struct thread *t, uint32_t *slot, uint32_t f, uint64_t key, unsigned
 	store_seq(slot, f + 1);
 	w = load_seq(&fr->word);
 	if ((fw_state(w) != FRAME_VALID && fw_state(w) != FRAME_WRITING) ||
-	    load_acquire(&fr->key) != key) {
+	    load_acquire(&fr->key) != key || fw_is_spoilt(w)) {
 		store_release(slot, 0);
 		return false;
 	}
@@ -256,6 +267,10 @@ get_page(struct getting *g, bool *hitp)
 			return region_usable(g->t->pool->region);
 		if (answer == PIN_BUSY) {
 			wait_busy(g, busy, w);
+			continue;
+		}
+		if (answer == PIN_SPOILT) {
+			g->as_it_is = !evict_spoilt(g->t, busy, g->key);
 			continue;
 		}
 		/*

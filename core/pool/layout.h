@@ -92,6 +92,13 @@ fw_with(uint64_t w, enum frame_state state, uint32_t owner)
 	    (((uint64_t)(owner + 1) & 0xffff) << FW_OWNER_SHIFT);
 }
 
+/* A clean page that a killed process had pinned, and others too: it may be half changed (P17). */
+static inline bool
+fw_is_spoilt(uint64_t w)
+{
+	return (w & (FW_SUSPECT | FW_DIRTY)) == FW_SUSPECT;
+}
+
 static inline uint64_t
 page_key(uint32_t file, db_pgno_t pgno)
 {

@@ -26,6 +26,7 @@ struct getting {
 	bool zero;		/* a created page: zeros, not read */
 	bool ahead;		/* nobody has asked for it yet */
 	bool in;		/* pgin is called for a created page */
+	bool as_it_is;		/* the page, though a killed process may have half changed it */
 };
 
 static inline uint64_t

@@ -166,7 +166,8 @@ undo_block(struct thread *t, struct block *b, uint32_t dead)
 
 /*
  * P17.  A clean page that only the dead had pinned may be half changed: it goes, to be read
- * again.  A dirty one is kept, and counted.
+ * again.  If others have it pinned too, it goes with the next hit that finds it unpinned.  A dirty
+ * one is kept, and counted.
  */
 static void
 release_slot(struct thread *t, uint32_t *slot, uint32_t dead)
@@ -180,11 +181,11 @@ release_slot(struct thread *t, uint32_t *slot, uint32_t dead)
 		return;
 	}
 	fr = frame_at(t->pool, f);
-	evict_except(t, f, dead);
-	w = load_seq(&fr->word);
-	if ((w & FW_DIRTY) && fw_state(w) >= FRAME_VALID && !(w & FW_SUSPECT)) {
-		(void)or_seq(&fr->word, FW_SUSPECT);
-		count(t, C_SUSPECT, 1);
+	/* a page that stays cannot leave the frame while the dead's slot is set */
+	if (evict_except(t, f, dead)) {
+		w = or_seq(&fr->word, FW_SUSPECT);
+		if ((w & FW_DIRTY) && !(w & FW_SUSPECT))
+			count(t, C_SUSPECT, 1);
 	}
 	store_release(slot, 0);
 }

@@ -118,7 +118,8 @@ copy_unpinned(struct batch *b, struct job *j)
 	    j->copy, frame_address(b->t->pool, j->f, b->pageshift), (size_t)1 << b->pageshift);
 	counting_begin(b->t);
 	if (cas_seq(&fr->word, &w,
-		fw_with(j->mark, FRAME_WRITING, b->t->pool->self) & ~(FW_DIRTY | FW_REDIRTY))) {
+		fw_with(j->mark, FRAME_WRITING, b->t->pool->self) &
+		    ~(FW_DIRTY | FW_REDIRTY | FW_SUSPECT))) {
 		j->marked = false;
 		j->writing = true;
 		uncount_dirty(b);

@@ -53,7 +53,8 @@ _poolfs()
 	case $cur in
 	-*)
 		_poolfs_from "--help --version --foreground --debug --unmount --cache-size= --cache-max=
-		    --page-size= --mode= --dirty-expire= --memory= --region-dir= --warm= --policy= -o -s -u -f -d -h -V"
+		    --page-size= --mode= --dirty-expire= --memory= --region-dir= --warm= --policy=
+		    -o -s -u -f -d -h -V"
 		;;
 	*) _poolfs_paths -d ;;
 	esac

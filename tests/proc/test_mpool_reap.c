@@ -68,8 +68,9 @@ mpool_clean_page_that_only_the_dead_had_pinned_is_read_anew(void **state)
 	finish(mp);
 }
 
+/* It was half changed and clean for ever: who had it pinned, too, gave it back as it was. */
 static void
-mpool_clean_page_that_a_survivor_has_pinned_too_stays(void **state)
+mpool_clean_page_that_a_survivor_had_pinned_too_is_read_anew_after_its_put(void **state)
 {
 	struct t *t = *state;
 	DB_MPOOL *mp = pool_of(t, BYTES);
@@ -82,9 +83,77 @@ mpool_clean_page_that_a_survivor_has_pinned_too_stays(void **state)
 	kill_a_scribbler(t, 'c');
 	must(memp_reap(mp));
 	assert_int_equal(stat_of(mp).st_pins, 1);
-	assert_ptr_equal(get(f, 0, 0), page);
+	assert_ptr_equal(get(f, 0, 0), page); /* it cannot go */
+	assert_int_equal(page[0], 's');
 	put(f, page, 0);
 	put(f, page, 0);
+	holds(f, 0, 'a');
+	assert_int_equal(stat_of(mp).st_page_in, 2);
+	holds(f, 0, 'a');
+	assert_int_equal(stat_of(mp).st_page_in, 2); /* once */
+	assert_int_equal(stat_of(mp).st_suspect, 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static int
+finds_it_whole(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, BYTES);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+
+	(void)c;
+	holds(f, 0, 'a');
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+static void
+mpool_page_that_the_dead_half_changed_is_read_anew_by_any_process(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, BYTES);
+	DB_MPOOLFILE *f;
+	struct t_child c;
+	uint8_t *page;
+
+	write_pages(t_path(t, "f"), 2, PS, 'a');
+	f = file_of(mp, "f", PS);
+	page = get(f, 0, 0);
+	kill_a_scribbler(t, 'c');
+	kill_a_scribbler(t, 'c'); /* reaps the first */
+	must(memp_reap(mp));
+	put(f, page, DB_MPOOL_DISCARD);
+	t_fork(&c, finds_it_whole, t);
+	assert_int_equal(t_join(&c), 0);
+	holds(f, 0, 'a');
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+/* Who puts it dirty says that it is right as it is: nothing that was put is lost. */
+static void
+mpool_page_that_the_dead_half_changed_stays_if_a_survivor_puts_it_dirty(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, BYTES);
+	DB_MPOOLFILE *f;
+	uint8_t *page;
+
+	write_pages(t_path(t, "f"), 2, PS, 'a');
+	f = file_of(mp, "f", PS);
+	page = get(f, 0, 0);
+	kill_a_scribbler(t, 'c');
+	must(memp_reap(mp));
+	memset(page, 'b', PS);
+	put(f, page, DB_MPOOL_DIRTY);
+	assert_int_equal(stat_of(mp).st_suspect, 1);
+	holds(f, 0, 'b');
+	must(memp_fsync(f));
+	assert_true(on_disk(t_path(t, "f"), 0, PS, 'b'));
+	holds(f, 0, 'b');
+	assert_int_equal(stat_of(mp).st_page_in, 1); /* written, it is a page like any other */
 	must(memp_fclose(f));
 	finish(mp);
 }
@@ -304,7 +373,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(mpool_clean_page_that_only_the_dead_had_pinned_is_read_anew),
-		t_test(mpool_clean_page_that_a_survivor_has_pinned_too_stays),
+		t_test(mpool_clean_page_that_a_survivor_had_pinned_too_is_read_anew_after_its_put),
+		t_test(mpool_page_that_the_dead_half_changed_is_read_anew_by_any_process),
+		t_test(mpool_page_that_the_dead_half_changed_stays_if_a_survivor_puts_it_dirty),
 		t_test(mpool_dirty_page_that_the_dead_had_pinned_is_kept_and_suspect),
 		t_test(mpool_open_takes_over_what_the_dead_left),
 		t_test(mpool_fget_in_a_pool_full_of_the_deads_pins_finds_room_by_itself),
