@@ -8,6 +8,7 @@ import ctypes
 import errno
 import os
 import signal
+import subprocess
 import sys
 import traceback
 
@@ -67,6 +68,33 @@ def as_user(uid, gid, groups, fn):
             traceback.print_exc()
             os._exit(1)
     assert os.waitpid(pid, 0)[1] == 0
+
+
+class Client:
+    """$TEST_BIN/pool_client on the pool of the HOME that the tested directory lies in."""
+
+    def __init__(self):
+        program = os.path.join(os.environ["TEST_BIN"], "pool_client")
+        self.process = subprocess.Popen([program, os.path.dirname(HOME)], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
+
+    def ask(self, command, *names, text=None):
+        """Names are of the tested directory.  What it says, without the "ok" behind it."""
+        words = [command] + [os.path.join(os.path.basename(HOME), n) for n in names]
+        words += [text] if text is not None else []
+        self.process.stdin.write(" ".join(words).encode() + b"\n")
+        self.process.stdin.flush()
+        said = []
+        while True:
+            line = self.process.stdout.readline().decode().rstrip("\n")
+            assert line and not line.startswith("error"), (words, line)
+            if line == "ok":
+                return "\n".join(said)
+            said.append(line)
+
+    def end(self):
+        self.process.stdin.close()
+        assert self.process.wait() == 0
 
 
 def run(namespace, limit=120):

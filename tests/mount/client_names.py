@@ -5,30 +5,10 @@ The client is $TEST_BIN/pool_client; its paths are below the directory of HOME t
 """
 import errno
 import os
-import subprocess
 
-from checks import D, HOME, fails, get, home, path, pattern, put, run
+from checks import Client, D, fails, get, home, path, pattern, put, run
 
-client = subprocess.Popen([os.path.join(os.environ["TEST_BIN"], "pool_client"),
-                           os.path.dirname(HOME)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-WHERE = os.path.basename(HOME)
-
-
-def _ask(words):
-    """What the client says, without the "ok" behind it."""
-    client.stdin.write(words.encode() + b"\n")
-    client.stdin.flush()
-    said = []
-    while True:
-        line = client.stdout.readline().decode().rstrip("\n")
-        assert line and not line.startswith("error"), (words, line)
-        if line == "ok":
-            return "\n".join(said)
-        said.append(line)
-
-
-def _names(*names):
-    return " ".join(os.path.join(WHERE, n) for n in names)
+client = Client()
 
 
 def _write_open(name, data):
@@ -40,7 +20,7 @@ def _write_open(name, data):
 def a_file_that_a_client_removes_lives_while_it_is_open():
     data = pattern(50000)
     fd = _write_open("removed", data)
-    _ask("remove " + _names("removed"))
+    client.ask("remove", "removed")
     fails(errno.ENOENT, os.stat, path("removed"))
     assert "removed" not in os.listdir(D)
     st = os.fstat(fd)
@@ -58,7 +38,7 @@ def a_file_that_a_client_removes_lives_while_it_is_open():
 
 def a_file_that_a_client_renames_goes_on():
     fd = _write_open("from", b"written before, ")
-    _ask("rename " + _names("from", "to"))
+    client.ask("rename", "from", "to")
     fails(errno.ENOENT, os.stat, path("from"))
     assert get("to") == b"written before, "
     os.pwrite(fd, b"and after", 16)
@@ -74,7 +54,7 @@ def a_file_that_a_client_renames_goes_on():
 def a_file_that_a_client_replaces_lives_while_it_is_open():
     old = _write_open("place", b"old" * 3000)
     new = _write_open("new", b"new" * 3000)
-    _ask("rename " + _names("new", "place"))
+    client.ask("rename", "new", "place")
     assert get("place") == b"new" * 3000
     assert os.fstat(old).st_nlink == 0
     assert os.pread(old, 10000, 0) == b"old" * 3000
@@ -92,7 +72,7 @@ def a_file_that_a_client_replaces_lives_while_it_is_open():
 def a_directory_that_a_client_renames_keeps_its_open_files():
     os.makedirs(path("d1/d2"))
     fd = _write_open("d1/d2/f", b"one")
-    _ask("rename " + _names("d1", "e1"))
+    client.ask("rename", "d1", "e1")
     os.pwrite(fd, b"two", 3)
     assert get("e1/d2/f") == b"onetwo"
     put("e1/d2/g", b"beside it")
@@ -107,25 +87,25 @@ def a_directory_that_a_client_renames_keeps_its_open_files():
 
 def the_client_goes_on_with_what_the_mount_removes_and_renames():
     put("shared", pattern(8192))
-    _ask("open " + _names("shared"))
-    _ask("put 10 by the client")
+    client.ask("open", "shared")
+    client.ask("put", text="10 by the client")
     os.rename(path("shared"), path("moved"))
     assert get("moved")[10:23] == b"by the client"
-    _ask("put 10 BY THE CLIENT")
+    client.ask("put", text="10 BY THE CLIENT")
     assert get("moved")[10:23] == b"BY THE CLIENT"
     os.unlink(path("moved"))
-    assert _ask("get 10 13") == "BY THE CLIENT"
-    _ask("put 10 still allowed.")
+    assert client.ask("get", text="10 13") == "BY THE CLIENT"
+    client.ask("put", text="10 still allowed.")
     put("moved", b"another")
-    assert _ask("get 10 14") == "still allowed."
-    _ask("sync")
+    assert client.ask("get", text="10 14") == "still allowed."
+    client.ask("sync")
     assert get("moved") == b"another"
 
 
 def what_one_removes_the_other_cannot_remove():
     put("once", b"x")
     fd = os.open(path("once"), os.O_RDONLY)
-    _ask("remove " + _names("once"))
+    client.ask("remove", "once")
     fails(errno.ENOENT, os.unlink, path("once"))
     fails(errno.ENOENT, os.rename, path("once"), path("twice"))
     fails(errno.ENOENT, os.link, path("once"), path("twice"))
@@ -134,8 +114,7 @@ def what_one_removes_the_other_cannot_remove():
 
 
 def the_client_ends_well():
-    client.stdin.close()
-    assert client.wait() == 0
+    client.end()
 
 
 run(globals())

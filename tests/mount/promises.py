@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""promises.py - what the mount promises beyond what each call does.
+
+On a mount that writes nothing for being old, so that what is dirty stays so until it is asked for.
+"""
+import errno
+import mmap
+import os
+import stat
+import threading
+import time
+
+from checks import Client, D, HOME, fails, get, home, path, pattern, put, run
+
+MIB = 1 << 20
+EVENTS = os.path.join(os.path.dirname(os.path.dirname(D)), "stat/events")
+
+
+def _until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "not within a minute"
+        time.sleep(0.01)
+
+
+def one_request_is_atomic():
+    """1 MiB at a time: no reader ever sees parts of two writes."""
+    fd = os.open(path("atomic"), os.O_RDWR | os.O_CREAT, 0o644)
+    put_buffer = {c: mmap.mmap(-1, MIB) for c in b"ab"}
+    for c, buf in put_buffer.items():
+        buf.write(bytes([c]) * MIB)
+    os.writev(fd, [put_buffer[ord("a")]])
+    stop = threading.Event()
+    torn = []
+
+    def writes(c):
+        while not stop.is_set():
+            os.pwritev(fd, [put_buffer[c]], 0)
+
+    def reads():
+        with mmap.mmap(-1, MIB) as buf:
+            for _ in range(60):
+                n = os.preadv(fd, [buf], 0)
+                if n != MIB or buf[:].count(buf[0]) != MIB:
+                    torn.append(n)
+    writers = [threading.Thread(target=writes, args=(c,)) for c in b"ab"]
+    readers = [threading.Thread(target=reads) for _ in range(2)]
+    for t in writers + readers:
+        t.start()
+    for t in readers:
+        t.join()
+    stop.set()
+    for t in writers:
+        t.join()
+    os.close(fd)
+    assert not torn, torn
+
+
+def dirty_pages_win_over_a_change_in_home_and_it_is_said():
+    put("both", b"a" * 8192)
+    fd = os.open(path("both"), os.O_RDWR)
+    os.fsync(fd)
+    os.pwrite(fd, b"by the mount", 4096)
+    with open(home("both"), "r+b") as f:
+        f.write(b"behind its back")
+        f.seek(4096)
+        f.write(b"also behind its back")
+    assert get("both")[4096:4108] == b"by the mount"
+    with open(EVENTS) as f:
+        assert "/both" in f.read()
+    os.fsync(fd)
+    with open(home("both"), "rb") as f:
+        assert f.read()[4096:4108] == b"by the mount"
+    os.close(fd)
+
+
+def a_file_that_takes_the_name_of_another_in_home_is_another():
+    put("name", b"first" * 1000)
+    fd = os.open(path("name"), os.O_RDWR)
+    with open(home("name.new"), "wb") as f:
+        f.write(b"second")
+    os.rename(home("name.new"), home("name"))
+    assert get("name") == b"second"
+    os.pwrite(fd, b"FIRST", 0)
+    assert os.pread(fd, 10, 0) == b"FIRSTfirst"
+    assert get("name") == b"second", "what is written to the first does not get there"
+    os.fsync(fd)
+    os.close(fd)
+    with open(home("name"), "rb") as f:
+        assert f.read() == b"second"
+
+
+def a_directory_is_itself_whatever_takes_its_name():
+    os.mkdir(path("dir"))
+    put("dir/f", b"inside")
+    os.mkdir(home("other"))
+    with open(home("other/f"), "wb") as f:
+        f.write(b"other")
+    fd = os.open(path("dir"), os.O_RDONLY)
+    os.rename(home("dir"), home("dir.old"))
+    os.symlink("other", home("dir"))
+    assert os.stat("f", dir_fd=fd).st_ino == os.stat(home("dir.old/f")).st_ino
+    made = os.open("made", os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=fd)
+    os.close(made)
+    assert os.listdir(home("other")) == ["f"]
+    assert sorted(os.listdir(home("dir.old"))) == ["f", "made"]
+    assert stat.S_ISLNK(os.lstat(path("dir")).st_mode)
+    assert get("dir/f") == b"other"
+    os.close(fd)
+
+
+def what_is_dirty_is_no_hole():
+    fd = os.open(path("sparse"), os.O_RDWR | os.O_CREAT, 0o644)
+    os.ftruncate(fd, MIB)
+    client = Client()
+    client.ask("open", "sparse")
+    client.ask("put", text="262144 put by a client")
+    os.pwrite(fd, b"written", 131072)
+    found = []
+    at = 0
+    while True:
+        try:
+            at = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as e:
+            assert e.errno == errno.ENXIO
+            break
+        found.append(at)
+        at = os.lseek(fd, at, os.SEEK_HOLE)
+    assert found == [131072, 262144], found
+    client.end()
+    os.close(fd)
+
+
+def blocks_reserved_ahead_are_given_back():
+    fd = os.open(path("ahead"), os.O_RDWR | os.O_CREAT, 0o644)
+    for i in range(300):
+        os.write(fd, pattern(10001, i))
+    os.fsync(fd)
+    assert os.fstat(fd).st_size == 300 * 10001
+    os.close(fd)
+    _until(lambda: os.stat(home("ahead")).st_blocks * 512 < 300 * 10001 + 65536)
+    assert os.stat(home("ahead")).st_size == 300 * 10001
+
+
+def fsync_of_one_of_its_names_is_fsync_of_the_file():
+    fd = os.open(path("one"), os.O_RDWR | os.O_CREAT, 0o644)
+    os.write(fd, b"by one name")
+    os.link(path("one"), path("two"))
+    other = os.open(path("two"), os.O_RDONLY)
+    os.fdatasync(other)
+    with open(home("one"), "rb") as f:
+        assert f.read() == b"by one name"
+    os.close(other)
+    os.close(fd)
+
+
+def o_dsync_writes_are_in_home_at_once():
+    fd = os.open(path("dsync"), os.O_WRONLY | os.O_CREAT | os.O_DSYNC, 0o644)
+    os.write(fd, pattern(10000))
+    with open(home("dsync"), "rb") as f:
+        assert f.read() == pattern(10000)
+    os.close(fd)
+
+
+def an_fsync_of_the_directory_makes_its_names_durable():
+    os.mkdir(path("synced"))
+    put("synced/f", b"x")
+    fd = os.open(path("synced"), os.O_RDONLY)
+    os.fsync(fd)
+    os.rename(path("synced/f"), path("synced/g"))
+    os.fdatasync(fd)
+    os.close(fd)
+    assert os.listdir(home("synced")) == ["g"]
+
+
+def record_locks_follow_the_file():
+    """fcntl(2)'s, which the kernel keeps for the mount: by inode, whatever it is called."""
+    import fcntl
+    put("locked", b"0123456789")
+    fd = os.open(path("locked"), os.O_RDWR)
+    fcntl.lockf(fd, fcntl.LOCK_EX, 3, 2)
+    os.rename(path("locked"), path("still"))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            other = os.open(path("still"), os.O_RDWR)
+            fcntl.lockf(other, fcntl.LOCK_EX | fcntl.LOCK_NB, 2, 0)
+            fails(errno.EAGAIN, fcntl.lockf, other, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 4)
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+    os.close(fd)
+
+
+run(globals())
