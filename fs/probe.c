@@ -94,9 +94,21 @@ probe_space(struct fs *fs)
 	(void)close(fd);
 }
 
+/* The regions' own files, where they are in HOME, cannot do without. */
+static void
+probe_locks(const struct fs *fs)
+{
+	if (fs->home_byte == 0)
+		fs_log(LOG_WARNING,
+		    "%s has no locks: nothing keeps a pool that is placed elsewhere from the same "
+		    "files, and poolfs -u sees the end of its daemon only in its PID namespace",
+		    fs->opt->home);
+}
+
 void
 probe_home(struct fs *fs)
 {
+	probe_locks(fs);
 	fs->writes_through = !space_can_reserve(fs->home_fd);
 	probe_identity(fs);
 	probe_space(fs);

@@ -327,6 +327,18 @@ open_or_create(const struct region_spec *spec, struct region *r)
 	return ret == 0 ? 0 : say(spec, r, "cannot open", ret);
 }
 
+/* Where there are no locks there are no regions: an empty file is nobody's beginning of one. */
+static void
+remove_empty(const struct region *r)
+{
+	struct os_stat st;
+	bool same;
+
+	if (os_fstat(r->fd, &st) == 0 && st.size == 0 &&
+	    region_path_is_fd(r->path, r->fd, &same) == 0 && same)
+		(void)os_unlink(r->path);
+}
+
 static int
 wait_for_region_byte(const struct region_spec *spec, struct region *r, uint64_t deadline)
 {
@@ -340,7 +352,10 @@ wait_for_region_byte(const struct region_spec *spec, struct region *r, uint64_t 
 		    r->path, (unsigned)REGION_JOIN_MSEC);
 		return EAGAIN;
 	}
-	return ret == 0 ? 0 : say(spec, r, "cannot lock", ret);
+	if (ret == 0)
+		return 0;
+	remove_empty(r);
+	return say(spec, r, "cannot lock", ret);
 }
 
 /* With REGION_BYTE held, and the file known to be the path's. */

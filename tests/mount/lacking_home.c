@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * lacking_home.c - preloaded into the daemon: a HOME on a filesystem, as there are on networks,
- * that has no birth times, no file handles, no files without a name, and cannot allocate.
+ * that has no birth times, no file handles, no files without a name, and cannot allocate.  Nor are
+ * there locks for what lies below $LACKING_LOCKS.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -60,4 +64,35 @@ openat64(int dirfd, const char *path, int flags, ...)
 		return -1;
 	}
 	return (int)syscall(SYS_openat, dirfd, path, flags, mode);
+}
+
+static int
+is_without_locks(int fd)
+{
+	const char *top = getenv("LACKING_LOCKS");
+	char link[64], path[4096];
+	ssize_t n;
+
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (top == NULL || (n = readlink(link, path, sizeof(path) - 1)) == -1)
+		return 0;
+	path[n] = '\0';
+	return strncmp(path, top, strlen(top)) == 0;
+}
+
+int
+fcntl64(int fd, int command, ...)
+{
+	va_list args;
+	void *arg;
+
+	va_start(args, command);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if ((command == F_OFD_SETLK || command == F_OFD_SETLKW || command == F_OFD_GETLK) &&
+	    is_without_locks(fd)) {
+		errno = ENOLCK;
+		return -1;
+	}
+	return (int)syscall(SYS_fcntl, fd, command, arg);
 }

@@ -42,6 +42,24 @@ check a_hole_is_refused sh -c '! fallocate -p -l 3 "$0" 2>/dev/null' "$mnt/files
 same and_nothing_is_zeroed_by_that "at once" "$(cat "$mnt/files/through")"
 unmount_pool
 
+# --- one without locks ----------------------------------------------------------------------
+
+rm -f "$home/__db_mpool.share"
+mkdir "$work/regions"
+export LACKING_LOCKS="$home"
+check a_pool_cannot_be_in_a_home_without_locks sh -c \
+	'! LD_PRELOAD=$1 "$2" "$3" "$4" 2>"$5" && grep -q "cannot lock: No locks" "$5"' sh \
+	"$preload" "$POOLFS" "$home" "$mnt" "$work/words"
+same and_nothing_is_left_of_it "" "$(ls -A "$home" | grep __db_m)"
+LD_PRELOAD=$preload mount_pool --cache-size=1M --region-dir="$work/regions" 2>"$work/words"
+check missing_locks_are_named grep -q 'no locks' "$work/words"
+echo beside >"$mnt/files/beside"
+same its_pool_can_be_elsewhere __db_mpool.share "$(ls "$work/regions")"
+unset LACKING_LOCKS
+unmount_pool
+same and_home_is_complete beside "$(cat "$home/beside")"
+rm -r "$home/__db_regions" "$work/regions"
+
 # --- an ordinary one ------------------------------------------------------------------------
 
 rm -f "$home/__db_mpool.share"
