@@ -142,6 +142,34 @@ def a_private_mapping_reads():
     os.close(fd)
 
 
+def shared_mappings_are_refused_clearly():
+    """Until the kernel may cache: a program that can do without goes on."""
+    put("shared", pattern(4096))
+    fd = os.open(path("shared"), os.O_RDWR)
+    fails(errno.ENODEV, mmap.mmap, fd, 4096)
+    with mmap.mmap(fd, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE) as m:
+        m[0:3] = b"own"
+        assert get("shared") == pattern(4096)
+    os.close(fd)
+
+
+def what_fuse_has_no_requests_for_is_refused_clearly():
+    """As programs expect it of a file system that lacks it: they do it otherwise."""
+    put("requests", pattern(16384))
+    fd = os.open(path("requests"), os.O_RDWR)
+    for mode in (0x08, 0x20):  # to collapse a range, to insert one
+        fails(errno.EOPNOTSUPP, fallocate, fd, mode, 0, 4096)
+    FICLONE, FIEMAP, GETFLAGS = 0x40049409, 0xc020660b, 0x80086601
+    other = os.open(path("clone"), os.O_RDWR | os.O_CREAT, 0o644)
+    fails(errno.EOPNOTSUPP, fcntl.ioctl, other, FICLONE, fd)
+    fails(errno.EOPNOTSUPP, fcntl.ioctl, fd, FIEMAP, bytearray(32))
+    fails(errno.ENOTTY, fcntl.ioctl, fd, GETFLAGS, bytearray(8))
+    fails(errno.EOPNOTSUPP, os.preadv, fd, [bytearray(10)], 0, os.RWF_NOWAIT)
+    assert get("requests") == pattern(16384) and get("clone") == b""
+    os.close(fd)
+    os.close(other)
+
+
 def a_program_runs():
     put("program", b"#!/bin/sh\nexit 7\n")
     os.chmod(path("program"), 0o755)

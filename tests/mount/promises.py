@@ -162,6 +162,11 @@ def o_dsync_writes_are_in_home_at_once():
     with open(home("dsync"), "rb") as f:
         assert f.read() == pattern(10000)
     os.close(fd)
+    fd = os.open(path("dsync"), os.O_WRONLY)
+    os.pwritev(fd, [b"for this one alone"], 0, os.RWF_DSYNC)
+    with open(home("dsync"), "rb") as f:
+        assert f.read(18) == b"for this one alone"
+    os.close(fd)
 
 
 def an_fsync_of_the_directory_makes_its_names_durable():

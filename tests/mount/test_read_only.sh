@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# -o ro, where everything can be read and nothing changes; -o noatime; dirty_expire.
+# -o ro, where everything can be read and nothing changes; -o noatime; -o sync; dirty_expire.
 
 . "$TEST_SRC/mount/lib.sh"
 
@@ -65,6 +65,15 @@ mount_pool
 old_times
 cat "$mnt/files/f" >"$work/out"
 check without_it_reading_moves_them test "$(stat -c %X "$home/f")" -gt $long_ago
+unmount_pool
+
+# --- -o sync --------------------------------------------------------------------------------
+
+mount_pool -o sync --dirty-expire=86400
+exec 9>"$mnt/files/f"
+printf 'at once' >&9
+same with_sync_a_write_is_in_home_when_it_returns "at once" "$(cat "$home/f")"
+exec 9>&-
 unmount_pool
 
 # --- dirty_expire ---------------------------------------------------------------------------
