@@ -24,7 +24,7 @@
 struct dropping {
 	struct thread *t;
 	uint32_t id;
-	db_pgno_t first;
+	uint64_t first; /* 2^32: behind the last page that there can be */
 	unsigned pageshift;
 	uint32_t *slot; /* for zeroing */
 	enum evict_flags flags;
@@ -327,7 +327,7 @@ cut(struct dropping *d, struct file_row *row, uint64_t bytes)
 {
 	uint64_t old = load_seq(&row->length);
 
-	d->first = (db_pgno_t)((bytes + (1ull << d->pageshift) - 1) >> d->pageshift);
+	d->first = (bytes + (1ull << d->pageshift) - 1) >> d->pageshift;
 	d->flags = EVICT_DIRTY;
 	d->zero = true;
 	(void)add_seq(&row->cuts, 1);
@@ -400,7 +400,7 @@ file_clear_behind(struct thread *t, struct file_row *row, uint32_t id)
 	    (d.pageshift = file_pageshift(t->pool, row)) == 0 || slot_take(t, &d.slot, &pin) != 0)
 		return;
 	length = load_seq(&row->length);
-	d.first = (db_pgno_t)((length + (1ull << d.pageshift) - 1) >> d.pageshift);
+	d.first = (length + (1ull << d.pageshift) - 1) >> d.pageshift;
 	drop_by_walk(&d);
 	drop_batch(&d);
 	if (d.left == 0)

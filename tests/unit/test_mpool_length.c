@@ -427,6 +427,42 @@ mpool_length_beyond_2_to_the_32_pages_is_efbig(void **state)
 	finish(mp);
 }
 
+/* The page behind the end of the longest file was taken for page 0, and all pages were dropped. */
+static void
+mpool_longest_file_keeps_its_pages_when_a_byte_is_cut_off(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, 64 * KIB);
+	DB_MPOOLFILE *f = file_with(mp, "f", DB_CREATE | DB_ODDFILESIZE, PS);
+
+	fill(f, 5, 'x');
+	must(memp_ftruncate(f, PAGES_MOST * PS));
+	must(memp_ftruncate(f, PAGES_MOST * PS - 1));
+	holds(f, 5, 'x');
+	must(memp_ftruncate(f, 0));
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+/* As above, when what had been pinned behind an earlier end was cleared away. */
+static void
+mpool_longest_file_keeps_its_pages_when_what_was_behind_is_cleared(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, 64 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	uint8_t *page;
+
+	fill(f, 5, 'x');
+	page = get(f, 9, DB_MPOOL_CREATE);
+	must(memp_ftruncate(f, 6 * PS));
+	must(memp_ftruncate(f, PAGES_MOST * PS));
+	refuses(get_error(f, 0, DB_MPOOL_NEW), EFBIG);
+	put(f, page, 0);
+	holds(f, 5, 'x');
+	must(memp_ftruncate(f, 0));
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 static void
 mpool_fopen_of_a_file_beyond_2_to_the_32_pages_is_efbig(void **state)
 {
@@ -464,6 +500,8 @@ main(void)
 		t_test(mpool_ftruncate_of_a_temporary_file_works),
 		t_test(mpool_last_page_number_is_2_to_the_32_less_1),
 		t_test(mpool_length_beyond_2_to_the_32_pages_is_efbig),
+		t_test(mpool_longest_file_keeps_its_pages_when_a_byte_is_cut_off),
+		t_test(mpool_longest_file_keeps_its_pages_when_what_was_behind_is_cleared),
 		t_test(mpool_fopen_of_a_file_beyond_2_to_the_32_pages_is_efbig),
 	};
 
