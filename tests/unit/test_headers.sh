@@ -43,7 +43,7 @@ use(DB_MPOOL **mpp)
 EOF
 
 strict='-D_DEFAULT_SOURCE -Wall -Wextra -Wpedantic -Wundef -Wstrict-prototypes -Werror'
-echo 1..9
+echo 1..10
 for f in env mpool lock region both use; do
 	# shellcheck disable=SC2086 # a list of words
 	try "${f}_as_c99" "$@" -std=c99 $strict "$work/$f.c"
@@ -57,18 +57,45 @@ for f in both use; do
 	fi
 done
 
-# Each published call has its place in the manual.
-n=$((n + 1))
-missing=$(cd "$root/core/include/poolfs" && cat env.h mpool.h region.h |
+# all_in_manual NAME: what is on standard input is missing there.
+all_in_manual()
+{
+	n=$((n + 1))
+	missing=$(cat)
+	if [ -z "$missing" ]; then
+		echo "ok $n - $1"
+	else
+		echo "$missing" | sed 's/^/# not in libpoolfs(3): /'
+		echo "not ok $n - $1"
+		failed=1
+	fi
+}
+
+# constants_and_fields FILE: those that a header publishes; none that are only mentioned.
+constants_and_fields()
+{
+	sed 's|/\*.*||; /^ \*/d; /^\t \*/d' "$1" | sed -nE '
+		s/^#define (DB_[A-Z_]+) .*/\1/p
+		s/^\t[a-zA-Z_].*\(\*([a-z_]+)\)\(.*/\1/p
+		s/^\t[a-zA-Z_][a-z0-9A-Z_ ]*[ *]([a-z_]+);.*/\1/p'
+}
+
+# Each published call has its place in the manual, each flag and each field is explained.
+cd "$root/core/include/poolfs" || exit 1
+cat env.h mpool.h region.h |
 	sed -n 's/^POOLFS_API .*[ *]\([a-z]*_[a-z_]*\)(.*/\1/p' | while read -r call; do
 	sed '/^\.Sh DESCRIPTION/q' "$root/core/libpoolfs.3" |
 		grep -qE "^\.F[no] $call( |\$)" || echo "$call"
-done)
-if [ -z "$missing" ]; then
-	echo "ok $n - every_call_is_in_the_manual"
-else
-	echo "$missing" | sed 's/^/# not in libpoolfs(3): /'
-	echo "not ok $n - every_call_is_in_the_manual"
-	failed=1
-fi
+done >"$work/missing"
+all_in_manual every_call_is_in_the_manual <"$work/missing"
+for header in env.h mpool.h; do
+	constants_and_fields "$header"
+done | sort -u >"$work/names"
+# data, size, file and offset are DBT's and DB_LSN's
+grep -vxE 'data|size|file|offset' "$work/names" | while read -r name; do
+	sed '1,/^\.Sh DESCRIPTION/d' "$root/core/libpoolfs.3" | grep -qE "(^| )$name( |\$)" ||
+		echo "$name"
+done >"$work/missing"
+[ "$(wc -l <"$work/names")" -gt 80 ] || echo "the list of names" >>"$work/missing"
+all_in_manual every_flag_and_field_is_in_the_manual <"$work/missing"
 exit "$failed"
