@@ -4,7 +4,8 @@
  *
  * A partition takes free cells in batches, and likewise its share of lk_max, so that partitions do
  * not touch common words at each request.  When nothing is left the region grows; when it cannot,
- * or lk_max is reached, what other partitions have and do not use is collected in the reserve.
+ * or lk_max is reached, what other partitions have and do not use is collected in the reserve, and
+ * then the locks that are kept idle.
  *
  * The shares (part->allow) change under the reserve's lock alone, and what nobody has yet is lk_max
  * less their sum: one store moves a piece, and none is lost with a process that dies.
@@ -170,18 +171,22 @@ cells_grow(DB_LOCKTAB *lt)
 	return region_grow(r, want) == 0;
 }
 
-/* What a partition has and does not use goes to the reserve. */
+/* What a partition has and does not use goes to the reserve; sweep: idle locks before that. */
 static int
-part_strip(DB_LOCKTAB *lt, uint32_t part)
+part_strip(DB_LOCKTAB *lt, uint32_t part, bool sweep)
 {
 	struct lock_part *p = &lt->parts[part];
 	struct lock_cell *c;
 	int ret;
 
-	if (p->nfree == 0 && p->allow <= p->nlocks)
+	if (p->nfree == 0 && p->allow <= p->nlocks && (!sweep || p->nlocks == 0))
 		return 0;
 	if ((ret = part_lock(lt, part)) != 0)
 		return ret;
+	if (sweep && (ret = part_sweep(lt, part)) != 0) {
+		part_unlock(lt, part);
+		return ret;
+	}
 	if ((ret = part_lock(lt, RESERVE)) == 0) {
 		if (p->allow > p->nlocks)
 			store_relaxed(&p->allow, p->nlocks);
@@ -194,13 +199,13 @@ part_strip(DB_LOCKTAB *lt, uint32_t part)
 }
 
 static int
-parts_strip(DB_LOCKTAB *lt, uint32_t except)
+parts_strip(DB_LOCKTAB *lt, uint32_t except, bool sweep)
 {
 	int ret = 0;
 
 	for (uint32_t i = 0; i < LOCK_PARTS && ret == 0; i++)
-		if (i != except)
-			ret = part_strip(lt, i);
+		if (i != except || sweep)
+			ret = part_strip(lt, i, sweep);
 	return ret;
 }
 
@@ -216,7 +221,7 @@ cells_provide(DB_LOCKTAB *lt, uint32_t part, uint32_t n, bool want_lock)
 			return ret;
 		if (lt->parts[part].nfree < n && cells_grow(lt))
 			continue;
-		if ((ret = parts_strip(lt, part)) != 0)
+		if ((ret = parts_strip(lt, part, tries % 2 == 1)) != 0)
 			return ret;
 	}
 	return ENOMEM;

@@ -4,7 +4,7 @@
  *
  * Per partition, locked: each cell is reached exactly once, by way of the free list, the chains of
  * objects and their lists; holders do not conflict, except with their own locker; whoever is first
- * in a queue has a reason to wait; the counts are right.  What does not hold is said, one sentence
+ * in a queue has a reason to wait, and nobody can overtake it (L8); the counts are right.  What does not hold is said, one sentence
  * each, and EFAULT is returned.
  */
 #include "check.h"
@@ -14,7 +14,7 @@
 struct walk {
 	DB_LOCKTAB *lt;
 	uint32_t part;
-	uint32_t reached[CELL_RELEASED + 1];
+	uint32_t reached[CELL_KINDS];
 	uint32_t waits;
 	int faults;
 };
@@ -26,10 +26,12 @@ fault(struct walk *w, const char *what, uint32_t cell)
 	w->faults++;
 }
 
+/* HELD: or IDLE. */
 static struct lock_cell *
 reach(struct walk *w, uint32_t at, enum cell_kind kind)
 {
-	struct lock_cell *c = cell_of(w->lt, at, kind, w->part);
+	struct lock_cell *c =
+	    kind == CELL_HELD ? holder_at(w->lt, at, w->part) : cell_of(w->lt, at, kind, w->part);
 
 	if (c == NULL)
 		fault(w, "a list leads to something else", at);
@@ -40,14 +42,23 @@ reach(struct walk *w, uint32_t at, enum cell_kind kind)
 	return c;
 }
 
-/* Whoever came later was not in conflict with who was there: one direction at least is free. */
+/*
+ * Whoever came later was not in conflict with who was there: one direction at least is free.  Both
+ * are, if either can be put and taken again without looking (L9).
+ */
 static bool
-conflicts_both_ways(const DB_LOCKTAB *lt, const struct lock_cell *a, const struct lock_cell *b)
+conflicts(const DB_LOCKTAB *lt, const struct lock_cell *a, const struct lock_cell *b)
 {
-	uint32_t m = word_mode(a->word), n = word_mode(b->word);
+	uint64_t v = load_acquire(&a->word), w = load_acquire(&b->word);
+	bool there = modes_conflict(lt, word_mode(v), word_mode(w));
+	bool back = modes_conflict(lt, word_mode(w), word_mode(v));
 
-	return a->u.lock.locker != b->u.lock.locker && modes_conflict(lt, m, n) &&
-	    modes_conflict(lt, n, m);
+	if (a->u.lock.locker == b->u.lock.locker)
+		return false;
+	return (v & w & WORD_FIRM) != 0 ? there && back :
+	    (v & WORD_FIRM) != 0	? back :
+	    (w & WORD_FIRM) != 0	? there :
+					  there || back;
 }
 
 static void
@@ -55,10 +66,12 @@ check_holder(struct walk *w, const struct lock_cell *object, const struct lock_c
 {
 	const struct lock_cell *b;
 
+	if (object->u.object.waiters != 0 && (load_acquire(&c->word) & WORD_FIRM) == 0)
+		fault(w, "may be put without those who wait", cell_number(w->lt, c));
 	if (c->u.lock.object != cell_number(w->lt, object))
 		fault(w, "a lock is on another object's list", cell_number(w->lt, c));
-	if ((b = cell_of(w->lt, object->u.object.holders, CELL_HELD, w->part)) != NULL &&
-	    conflicts_both_ways(w->lt, b, c))
+	if ((b = holder_at(w->lt, object->u.object.holders, w->part)) != NULL &&
+	    conflicts(w->lt, b, c))
 		fault(w, "conflicts with another holder", cell_number(w->lt, c));
 	if (locker_cell(w->lt, c->u.lock.locker) == NULL)
 		fault(w, "is held by a locker that is not there", cell_number(w->lt, c));
@@ -134,14 +147,17 @@ check_lists(struct walk *w)
 }
 
 static void
-check_counts(struct walk *w, const uint32_t there[CELL_RELEASED + 1])
+check_counts(struct walk *w, const uint32_t there[CELL_KINDS])
 {
 	const struct lock_part *p = &w->lt->parts[w->part];
 	uint32_t locks = there[CELL_HELD] + there[CELL_WAITING] + there[CELL_CHANGED] +
-	    there[CELL_ABORTED] + there[CELL_RELEASED];
+	    there[CELL_ABORTED] + there[CELL_RELEASED] + there[CELL_IDLE];
 
+	/* A lock may be put and taken again meanwhile. */
+	w->reached[CELL_HELD] += w->reached[CELL_IDLE];
 	for (int k = CELL_FREE; k <= CELL_WAITING; k++)
-		if (k != CELL_LOCKER && w->reached[k] != there[k])
+		if (k != CELL_LOCKER &&
+		    w->reached[k] != there[k] + (k == CELL_HELD ? there[CELL_IDLE] : 0))
 			fault(w, "cells that no list leads to, of kind", (uint32_t)k);
 	if (p->nfree != there[CELL_FREE] || p->nlocks != locks ||
 	    p->nobjects != there[CELL_OBJECT] || p->nwaiting != there[CELL_WAITING] ||
@@ -157,14 +173,14 @@ static int
 check_part(DB_LOCKTAB *lt, uint32_t part)
 {
 	struct walk w = { .lt = lt, .part = part };
-	uint32_t there[CELL_RELEASED + 1] = { 0 };
+	uint32_t there[CELL_KINDS] = { 0 };
 	const struct lock_cell *c;
 	int ret;
 
 	if ((ret = part_lock(lt, part)) != 0)
 		return ret;
 	for (uint32_t i = 1; (c = cell_at(lt, i)) != NULL; i++)
-		if (word_part(c->word) == part && word_kind(c->word) <= CELL_RELEASED)
+		if (word_part(c->word) == part && word_kind(c->word) < CELL_KINDS)
 			there[word_kind(c->word)]++;
 	check_lists(&w);
 	check_counts(&w, there);

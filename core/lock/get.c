@@ -7,6 +7,8 @@
  * is tried again.  Before a NOWAIT request is refused, those in its way are looked at, and the dead
  * among them reaped.
  *
+ * The short way, for a lock that was put and is still there, is own.c's.
+ *
  * A locker's waiting word is raised before it is looked at who in its way waits: of two who begin
  * to wait for each other at once, one at least sees the other (wait.c).
  */
@@ -52,7 +54,7 @@ find_part(DB_LOCKTAB *lt, struct lock_request *rq)
 	if ((ret = check_object(lt, rq->obj)) != 0)
 		return ret;
 	rq->hash = object_hash(rq->obj->data, rq->obj->size);
-	rq->part = hash_part(lt, rq->hash);
+	rq->part = hash_part(rq->hash);
 	return 0;
 }
 
@@ -72,7 +74,9 @@ request_init(DB_LOCKTAB *lt, struct lock_request *rq, uint32_t locker, uint32_t 
 	rq->m = locker_find(lt, locker);
 	rq->flags = flags;
 	rq->mode = mode;
-	rq->distant = rq->fresh = rq->undetected = false;
+	rq->distant = rq->fresh = rq->undetected = rq->keep = rq->may_keep = false;
+	rq->slot = 0;
+	rq->victim = 0;
 	rq->obj = obj;
 	rq->lock = lock;
 	return rq->m != NULL ? find_part(lt, rq) : EINVAL;
@@ -92,10 +96,10 @@ find_own(DB_LOCKTAB *lt, const struct lock_cell *object, uint32_t locker, uint32
 
 	*samep = *anyp = NULL;
 	for (at = object->u.object.holders; at != 0; at = c->next) {
-		c = cell_of(lt, at, CELL_HELD, part);
+		c = holder_at(lt, at, part);
 		if (c == NULL || steps++ > lt->ncells)
 			return table_damaged(lt, "a list of holders leads to something else", at);
-		if (c->u.lock.locker != locker)
+		if (c->u.lock.locker != locker || word_kind(load_relaxed(&c->word)) != CELL_HELD)
 			continue;
 		if (*anyp == NULL)
 			*anyp = c;
@@ -107,7 +111,7 @@ find_own(DB_LOCKTAB *lt, const struct lock_cell *object, uint32_t locker, uint32
 	return 0;
 }
 
-/* The lock whose mode is to change, or NULL. */
+/* The lock whose mode is to change, or NULL; it is firm. */
 static int
 find_target(DB_LOCKTAB *lt, const struct lock_request *rq, struct lock_cell **objectp,
     struct lock_cell **targetp)
@@ -148,21 +152,26 @@ lock_create(DB_LOCKTAB *lt, struct lock_request *rq, const struct lock_cell *obj
 {
 	struct lock_part *p = &lt->parts[rq->part];
 	struct lock_cell *c = cell_pop(lt, rq->part);
+	uint32_t life;
 
 	if (c == NULL)
 		return table_damaged(lt, "free cells are missing in a partition", rq->part);
+	life = word_life(load_relaxed(&c->word));
 	c->u.lock.object = cell_number(lt, object);
 	c->u.lock.locker = rq->m->id;
-	c->u.lock.client = lt->self;
+	c->u.lock.client = (uint16_t)lt->self;
 	c->u.lock.count = 1;
-	c->u.lock.wake = 0;
+	c->u.lock.wake = WAKE_NOT;
 	c->u.lock.target = target;
-	c->u.lock.flags = flags | (rq->distant ? LOCK_DISTANT : 0);
+	c->u.lock.slot = rq->slot;
+	c->u.lock.flags = (uint16_t)(flags | (rq->distant ? LOCK_DISTANT : 0));
 	c->u.lock.since_sec = (uint32_t)(os_now_nsec_coarse() / 1000000000);
-	c->u.lock.order = ++p->order;
-	/* L2 */
-	store_release(
-	    &c->word, cell_word(kind, rq->mode, rq->part, word_life(load_relaxed(&c->word))));
+	c->u.lock.order = (uint32_t)++p->order;
+	c->u.lock.born = life;
+	/* L2; L8 */
+	store_release(&c->word,
+	    cell_word(kind, rq->mode, rq->part, life) |
+		(kind == CELL_HELD && object->u.object.waiters != 0 ? WORD_FIRM : 0));
 	p->nlocks++;
 	rq->lock = lock_handle(lt, c);
 	*cp = c;
@@ -170,21 +179,29 @@ lock_create(DB_LOCKTAB *lt, struct lock_request *rq, const struct lock_cell *obj
 }
 
 static int
-grant_new(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *object, enum step *stepp)
+grant_new(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *object, struct wakes *wakes,
+    enum step *stepp)
 {
 	struct lock_cell *c;
+	bool moved;
 	int ret;
 
 	*stepp = STEP_NO_ROOM;
 	if (!has_room(lt, rq, object))
-		return 0;
+		/* it may have been of idle locks only, which are gone */
+		return object != NULL ? object_settle(lt, object) : 0;
 	if (object == NULL && (ret = object_create(lt, rq->obj, rq->hash, &object)) != 0)
 		return ret;
 	*stepp = STEP_GRANTED;
-	if ((ret = lock_create(lt, rq, object, CELL_HELD, 0, 0, &c)) != 0)
+	if ((ret = lock_create(lt, rq, object, CELL_HELD, 0, 0, &c)) != 0 ||
+	    (ret = holder_link(lt, object, c)) != 0)
 		return ret;
 	rq->fresh = true;
-	return holder_link(lt, object, c);
+	if (object->u.object.waiters == 0)
+		return 0;
+	if ((ret = object_advance(lt, object, rq->m->id, &moved)) != 0 || !moved)
+		return ret;
+	return object_promote(lt, object, wakes);
 }
 
 static int
@@ -193,7 +210,8 @@ grant_change(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *object,
 {
 	uint64_t w = load_relaxed(&target->word);
 
-	store_release(&target->word, cell_word(CELL_HELD, rq->mode, rq->part, word_life(w)));
+	store_release(
+	    &target->word, cell_word(CELL_HELD, rq->mode, rq->part, word_life(w)) | WORD_FIRM);
 	lt->parts[rq->part].nupgrades++;
 	rq->lock = lock_handle(lt, target);
 	return object->u.object.waiters != 0 ? object_promote(lt, object, wakes) : 0;
@@ -216,13 +234,46 @@ queue(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *object, const s
 	locker_count_wait(lt, rq->m->id, 1);
 	memset(&rq->blockers, 0, sizeof(rq->blockers));
 	if ((ret = claim_blocked(lt, object, claim, NULL, &rq->blockers, &blocked)) != 0 ||
-	    (ret = lock_create(lt, rq, object, CELL_WAITING, claim->first ? LOCK_FIRST : 0,
+	    (ret = lock_create(lt, rq, object, CELL_WAITING,
+		 LOCK_WAITED | (claim->first ? LOCK_FIRST : 0),
 		 target != NULL ? cell_number(lt, target) : 0, &c)) != 0)
 		return ret;
 	store_relaxed(&lt->table->conflict, 1);
 	lt->parts[rq->part].nconflicts++;
 	lt->parts[rq->part].nwaits++;
 	return waiter_link(lt, object, c);
+}
+
+/* One more time. */
+static int
+grant_again(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *same, enum step *stepp)
+{
+	*stepp = STEP_GRANTED;
+	same->u.lock.count++;
+	rq->lock = lock_handle(lt, same);
+	return 0;
+}
+
+static int
+refuse_or_queue(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *object,
+    struct claim *claim, struct lock_cell *target, enum step *stepp)
+{
+	struct lock_cell *same, *any = target;
+	bool blocked;
+	int ret;
+
+	if ((rq->flags & DB_LOCK_NOWAIT) != 0) {
+		*stepp = STEP_BLOCKED;
+		memset(&rq->blockers, 0, sizeof(rq->blockers));
+		return claim_blocked(lt, object, claim, NULL, &rq->blockers, &blocked);
+	}
+	/* What its locker held may have been put by another thread before it was made firm. */
+	if ((ret = object_make_firm(lt, object)) != 0 ||
+	    (target == NULL &&
+		(ret = find_own(lt, object, claim->locker, rq->mode, &same, &any)) != 0))
+		return ret;
+	claim->first = any != NULL;
+	return queue(lt, rq, object, claim, target, stepp);
 }
 
 /* The object is there.  target: whose mode is to change, or NULL. */
@@ -235,29 +286,36 @@ attempt_at(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *object,
 	bool blocked;
 	int ret;
 
+	if ((ret = object_make_way(lt, object, &claim)) != 0)
+		return ret;
 	if (target == NULL) {
 		if ((ret = find_own(lt, object, claim.locker, rq->mode, &same, &any)) != 0)
 			return ret;
-		if (same != NULL) {
-			*stepp = STEP_GRANTED;
-			same->u.lock.count++;
-			rq->lock = lock_handle(lt, same);
-			return 0;
-		}
+		if (same != NULL && lock_firm(same))
+			return grant_again(lt, rq, same, stepp);
 		claim.first = any != NULL;
 	}
 	if ((ret = claim_blocked(lt, object, &claim, NULL, NULL, &blocked)) != 0)
 		return ret;
-	if (!blocked && target == NULL)
-		return grant_new(lt, rq, object, stepp);
+	if (blocked)
+		return refuse_or_queue(lt, rq, object, &claim, target, stepp);
+	if (target == NULL)
+		return grant_new(lt, rq, object, wakes, stepp);
 	*stepp = STEP_GRANTED;
-	if (!blocked)
-		return grant_change(lt, rq, object, target, wakes);
-	if ((rq->flags & DB_LOCK_NOWAIT) == 0)
-		return queue(lt, rq, object, &claim, target, stepp);
-	*stepp = STEP_BLOCKED;
-	memset(&rq->blockers, 0, sizeof(rq->blockers));
-	return claim_blocked(lt, object, &claim, NULL, &rq->blockers, &blocked);
+	return grant_change(lt, rq, object, target, wakes);
+}
+
+/* What is kept and has to go for this one. */
+static int
+give_up_victim(DB_LOCKTAB *lt, struct lock_request *rq)
+{
+	bool gone = true;
+	int ret = 0;
+
+	if (rq->victim != 0)
+		ret = lock_give_up(lt, rq->part, rq->victim, &gone);
+	rq->keep &= gone;
+	return ret;
 }
 
 static int
@@ -266,15 +324,17 @@ attempt_locked(DB_LOCKTAB *lt, struct lock_request *rq, struct wakes *wakes, enu
 	struct lock_cell *object = NULL, *target = NULL;
 	int ret;
 
+	if ((ret = give_up_victim(lt, rq)) != 0)
+		return ret;
 	if ((rq->flags & DB_LOCK_UPGRADE) != 0) {
 		ret = find_target(lt, rq, &object, &target);
 		*stepp = STEP_NOT_HELD;
-		if (ret != 0 || target == NULL)
+		if (ret != 0 || target == NULL || !lock_firm(target))
 			return ret;
 	} else if ((ret = object_find(lt, rq->obj, rq->hash, &object)) != 0)
 		return ret;
 	else if (object == NULL)
-		return grant_new(lt, rq, NULL, stepp);
+		return grant_new(lt, rq, NULL, wakes, stepp);
 	return attempt_at(lt, rq, object, target, wakes, stepp);
 }
 
@@ -343,28 +403,68 @@ provide(DB_LOCKTAB *lt, const struct lock_request *rq)
 	return ret == ENOMEM ? refuse(lt, rq, false, say_full(lt)) : ret;
 }
 
+/* A slot for what is granted; and may it be kept when it is put? */
+static int
+prepare(DB_LOCKTAB *lt, struct lock_request *rq)
+{
+	int ret;
+
+	if ((rq->flags & DB_LOCK_UPGRADE) != 0)
+		return 0;
+	if ((ret = own_reserve(lt, rq->m, &rq->slot)) != 0)
+		return ret;
+	rq->keep = rq->may_keep = rq->obj->size <= OWN_NAME &&
+	    own_may_keep(lt, rq->m, rq->part, &rq->victim_slot, &rq->victim);
+	return 0;
+}
+
+/* The request has come to something, or not. */
+static void
+conclude(DB_LOCKTAB *lt, struct lock_request *rq, bool queued)
+{
+	if (rq->victim != 0)
+		own_drop_if_gone(lt, rq->m, rq->victim_slot, rq->victim);
+	if (rq->fresh)
+		own_fill(
+		    lt, rq->m, rq->slot, rq->lock, rq->keep ? rq->obj : NULL, rq->hash, rq->mode);
+	else if (!queued)
+		own_cancel(lt, rq->m, rq->slot);
+	if (rq->may_keep && !(rq->fresh && rq->keep))
+		(void)sub_seq(&lt->nkept, 1);
+	if (!queued)
+		rq->slot = 0;
+}
+
+static int
+request_try(DB_LOCKTAB *lt, struct lock_request *rq, enum step *stepp)
+{
+	int ret;
+
+	for (;;) {
+		if ((ret = attempt(lt, rq, stepp)) != 0)
+			return ret;
+		if (*stepp == STEP_GRANTED || *stepp == STEP_QUEUED)
+			return 0;
+		if (*stepp == STEP_NOT_HELD)
+			return refuse(lt, rq, false, DB_LOCK_NOTHELD);
+		if (*stepp == STEP_BLOCKED && reap_set(lt, &rq->blockers) == 0)
+			return refuse(lt, rq, true, DB_LOCK_NOTGRANTED);
+		if (*stepp == STEP_NO_ROOM && (ret = provide(lt, rq)) != 0)
+			return ret;
+	}
+}
+
 int
 request_make(DB_LOCKTAB *lt, struct lock_request *rq, enum verdict *verdictp)
 {
 	enum step step = STEP_NO_ROOM;
 	int ret;
 
-	if ((ret = mine_reserve(lt, rq->m)) != 0)
+	if ((ret = prepare(lt, rq)) != 0)
 		return ret;
-	for (;;) {
-		if ((ret = attempt(lt, rq, &step)) != 0)
-			return ret;
-		if (step == STEP_GRANTED || step == STEP_QUEUED)
-			break;
-		if (step == STEP_NOT_HELD)
-			return refuse(lt, rq, false, DB_LOCK_NOTHELD);
-		if (step == STEP_BLOCKED && reap_set(lt, &rq->blockers) == 0)
-			return refuse(lt, rq, true, DB_LOCK_NOTGRANTED);
-		if (step == STEP_NO_ROOM && (ret = provide(lt, rq)) != 0)
-			return ret;
-	}
-	*verdictp = step == STEP_GRANTED ? GRANTED : WAITS;
-	if (rq->fresh)
-		mine_add(lt, rq->m, rq->lock);
-	return 0;
+	ret = request_try(lt, rq, &step);
+	conclude(lt, rq, ret == 0 && step == STEP_QUEUED);
+	if (ret == 0)
+		*verdictp = step == STEP_GRANTED ? GRANTED : WAITS;
+	return ret;
 }

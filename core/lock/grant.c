@@ -11,9 +11,117 @@
  * the lock that is held, then its own.  Done twice, it is the same: so a death in between harms
  * nothing.
  *
+ * Before a claim is looked at, the locks that conflict with it are made firm, and idle ones go (L7
+ * to L9): what is seen then stays so until the partition is unlocked.
+ *
  * Everything here wants the object's partition locked (L1).
  */
 #include "table.h"
+
+/* --- firm or gone -------------------------------------------------------------------------- */
+
+bool
+lock_firm(struct lock_cell *c)
+{
+	uint64_t w = load_acquire(&c->word);
+
+	while (word_kind(w) == CELL_HELD && (w & WORD_FIRM) == 0)
+		if (cas_seq(&c->word, &w, w | WORD_FIRM))
+			return true;
+	return word_kind(w) == CELL_HELD;
+}
+
+/* What was counted in its lives. */
+static void
+count_retaken(DB_LOCKTAB *lt, const struct lock_cell *c, uint64_t w)
+{
+	struct lock_part *p = &lt->parts[word_part(w)];
+	uint32_t n = lock_retaken(c, w);
+
+	store_relaxed(&p->nrequests, p->nrequests + n);
+	store_relaxed(&p->nreleases, p->nreleases + n);
+}
+
+int
+lock_revoke(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, bool *gonep)
+{
+	uint64_t w = load_acquire(&c->word);
+	uint32_t part = word_part(w), life = word_life(w) + 1;
+	int ret;
+
+	*gonep =
+	    word_kind(w) == CELL_IDLE && cas_seq(&c->word, &w, cell_word(CELL_FREE, 0, part, life));
+	if (!*gonep)
+		return 0;
+	count_retaken(lt, c, w);
+	lt->parts[part].nreleases++;
+	if ((ret = holder_unlink(lt, object, c)) != 0)
+		return ret;
+	cell_push(lt, part, c);
+	if (lt->parts[part].nlocks > 0)
+		lt->parts[part].nlocks--;
+	return 0;
+}
+
+/* L7: one or the other; its owner can do as much in between as it likes. */
+static int
+firm_or_gone(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c)
+{
+	bool gone = false;
+	int ret = 0;
+
+	while (ret == 0 && !gone && !lock_firm(c)) {
+		ret = lock_revoke(lt, object, c, &gone);
+		if (ret == 0 && !gone && !kind_is_lock(word_kind(load_relaxed(&c->word))))
+			ret = table_damaged(lt, "a lock is something else", cell_number(lt, c));
+	}
+	return ret;
+}
+
+/* A lock that others hold or keep, of a mode that does not go together with that. */
+static bool
+is_rival(const DB_LOCKTAB *lt, const struct lock_cell *c, const struct claim *claim)
+{
+	uint64_t w = load_relaxed(&c->word);
+
+	if (c->u.lock.locker == claim->locker)
+		return word_kind(w) == CELL_IDLE && word_mode(w) == claim->mode;
+	return modes_conflict(lt, claim->mode, word_mode(w)) ||
+	    modes_conflict(lt, word_mode(w), claim->mode);
+}
+
+/* claim NULL: all of them.  The object stays, though nothing may be left on it. */
+static int
+settle_holders(DB_LOCKTAB *lt, struct lock_cell *object, const struct claim *claim)
+{
+	uint32_t part = word_part(load_relaxed(&object->word)), steps = 0, at, next;
+	struct lock_cell *c;
+	int ret = 0;
+
+	for (at = object->u.object.holders; at != 0 && ret == 0; at = next) {
+		c = holder_at(lt, at, part);
+		if (c == NULL || steps++ > lt->ncells)
+			return table_damaged(lt, "a list of holders leads to something else", at);
+		next = c->next;
+		if (claim == NULL || is_rival(lt, c, claim))
+			ret = firm_or_gone(lt, object, c);
+	}
+	return ret;
+}
+
+int
+object_make_way(DB_LOCKTAB *lt, struct lock_cell *object, const struct claim *claim)
+{
+	return object->u.object.waiters != 0 ? 0 : settle_holders(lt, object, claim);
+}
+
+int
+object_make_firm(DB_LOCKTAB *lt, struct lock_cell *object)
+{
+	return object->u.object.waiters != 0 ? 0 : settle_holders(lt, object, NULL);
+}
+
+/* --- who is in the way --------------------------------------------------------------------- */
 
 static void
 note_blocker(DB_LOCKTAB *lt, struct client_set *set, const struct lock_cell *c)
@@ -37,12 +145,13 @@ look_along(DB_LOCKTAB *lt, uint32_t at, enum cell_kind kind, uint32_t part,
 	uint32_t steps = 0;
 
 	for (; at != 0; at = c->next) {
-		c = cell_of(lt, at, kind, part);
+		c = kind == CELL_HELD ? holder_at(lt, at, part) : cell_of(lt, at, kind, part);
 		if (c == NULL || steps++ > lt->ncells)
 			return table_damaged(lt, "a list of locks leads to something else", at);
 		if (c == before)
 			break;
 		if (c->u.lock.locker == claim->locker ||
+		    word_kind(load_relaxed(&c->word)) == CELL_IDLE ||
 		    !modes_conflict(lt, claim->mode, word_mode(load_relaxed(&c->word))))
 			continue;
 		*blockedp = true;
@@ -70,18 +179,24 @@ claim_blocked(DB_LOCKTAB *lt, const struct lock_cell *object, const struct claim
 	    lt, object->u.object.waiters, CELL_WAITING, part, claim, before, blockers, blockedp);
 }
 
-/* L4 */
+/* --- whose turn it is ---------------------------------------------------------------------- */
+
+/* L4; L8 */
 static void
 decide(DB_LOCKTAB *lt, struct lock_cell *c, enum cell_kind kind, struct wakes *wakes)
 {
 	uint64_t w = load_relaxed(&c->word);
-	uint32_t client = c->u.lock.client;
+	uint32_t client = c->u.lock.client, undecided = WAKE_NOT;
 
-	store_release(&c->word, cell_word(kind, word_mode(w), word_part(w), word_life(w)));
-	if ((c->u.lock.flags & LOCK_DISTANT) == 0) {
-		store_seq(&c->u.lock.wake, 1);
+	c->u.lock.born = word_life(w);
+	store_release(&c->word,
+	    cell_word(kind, word_mode(w), word_part(w), word_life(w)) |
+		(kind == CELL_HELD ? WORD_FIRM : 0));
+	/* It may have been seen already. */
+	(void)cas_seq(&c->u.lock.wake, &undecided, WAKE_DECIDED);
+	if ((c->u.lock.flags & LOCK_DISTANT) == 0)
 		wake_later(wakes, &c->u.lock.wake);
-	} else if (client < LOCK_CLIENTS) {
+	else if (client < LOCK_CLIENTS) {
 		(void)add_seq(&lt->bells[client], 1);
 		wake_later(wakes, &lt->bells[client]);
 	}
@@ -99,8 +214,35 @@ target_of(DB_LOCKTAB *lt, const struct lock_cell *c, uint32_t part)
 	    NULL;
 }
 
+int
+object_advance(DB_LOCKTAB *lt, struct lock_cell *object, uint32_t locker, bool *movedp)
+{
+	uint32_t part = word_part(load_relaxed(&object->word)), at, next, steps = 0;
+	struct lock_cell *c;
+	int ret;
+
+	*movedp = false;
+	for (at = object->u.object.waiters; at != 0; at = next) {
+		c = cell_of(lt, at, CELL_WAITING, part);
+		if (c == NULL || steps++ > lt->ncells)
+			return table_damaged(lt, "a queue leads to something else", at);
+		next = c->next;
+		if (c->u.lock.locker != locker || (c->u.lock.flags & LOCK_FIRST) != 0)
+			continue;
+		if ((ret = waiter_unlink(lt, object, c)) != 0)
+			return ret;
+		c->u.lock.flags |= LOCK_FIRST;
+		if ((ret = waiter_link(lt, object, c)) != 0)
+			return ret;
+		*movedp = true;
+	}
+	return 0;
+}
+
+/* *againp: those before it in the queue may have something to gain. */
 static int
-grant(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, struct wakes *wakes)
+grant(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, struct wakes *wakes,
+    bool *againp)
 {
 	uint64_t w = load_relaxed(&c->word), tw;
 	uint32_t part = word_part(w);
@@ -112,7 +254,9 @@ grant(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, struct wake
 	if (c->u.lock.target == 0) {
 		c->u.lock.count = 1;
 		decide(lt, c, CELL_HELD, wakes);
-		return holder_link(lt, object, c);
+		if ((ret = holder_link(lt, object, c)) != 0)
+			return ret;
+		return object_advance(lt, object, c->u.lock.locker, againp);
 	}
 	if ((t = target_of(lt, c, part)) == NULL) {
 		/* what it wanted to change was put meanwhile, by another thread */
@@ -120,9 +264,11 @@ grant(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, struct wake
 		return 0;
 	}
 	tw = load_relaxed(&t->word);
-	store_release(&t->word, cell_word(CELL_HELD, word_mode(w), part, word_life(tw)));
+	store_release(
+	    &t->word, cell_word(CELL_HELD, word_mode(w), part, word_life(tw)) | WORD_FIRM);
 	lt->parts[part].nupgrades++;
 	decide(lt, c, CELL_CHANGED, wakes);
+	*againp = true;
 	return 0;
 }
 
@@ -131,12 +277,12 @@ object_promote(DB_LOCKTAB *lt, struct lock_cell *object, struct wakes *wakes)
 {
 	uint32_t part = word_part(load_relaxed(&object->word)), at, steps = 0;
 	struct lock_cell *c;
-	bool blocked;
+	bool blocked, again;
 	int ret = 0;
 
 	for (at = object->u.object.waiters; at != 0 && ret == 0;) {
 		c = cell_of(lt, at, CELL_WAITING, part);
-		if (c == NULL || steps++ > lt->ncells)
+		if (c == NULL || steps++ / 2 > lt->ncells)
 			return table_damaged(lt, "a queue leads to something else", at);
 		at = c->next;
 		const struct claim claim = { .locker = c->u.lock.locker,
@@ -145,9 +291,10 @@ object_promote(DB_LOCKTAB *lt, struct lock_cell *object, struct wakes *wakes)
 
 		if ((ret = claim_blocked(lt, object, &claim, c, NULL, &blocked)) != 0 || blocked)
 			continue;
-		ret = grant(lt, object, c, wakes);
-		/* A held lock has another mode now: those before may not be blocked any more. */
-		if (word_kind(load_relaxed(&c->word)) == CELL_CHANGED)
+		again = false;
+		ret = grant(lt, object, c, wakes, &again);
+		/* A held lock has another mode now, or others of its locker go first. */
+		if (again)
 			at = object->u.object.waiters;
 	}
 	return ret;
@@ -162,8 +309,8 @@ take_off(DB_LOCKTAB *lt, struct lock_cell *c, struct lock_cell **objectp)
 	if (object == NULL)
 		return table_damaged(lt, "a lock has no object", cell_number(lt, c));
 	*objectp = object;
-	return word_kind(w) == CELL_HELD ? holder_unlink(lt, object, c) :
-					   waiter_unlink(lt, object, c);
+	return word_kind(w) == CELL_WAITING ? waiter_unlink(lt, object, c) :
+					      holder_unlink(lt, object, c);
 }
 
 /* After something has left it. */
@@ -177,18 +324,39 @@ object_go_on(DB_LOCKTAB *lt, struct lock_cell *object, struct wakes *wakes)
 	return object_settle(lt, object);
 }
 
+/* c has left its object's lists. */
+static void
+free_lock(DB_LOCKTAB *lt, struct lock_cell *c)
+{
+	uint64_t w = load_relaxed(&c->word);
+	struct lock_part *p = &lt->parts[word_part(w)];
+
+	if (word_kind(w) != CELL_WAITING)
+		count_retaken(lt, c, w);
+	cell_push(lt, word_part(w), c);
+	if (p->nlocks > 0)
+		p->nlocks--;
+}
+
+int
+lock_take_off(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c)
+{
+	int ret = holder_unlink(lt, object, c);
+
+	if (ret == 0)
+		free_lock(lt, c);
+	return ret;
+}
+
 int
 lock_release(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes)
 {
-	uint32_t part = word_part(load_relaxed(&c->word));
 	struct lock_cell *object = NULL;
 	int ret;
 
 	if ((ret = take_off(lt, c, &object)) != 0)
 		return ret;
-	cell_push(lt, part, c);
-	if (lt->parts[part].nlocks > 0)
-		lt->parts[part].nlocks--;
+	free_lock(lt, c);
 	return object_go_on(lt, object, wakes);
 }
 
@@ -213,4 +381,51 @@ lock_go_on(DB_LOCKTAB *lt, uint32_t object, struct wakes *wakes)
 	if (c == NULL || word_kind(load_relaxed(&c->word)) != CELL_OBJECT)
 		return 0;
 	return object_go_on(lt, c, wakes);
+}
+
+int
+part_sweep(DB_LOCKTAB *lt, uint32_t part)
+{
+	uint32_t at, next, hold, steps = 0;
+	struct lock_cell *object, *c;
+	bool gone;
+	int ret;
+
+	for (uint32_t b = part; b < lt->nbuckets; b += LOCK_PARTS)
+		for (at = lt->buckets[b]; at != 0; at = next) {
+			if ((object = cell_of(lt, at, CELL_OBJECT, part)) == NULL)
+				return table_damaged(
+				    lt, "a chain of objects leads to something else", at);
+			next = object->next;
+			for (hold = object->u.object.holders; hold != 0;) {
+				c = holder_at(lt, hold, part);
+				if (c == NULL || steps++ > 2 * lt->ncells)
+					return table_damaged(
+					    lt, "a list of holders has no end", at);
+				hold = c->next;
+				if ((ret = lock_revoke(lt, object, c, &gone)) != 0)
+					return ret;
+			}
+			if ((ret = object_settle(lt, object)) != 0)
+				return ret;
+			if (steps++ > 2 * lt->ncells)
+				return table_damaged(lt, "a chain of objects has no end", at);
+		}
+	return 0;
+}
+
+int
+lock_give_up(DB_LOCKTAB *lt, uint32_t part, DB_LOCK lock, bool *gonep)
+{
+	struct lock_cell *c = cell_of(lt, (uint32_t)lock, CELL_IDLE, part), *object;
+	int ret;
+
+	*gonep = cell_by_handle(lt, lock) == NULL;
+	if (*gonep || c == NULL)
+		return 0;
+	if ((object = cell_of(lt, c->u.lock.object, CELL_OBJECT, part)) == NULL)
+		return table_damaged(lt, "a lock has no object", cell_number(lt, c));
+	if ((ret = lock_revoke(lt, object, c, gonep)) != 0)
+		return ret;
+	return object_settle(lt, object);
 }

@@ -24,7 +24,10 @@ copy_cell(DB_LOCKTAB *lt, uint32_t at, struct lock_cell *copy)
 		return false;
 	w = load_acquire(&c->word);
 	memcpy(copy, c, sizeof(*copy));
-	return load_seq(&c->word) == w && copy->word == w;
+	/* FIRM says nothing here. */
+	copy->word &= ~(uint64_t)WORD_FIRM;
+	w &= ~(uint64_t)WORD_FIRM;
+	return (load_seq(&c->word) & ~(uint64_t)WORD_FIRM) == w && copy->word == w;
 }
 
 static int32_t
@@ -74,7 +77,7 @@ compare(const void *a, const void *b)
 		return x->waits ? 1 : -1;
 	if (x->waits && x->first != y->first)
 		return x->first ? -1 : 1;
-	return (x->order > y->order) - (x->order < y->order);
+	return (int32_t)(x->order - y->order);
 }
 
 int

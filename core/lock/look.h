@@ -22,7 +22,7 @@ struct lock_seen {
 	bool waits;
 	bool first;	     /* goes before those whose locker does not hold the object */
 	uint32_t object;     /* the same number: the same object */
-	uint64_t order;	     /* of requests for it */
+	uint32_t order;	     /* of requests for it */
 	uint32_t name_bytes; /* all of them */
 	uint8_t name[LOOK_NAME_BYTES];
 };

@@ -13,23 +13,6 @@
 #include "table.h"
 
 uint32_t
-object_hash(const void *name, uint32_t size)
-{
-	const uint8_t *p = name;
-	uint64_t h = 0x9e3779b97f4a7c15u ^ size, v;
-
-	for (; size >= 8; p += 8, size -= 8) {
-		memcpy(&v, p, 8);
-		h = (h ^ v) * 0xff51afd7ed558ccdu;
-		h ^= h >> 32;
-	}
-	v = 0;
-	memcpy(&v, p, size);
-	h = (h ^ v) * 0xc4ceb9fe1a85ec53u;
-	return (uint32_t)(h >> 32) ^ (uint32_t)h >> 16;
-}
-
-uint32_t
 object_cells(uint32_t size)
 {
 	return size <= OBJECT_INLINE ? 1 : 2 + (size - OBJECT_INLINE - 1) / NAME_BYTES;
@@ -64,7 +47,7 @@ name_is(DB_LOCKTAB *lt, const struct lock_cell *c, uint32_t part, const DBT *nam
 int
 object_find(DB_LOCKTAB *lt, const DBT *name, uint32_t hash, struct lock_cell **cp)
 {
-	uint32_t part = hash_part(lt, hash), at = *bucket_of(lt, hash), steps = 0;
+	uint32_t part = hash_part(hash), at = *bucket_of(lt, hash), steps = 0;
 	struct lock_cell *c;
 
 	for (; at != 0; at = c->next) {
@@ -120,7 +103,7 @@ names_fill(DB_LOCKTAB *lt, uint32_t part, const DBT *name, uint32_t *atp)
 int
 object_create(DB_LOCKTAB *lt, const DBT *name, uint32_t hash, struct lock_cell **cp)
 {
-	uint32_t part = hash_part(lt, hash), *bucket = bucket_of(lt, hash);
+	uint32_t part = hash_part(hash), *bucket = bucket_of(lt, hash);
 	struct lock_cell *c = cell_pop(lt, part);
 	int ret;
 

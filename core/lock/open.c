@@ -190,6 +190,9 @@ table_open(const char *dir, u_int32_t flags, int mode, DB_ENV *dbenv, bool adopt
 		handle_free(lt);
 		return ret;
 	}
+	lt->kept_max = KEPT_MAX;
+	if (lt->table->bounded && load_relaxed(&lt->table->limit) / 4 < KEPT_MAX)
+		lt->kept_max = load_relaxed(&lt->table->limit) / 4;
 	reap_everybody(lt);
 	*ltp = lt;
 	return 0;

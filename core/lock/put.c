@@ -3,9 +3,11 @@
  * lock/put.c - lock_put, and lock_vec, which does several things in turn.
  *
  * A lock is put by the handle that got it.  Its cell says so, and which life of the cell the lock
- * was; both are looked at once more when the partition is locked.  When another locker has put
- * everything on an object, the locks of others stay behind as RELEASED cells, which hold nothing
- * and go when their owners put them (L4).
+ * was; both are looked at once more when the partition is locked.  Mostly that is not necessary:
+ * the lock stays in its cell, IDLE (L7).
+ *
+ * PUT_OBJ releases the locks of others as well.  One that was granted after a wait, and whose owner
+ * has not seen that yet, stays behind as a RELEASED cell for it (L4).
  */
 #include "table.h"
 
@@ -30,21 +32,36 @@ is_ours(const DB_LOCKTAB *lt, const struct lock_cell *c, uint64_t w, DB_LOCK loc
 	    c->u.lock.client == lt->self && (locker == 0 || c->u.lock.locker == locker);
 }
 
-/* Release c, HELD, as often as it was granted or once.  *gonep: it is free now. */
-static int
-put_held(DB_LOCKTAB *lt, struct lock_cell *c, struct lock_part *p, bool altogether,
-    struct wakes *wakes, bool *gonep)
+/* Nothing else is on the object: what is put next can be kept again. */
+static void
+soften(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part)
 {
+	const struct lock_cell *object = cell_of(lt, c->u.lock.object, CELL_OBJECT, part);
+	uint64_t w = load_relaxed(&c->word);
+
+	if (object != NULL && object->u.object.waiters == 0 &&
+	    object->u.object.holders == cell_number(lt, c) && c->next == 0)
+		store_release(&c->word, w & ~(uint64_t)WORD_FIRM);
+}
+
+/* Release c, HELD and firm, as often as it was granted or once.  *gonep: it is free now. */
+static int
+put_held(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part, bool altogether, struct wakes *wakes,
+    bool *gonep)
+{
+	struct lock_part *p = &lt->parts[part];
 	uint32_t count = c->u.lock.count;
 
 	*gonep = altogether || count <= 1;
-	if (!*gonep) {
-		c->u.lock.count = count - 1;
-		p->nreleases++;
-		return 0;
+	if (*gonep) {
+		p->nreleases += count;
+		return lock_release(lt, c, wakes);
 	}
-	p->nreleases += count;
-	return lock_release(lt, c, wakes);
+	c->u.lock.count = count - 1;
+	p->nreleases++;
+	if (count == 2)
+		soften(lt, c, part);
+	return 0;
 }
 
 static void
@@ -53,6 +70,18 @@ put_released(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part)
 	cell_push(lt, part, c);
 	if (lt->parts[part].nlocks > 0)
 		lt->parts[part].nlocks--;
+}
+
+/* With the partition locked, if c is still what it was before that. */
+static int
+put_locked(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part, bool altogether, struct wakes *wakes,
+    bool *gonep)
+{
+	if (word_kind(load_relaxed(&c->word)) == CELL_HELD && lock_firm(c))
+		return put_held(lt, c, part, altogether, wakes, gonep);
+	if (word_kind(load_relaxed(&c->word)) == CELL_RELEASED)
+		put_released(lt, c, part);
+	return DB_LOCK_NOTHELD;
 }
 
 int
@@ -73,51 +102,61 @@ put_one(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
 		return ret;
 	w = load_relaxed(&c->word);
 	owner = c->u.lock.locker;
-	slot = load_relaxed(&c->u.lock.next_wait);
-	if (!is_ours(lt, c, w, lock, locker) || word_part(w) != part) {
-		part_unlock(lt, part);
-		return not_held(lt, lock, locker);
-	}
-	if (word_kind(w) == CELL_HELD)
-		ret = put_held(lt, c, &lt->parts[part], altogether, &wakes, &gone);
+	slot = c->u.lock.slot;
+	if (is_ours(lt, c, w, lock, locker) && word_part(w) == part)
+		ret = put_locked(lt, c, part, altogether, &wakes, &gone);
 	else {
-		put_released(lt, c, part);
 		ret = DB_LOCK_NOTHELD;
+		gone = false;
 	}
 	part_unlock(lt, part);
 	wake_now(&wakes);
-	if (gone && (m = locker_find(lt, owner)) != NULL)
-		mine_remove(lt, m, lock, slot);
+	if (gone && (m = mine_at(lt, owner)) != NULL)
+		own_drop(lt, m, slot, lock);
 	return ret == DB_LOCK_NOTHELD && !altogether ? not_held(lt, lock, locker) : ret;
+}
+
+/* The short way, if there is one: the lock stays IDLE.  Counted locks are firm. */
+static int
+put_or_keep(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
+{
+	return own_idle(lt, locker, lock) ? 0 : put_one(lt, locker, lock, altogether);
 }
 
 int
 put_all(DB_LOCKTAB *lt, struct mine *m)
 {
+	uint32_t slot = 0;
 	DB_LOCK lock;
 	int ret;
 
-	while ((lock = mine_last(lt, m)) != 0) {
-		ret = put_one(lt, m->id, lock, true);
+	while ((lock = own_next_held(m, &slot)) != 0) {
+		ret = put_or_keep(lt, m->id, lock, true);
 		if (ret == DB_LOCK_NOTHELD)
 			/* another has released it; whatever its cell is now, it is not ours */
-			mine_remove(lt, m, lock, UINT32_MAX);
+			own_drop_if_gone(lt, m, slot, lock);
 		else if (ret != 0)
 			return ret;
 	}
 	return 0;
 }
 
-/* A lock on an object of which everything is put: gone if it is ours, else for its owner. */
+/* L4: a lock on an object of which everything is put; one that its owner has not seen waits. */
 static int
 put_holder(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, uint32_t part)
 {
-	uint64_t w = load_relaxed(&c->word);
+	uint64_t w;
+	bool gone;
 	int ret;
 
+	if (!lock_firm(c))
+		return lock_revoke(lt, object, c, &gone);
 	lt->parts[part].nreleases += c->u.lock.count;
+	if ((c->u.lock.flags & LOCK_WAITED) == 0 || load_seq(&c->u.lock.wake) == WAKE_SEEN)
+		return lock_take_off(lt, object, c);
 	if ((ret = holder_unlink(lt, object, c)) != 0)
 		return ret;
+	w = load_relaxed(&c->word);
 	store_release(&c->word, cell_word(CELL_RELEASED, word_mode(w), part, word_life(w)));
 	return 0;
 }
@@ -125,13 +164,16 @@ put_holder(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, uint32
 static int
 put_holders(DB_LOCKTAB *lt, struct lock_cell *object, uint32_t part, struct wakes *wakes)
 {
+	uint32_t at, next, steps = 0;
 	struct lock_cell *c;
 	int ret;
 
-	while (object->u.object.holders != 0) {
-		c = cell_of(lt, object->u.object.holders, CELL_HELD, part);
-		if (c == NULL)
+	/* One that is retaken just now has been granted after this. */
+	for (at = object->u.object.holders; at != 0; at = next) {
+		c = holder_at(lt, at, part);
+		if (c == NULL || steps++ > lt->ncells)
 			return table_damaged(lt, "a list of holders leads to something else", part);
+		next = c->next;
 		if ((ret = put_holder(lt, object, c, part)) != 0)
 			return ret;
 	}
@@ -143,7 +185,7 @@ put_holders(DB_LOCKTAB *lt, struct lock_cell *object, uint32_t part, struct wake
 int
 put_object(DB_LOCKTAB *lt, const DBT *obj)
 {
-	uint32_t hash = object_hash(obj->data, obj->size), part = hash_part(lt, hash);
+	uint32_t hash = object_hash(obj->data, obj->size), part = hash_part(hash);
 	struct wakes wakes = { 0 };
 	struct lock_cell *object;
 	int ret;
@@ -157,18 +199,25 @@ put_object(DB_LOCKTAB *lt, const DBT *obj)
 	return ret;
 }
 
-int
-lock_put(DB_LOCKTAB *lt, DB_LOCK lock)
+static __attribute__((noinline)) int
+put_anyway(DB_LOCKTAB *lt, DB_LOCK lock)
 {
 	int ret;
 
 	if ((ret = table_enter(lt, "lock_put")) != 0)
 		return ret;
-	if (lock == 0) {
-		env_err(lt->dbenv, "lock_put: 0 is no lock");
-		return EINVAL;
-	}
-	return put_one(lt, 0, lock, false);
+	if (lock != 0)
+		return put_one(lt, 0, lock, false);
+	env_err(lt->dbenv, "lock_put: 0 is no lock");
+	return EINVAL;
+}
+
+int
+lock_put(DB_LOCKTAB *lt, DB_LOCK lock)
+{
+	if (lt != NULL && lock != 0 && table_ready(lt) && own_idle(lt, 0, lock))
+		return 0;
+	return put_anyway(lt, lock);
 }
 
 /* --- lock_vec ------------------------------------------------------------------------------ */
@@ -191,7 +240,7 @@ vec_one(DB_LOCKTAB *lt, struct mine *m, uint32_t flags, DB_LOCKREQ *req)
 		return lock_get(lt, m->id, flags, req->obj, req->mode, &req->lock);
 	case DB_LOCK_PUT:
 		if (req->lock != 0)
-			return put_one(lt, m->id, req->lock, false);
+			return put_or_keep(lt, m->id, req->lock, false);
 		env_err(lt->dbenv, "lock_vec: DB_LOCK_PUT of 0, which is no lock");
 		return EINVAL;
 	case DB_LOCK_PUT_ALL:

@@ -26,9 +26,11 @@ release_lock(DB_LOCKTAB *lt, struct lock_cell *c, struct lock_part *p, struct wa
 
 	if (word_kind(w) == CELL_HELD)
 		p->nreleases += c->u.lock.count;
+	else if (word_kind(w) == CELL_IDLE)
+		p->nreleases++;
 	else if (word_kind(w) != CELL_RELEASED && word_kind(w) != CELL_CHANGED)
 		p->nrefused++;
-	if (word_kind(w) == CELL_HELD || word_kind(w) == CELL_WAITING)
+	if (word_kind(w) == CELL_HELD || word_kind(w) == CELL_IDLE || word_kind(w) == CELL_WAITING)
 		return lock_release(lt, c, wakes);
 	cell_push(lt, word_part(w), c);
 	if (p->nlocks > 0)

@@ -7,32 +7,24 @@
  * were made; a cell that belongs to nothing is free.  Then each queue is looked through, because
  * whoever died may have released something and not got further.
  *
- * The walk is over all cells of the region, some microseconds for thousands of them: a death inside
- * is rare.  Counts of events may be off by one for what was cut short; counts of what is there are
- * exact.
+ * The walk is over all cells of the region.  A detector dies with all partitions locked, so what
+ * else its like has left locked is taken over and repaired in the same walk.  Counts of events may
+ * be off by one for what was cut short; counts of what is there are exact.
  */
 #include "table.h"
 
-/* Calls fn for each cell of the partition of that kind. */
-static int
-each_cell(DB_LOCKTAB *lt, uint32_t part, enum cell_kind kind,
-    int (*fn)(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c))
-{
-	struct lock_cell *c;
-	int ret = 0;
-
-	for (uint32_t i = 1; ret == 0 && (c = cell_at(lt, i)) != NULL; i++)
-		if (cell_of(lt, i, kind, part) == c)
-			ret = fn(lt, part, c);
-	return ret;
-}
+/* The partitions that are repaired; each is locked. */
+struct repair {
+	DB_LOCKTAB *lt;
+	bool parts[LOCK_PARTS + 1];
+};
 
 static int
 add_object(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c)
 {
 	uint32_t *bucket = &lt->buckets[c->u.object.hash & (lt->nbuckets - 1)];
 
-	if (hash_part(lt, c->u.object.hash) != part)
+	if (hash_part(c->u.object.hash) != part)
 		return table_damaged(lt, "an object is in a wrong partition", part);
 	c->u.object.holders = c->u.object.waiters = c->u.object.last_waiter = 0;
 	c->next = *bucket;
@@ -65,7 +57,7 @@ comes_before(const struct lock_cell *a, const struct lock_cell *b)
 	bool a_first = (a->u.lock.flags & LOCK_FIRST) != 0;
 	bool b_first = (b->u.lock.flags & LOCK_FIRST) != 0;
 
-	return a_first != b_first ? a_first : a->u.lock.order < b->u.lock.order;
+	return a_first != b_first ? a_first : (int32_t)(a->u.lock.order - b->u.lock.order) < 0;
 }
 
 /*
@@ -82,8 +74,12 @@ add_waiter(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c)
 	if (object == NULL)
 		return table_damaged(lt, "a request has no object", cell_number(lt, c));
 	lt->parts[part].nlocks++;
+	at = object->u.object.last_waiter;
 	if ((ret = waiter_link(lt, object, c)) != 0)
 		return ret;
+	/* mostly they come in order */
+	if (at != 0 && (w = cell_of(lt, at, CELL_WAITING, part)) != NULL && comes_before(w, c))
+		return 0;
 	for (at = object->u.object.waiters; at != cell_number(lt, c); at = next) {
 		if ((w = cell_of(lt, at, CELL_WAITING, part)) == NULL)
 			return table_damaged(lt, "a queue leads to something else", at);
@@ -97,31 +93,7 @@ add_waiter(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c)
 	return 0;
 }
 
-static int
-count_lock(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c)
-{
-	(void)c;
-	lt->parts[part].nlocks++;
-	return 0;
-}
-
-static int
-add_free(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c)
-{
-	cell_push(lt, part, c);
-	return 0;
-}
-
 /* In the time between, prev of a NAME cell says whether an object's name goes through it. */
-static int
-unmark_name(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c)
-{
-	(void)lt;
-	(void)part;
-	c->prev = 0;
-	return 0;
-}
-
 static int
 mark_names(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c)
 {
@@ -135,12 +107,23 @@ mark_names(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c)
 	return 0;
 }
 
+/* Whoever holds it by now goes first with what else it waits for. */
 static int
-free_unmarked(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c)
+advance_holders(DB_LOCKTAB *lt, struct lock_cell *object, uint32_t part)
 {
-	if (c->prev == 0)
-		cell_push(lt, part, c);
-	return 0;
+	const struct lock_cell *c;
+	uint32_t at, steps = 0;
+	bool moved;
+	int ret = 0;
+
+	if (object->u.object.waiters == 0)
+		return 0;
+	for (at = object->u.object.holders; at != 0 && ret == 0; at = c->next) {
+		if ((c = holder_at(lt, at, part)) == NULL || steps++ > lt->ncells)
+			return table_damaged(lt, "a list of holders leads to something else", at);
+		ret = object_advance(lt, object, c->u.lock.locker, &moved);
+	}
+	return ret;
 }
 
 static int
@@ -149,20 +132,11 @@ go_on(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *object)
 	struct wakes wakes = { 0 };
 	int ret;
 
-	(void)part;
-	if ((ret = object_promote(lt, object, &wakes)) == 0)
+	if ((ret = advance_holders(lt, object, part)) == 0 &&
+	    (ret = object_promote(lt, object, &wakes)) == 0)
 		ret = object_settle(lt, object);
 	wake_now(&wakes);
 	return ret;
-}
-
-static int
-count_locker(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c)
-{
-	(void)part;
-	(void)c;
-	lt->table->nlockers++;
-	return 0;
 }
 
 static void
@@ -179,31 +153,107 @@ forget_index(DB_LOCKTAB *lt, uint32_t part)
 			lt->buckets[b] = 0;
 }
 
+/* --- three walks --------------------------------------------------------------------------- */
+
+/* What others are linked to, and what is only counted. */
+static int
+first(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c, enum cell_kind kind)
+{
+	switch (kind) {
+	case CELL_FREE:
+		cell_push(lt, part, c);
+		return 0;
+	case CELL_OBJECT:
+		return add_object(lt, part, c);
+	case CELL_NAME:
+		c->prev = 0;
+		return 0;
+	case CELL_LOCKER:
+		lt->table->nlockers++;
+		return 0;
+	case CELL_CHANGED:
+	case CELL_ABORTED:
+	case CELL_RELEASED:
+		lt->parts[part].nlocks++;
+		return 0;
+	case CELL_HELD:
+	case CELL_IDLE:
+	case CELL_WAITING:
+	case CELL_KINDS:
+	default:
+		return 0;
+	}
+}
+
+static int
+second(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c, enum cell_kind kind)
+{
+	if (kind == CELL_HELD || kind == CELL_IDLE)
+		return add_holder(lt, part, c);
+	if (kind == CELL_WAITING)
+		return add_waiter(lt, part, c);
+	return kind == CELL_OBJECT ? mark_names(lt, part, c) : 0;
+}
+
+static int
+third(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c, enum cell_kind kind)
+{
+	if (kind == CELL_NAME && c->prev == 0)
+		cell_push(lt, part, c);
+	return kind == CELL_OBJECT ? go_on(lt, part, c) : 0;
+}
+
+static int
+walk(struct repair *r,
+    int (*fn)(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c, enum cell_kind kind))
+{
+	struct lock_cell *c;
+	int ret = 0;
+	uint64_t w;
+
+	for (uint32_t i = 1; ret == 0 && (c = cell_at(r->lt, i)) != NULL; i++) {
+		w = load_relaxed(&c->word);
+		if (word_part(w) <= RESERVE && r->parts[word_part(w)])
+			ret = fn(r->lt, word_part(w), c, word_kind(w));
+	}
+	return ret;
+}
+
+/* What else the dead have left locked.  Nobody is waited for: the order does not matter. */
+static void
+inherit(struct repair *r)
+{
+	struct region *region = r->lt->region;
+
+	for (uint32_t i = 0; i <= RESERVE; i++) {
+		struct shlock *l = &r->lt->parts[i].lock;
+		uint32_t owner = load_seq(&l->owner);
+
+		if (owner != 0 && owner != r->lt->self + 1 && !client_is_alive(region, owner - 1) &&
+		    shlock_inherit(region, l, owner - 1))
+			r->parts[i] = true;
+	}
+}
+
 int
 part_repair(DB_LOCKTAB *lt, uint32_t part)
 {
-	static const struct {
-		enum cell_kind kind;
-		int (*fn)(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c);
-	} passes[] = {
-		{ CELL_OBJECT, add_object },
-		{ CELL_HELD, add_holder },
-		{ CELL_WAITING, add_waiter },
-		{ CELL_CHANGED, count_lock },
-		{ CELL_ABORTED, count_lock },
-		{ CELL_RELEASED, count_lock },
-		{ CELL_LOCKER, count_locker },
-		{ CELL_FREE, add_free },
-		{ CELL_NAME, unmark_name },
-		{ CELL_OBJECT, mark_names },
-		{ CELL_NAME, free_unmarked },
-		{ CELL_OBJECT, go_on },
-	};
-	int ret = 0;
+	struct repair r = { .lt = lt };
+	unsigned n = 0;
+	int ret;
 
-	env_event(lt->dbenv, "lock table: a process died in partition %u: repairing it", part);
-	forget_index(lt, part);
-	for (size_t i = 0; i < sizeof(passes) / sizeof(passes[0]) && ret == 0; i++)
-		ret = each_cell(lt, part, passes[i].kind, passes[i].fn);
+	inherit(&r);
+	r.parts[part] = true;
+	for (uint32_t i = 0; i <= RESERVE; i++)
+		if (r.parts[i]) {
+			forget_index(lt, i);
+			n++;
+		}
+	env_event(lt->dbenv, "lock table: a process died in partition %u: repairing %u", part, n);
+	if ((ret = walk(&r, first)) == 0 && (ret = walk(&r, second)) == 0)
+		ret = walk(&r, third);
+	for (uint32_t i = 0; i <= RESERVE; i++)
+		if (r.parts[i] && i != part)
+			part_unlock(lt, i);
 	return ret;
 }

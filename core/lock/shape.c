@@ -76,8 +76,9 @@ shape_compute(struct lock_shape *s, uint32_t lk_max, bool is_private)
 uint32_t
 shape_stamp(void)
 {
-	return (uint32_t)(sizeof(struct lock_cell) ^ sizeof(struct lock_part) << 8 ^
-	    sizeof(struct lock_table) << 16 ^ LOCK_PARTS << 24);
+	return LOCK_FORMAT ^
+	    (uint32_t)(sizeof(struct lock_cell) ^ sizeof(struct lock_part) << 8 ^
+		sizeof(struct lock_table) << 16 ^ LOCK_PARTS << 24);
 }
 
 int

@@ -3,7 +3,10 @@
  * lock/stat.c - the table's numbers: lock_stat, and who has most locks.
  *
  * Counters are kept by partition, under its lock, and are read here without: nobody is held up, and
- * nobody who has stopped or died holds this up.  At rest the sums are exact.
+ * nobody who has stopped or died holds this up.  What was taken again without that lock (L7) says
+ * the life of the lock's own cell, until the cell goes and it is added to the partition's; so
+ * partitions are read first, and nothing is counted twice.  Between the two it is in neither, so
+ * a handle never answers less than it did before.  At rest the sums are exact.
  */
 #include "table.h"
 
@@ -13,8 +16,6 @@
 static void
 add_part(const struct lock_part *p, DB_LOCK_STAT *st)
 {
-	st->st_nlocks += load_relaxed(&p->nlocks);
-	st->st_numobjs += load_relaxed(&p->nobjects);
 	st->st_nwaiting += load_relaxed(&p->nwaiting);
 	st->st_nrequests += load_relaxed(&p->nrequests);
 	st->st_nreleases += load_relaxed(&p->nreleases);
@@ -26,14 +27,72 @@ add_part(const struct lock_part *p, DB_LOCK_STAT *st)
 	st->st_nupgrades += load_relaxed(&p->nupgrades);
 }
 
+/* seen: a bit for each cell that is an object on which something was seen. */
 static void
+add_cell(const struct lock_cell *c, uint8_t *seen, uint32_t ncells, DB_LOCK_STAT *st)
+{
+	uint64_t w = load_acquire(&c->word);
+	uint32_t object = load_relaxed(&c->u.lock.object), n = lock_retaken(c, w);
+
+	if (word_kind(w) == CELL_HELD || word_kind(w) == CELL_IDLE) {
+		/* of the same life as the word? */
+		if (((load_seq(&c->word) ^ w) & ~(uint64_t)WORD_FIRM) != 0)
+			n = 0;
+		st->st_nrequests += n;
+		st->st_nreleases += n + (word_kind(w) == CELL_IDLE);
+	}
+	if (!kind_is_lock(word_kind(w)) || word_kind(w) == CELL_IDLE)
+		return;
+	st->st_nlocks++;
+	if ((word_kind(w) == CELL_HELD || word_kind(w) == CELL_WAITING) && object <= ncells &&
+	    (seen[object / 8] & 1u << object % 8) == 0) {
+		seen[object / 8] |= (uint8_t)(1u << object % 8);
+		st->st_numobjs++;
+	}
+}
+
+static int
+add_cells(DB_LOCKTAB *lt, DB_LOCK_STAT *st)
+{
+	uint32_t ncells = load_acquire(&lt->table->ncells);
+	const struct lock_cell *c;
+	void *seen;
+	int ret;
+
+	if (ncells > CELLS_MAX)
+		return table_damaged(lt, "more cells than there can be", ncells);
+	if ((ret = os_calloc(ncells / 8 + 1, 1, &seen)) != 0)
+		return ret;
+	for (uint32_t i = 1; i <= ncells && (c = cell_at(lt, i)) != NULL; i++)
+		add_cell(c, seen, ncells, st);
+	free(seen);
+	return 0;
+}
+
+static void
+never_less(u_int64_t *valuep, uint64_t *beforep)
+{
+	uint64_t before = load_seq(beforep);
+
+	while (before < *valuep && !cas_seq(beforep, &before, *valuep))
+		continue;
+	if (*valuep < before)
+		*valuep = before;
+}
+
+static int
 fill(DB_LOCKTAB *lt, DB_LOCK_STAT *st)
 {
 	const struct lock_table *t = lt->table;
+	int ret;
 
 	memset(st, 0, sizeof(*st));
 	for (uint32_t i = 0; i < LOCK_PARTS; i++)
 		add_part(&lt->parts[i], st);
+	if ((ret = add_cells(lt, st)) != 0)
+		return ret;
+	never_less(&st->st_nrequests, &lt->nrequests);
+	never_less(&st->st_nreleases, &lt->nreleases);
 	st->st_maxlocks = t->bounded ? load_relaxed(&t->limit) : 0;
 	st->st_nmodes = lt->nmodes;
 	st->st_nlockers = load_relaxed(&t->nlockers);
@@ -42,6 +101,7 @@ fill(DB_LOCKTAB *lt, DB_LOCK_STAT *st)
 	st->st_clients = client_count(lt->region);
 	st->st_detect = lt->detect;
 	st->st_regsize = load_relaxed(&lt->region->layout->size);
+	return 0;
 }
 
 int
@@ -56,7 +116,11 @@ lock_stat(DB_LOCKTAB *lt, DB_LOCK_STAT **statp, void *(*db_malloc)(size_t))
 		return EINVAL;
 	if ((st = (db_malloc != NULL ? db_malloc : malloc)(sizeof(*st))) == NULL)
 		return ENOMEM;
-	fill(lt, st);
+	if ((ret = fill(lt, st)) != 0) {
+		if (db_malloc == NULL)
+			free(st);
+		return ret;
+	}
 	*statp = st;
 	return 0;
 }
@@ -77,7 +141,9 @@ count_locks(DB_LOCKTAB *lt, uint32_t ncells)
 		const struct lock_cell *c = cell_at(lt, i);
 		uint32_t cell = c != NULL ? load_relaxed(&c->u.lock.locker) & 0xffffff : 0;
 
-		if (c != NULL && kind_is_lock(word_kind(load_acquire(&c->word))) && cell <= ncells)
+		enum cell_kind kind = c != NULL ? word_kind(load_acquire(&c->word)) : CELL_FREE;
+
+		if (kind_is_lock(kind) && kind != CELL_IDLE && cell <= ncells)
 			counts[cell]++;
 	}
 	return counts;

@@ -11,17 +11,28 @@
  * builds them anew (repair.c).
  *
  * L1. An object and the locks on it belong to the partition that the hash of its name says;
- *     everything in the cells of a partition changes under its lock, but for wake, and slot of
- *     a lock that is held.
+ *     everything in the cells of a partition changes under its lock, but for wake, and the words
+ *     of L7.
  * L2. A cell's word is written last when the cell becomes something, first when it ceases to be.
  * L3. Free cells move between a partition and the reserve by a store of the word, with both locked,
  *     the reserve last.  Lockers belong to the reserve.
  * L4. Who decides about a waiting request stores the word and then wake.  Its owner disposes of
- *     what has become of it; nobody else frees a cell of a live client.
+ *     what has become of it: before wake says that it has been seen, nobody else frees the cell
+ *     of a live client.
  * L5. Locks are taken in the order of partitions; only the detector takes more than one and the
  *     reserve.  No system call is made under one but waking.
  * L6. Indices are of the region and checked before each use; a walk has no more steps than there
  *     are cells.
+ * L7. A lock that was put may stay IDLE in its cell, among the holders: it is held by nobody and in
+ *     nobody's way.  Its client takes it again by one compare-and-swap to HELD, in a new life, and
+ *     puts it by one to IDLE, both without the partition's lock, as long as HELD is not FIRM.
+ *     Whatever else happens to it, by whomever, is done under that lock after a compare-and-swap
+ *     from HELD to HELD and FIRM, or from IDLE to FREE.
+ * L8. While anybody waits for an object, all locks on it are FIRM and none is IDLE: so nobody
+ *     overtakes a queue, and what is put goes to who waits.  They are made so before the waiting
+ *     request's word is stored, and a lock that is granted meanwhile is born FIRM.
+ * L9. An IDLE lock could be granted now: whoever is granted a lock, or another mode, has first made
+ *     FIRM or FREE all locks of others on that object that conflict with it either way round.
  *
  * An index is stored as itself + 1, so that 0 is none.
  */
@@ -40,6 +51,7 @@
 #include "../region/shlock.h"
 
 #define LOCK_MAGIC 0x6b636f6cu
+#define LOCK_FORMAT 2u /* of cells, words and hashes */
 #define LOCK_PARTS 64u
 #define RESERVE LOCK_PARTS /* the partition of lockers and of free cells */
 #define LOCK_CLIENTS 1024u
@@ -60,7 +72,9 @@ enum cell_kind {
 	CELL_WAITING = 5,
 	CELL_CHANGED = 6,  /* was waiting to change a held lock's mode, which has been done */
 	CELL_ABORTED = 7,  /* was waiting, and is a deadlock's victim */
-	CELL_RELEASED = 8, /* was held, until another locker put everything on the object */
+	CELL_RELEASED = 8, /* granted after a wait, and put by another before its owner looked */
+	CELL_IDLE = 9,	   /* was put, and can be taken again by its locker (L7) */
+	CELL_KINDS
 };
 
 #define OBJECT_INLINE 28u
@@ -72,17 +86,19 @@ struct lock_cell {
 	uint32_t prev; /* among holders or waiters; OBJECT: NAME cell with the rest of the name */
 	union {
 		struct {
-			uint32_t next_wait; /* WAITING: in the partition's list; HELD: slot */
+			uint32_t next_wait; /* WAITING: in the partition's list */
 			uint32_t prev_wait;
 			uint32_t object; /* its cell */
 			uint32_t locker; /* its number */
-			uint32_t client; /* whose it is */
+			uint16_t client; /* whose it is */
+			uint16_t flags;	 /* enum lock_flag */
 			uint32_t count;	 /* HELD: how often it was granted */
-			uint32_t wake;	 /* futex: 0 while undecided */
+			uint32_t wake;	 /* futex: enum lock_wake */
 			uint32_t target; /* WAITING: the held lock whose mode is to change, or 0 */
-			uint32_t flags;	 /* enum lock_flag */
+			uint32_t slot;	 /* where its client keeps what it knows about it */
 			uint32_t since_sec; /* wall clock */
-			uint64_t order;	    /* of requests in this partition */
+			uint32_t order;	    /* of requests in this partition */
+			uint32_t born;	    /* HELD, IDLE: its life when it was granted first */
 		} lock;
 		struct {
 			uint32_t hash;
@@ -109,9 +125,13 @@ struct lock_cell {
 static_assert(sizeof(struct lock_cell) == 64, "one cache line each");
 
 enum lock_flag {
-	LOCK_FIRST = 1,	  /* its locker held the object: goes before others */
+	LOCK_FIRST = 1,	  /* its locker holds the object: goes before others */
 	LOCK_DISTANT = 2, /* nobody sleeps on wake: ring the client's bell */
+	LOCK_WAITED = 4,  /* it was not granted at once */
 };
+
+/* What wake says. */
+enum lock_wake { WAKE_NOT = 0, WAKE_DECIDED = 1, WAKE_SEEN = 2 };
 
 struct lock_part {
 	struct shlock lock;
@@ -123,7 +143,7 @@ struct lock_part {
 	uint32_t nwaiting;
 	uint32_t waiting; /* list of waiting requests */
 	uint32_t spare;
-	uint64_t order; /* given to the last request */
+	uint64_t order; /* given to the last request; 32 bits of it */
 	uint64_t nrequests;
 	uint64_t nreleases;
 	uint64_t nconflicts;
@@ -162,6 +182,7 @@ struct lock_table {
 /* --- words --------------------------------------------------------------------------------- */
 
 #define WORD_LIFE_SHIFT 32
+#define WORD_FIRM 0x80u /* HELD: changes under the partition's lock only (L7) */
 
 static inline uint64_t
 cell_word(enum cell_kind kind, uint32_t mode, uint32_t part, uint32_t life)
@@ -173,7 +194,7 @@ cell_word(enum cell_kind kind, uint32_t mode, uint32_t part, uint32_t life)
 static inline enum cell_kind
 word_kind(uint64_t w)
 {
-	return (enum cell_kind)(w & 0xff);
+	return (enum cell_kind)(w & 0x7f);
 }
 
 static inline uint32_t
@@ -197,20 +218,61 @@ word_life(uint64_t w)
 static inline bool
 kind_is_lock(enum cell_kind kind)
 {
-	return kind >= CELL_HELD && kind <= CELL_RELEASED;
+	return kind >= CELL_HELD && kind <= CELL_IDLE;
+}
+
+/* How often it was taken again since it was granted first: each time is a life. */
+static inline uint32_t
+lock_retaken(const struct lock_cell *c, uint64_t w)
+{
+	return word_life(w) - load_relaxed(&c->u.lock.born);
 }
 
 /* --- the handle ---------------------------------------------------------------------------- */
 
 #define MINE_CHUNK 1024u /* lockers' private halves are allocated so many at once */
+#define OWN_NAME 28u	 /* bytes; an object with a longer name is not kept IDLE */
+#define OWN_FIRST 16u	 /* slots of the first segment; each further one has twice as many */
+#define OWN_SEGMENTS 20u
+#define KEPT_MAX 16384u /* locks that a handle keeps IDLE at most */
+
+/* A lock that a locker of ours has, or has put and keeps.  See own.c. */
+struct own {
+	DB_LOCK lock;	  /* 0: none */
+	struct own *next; /* in the index's chain, or of the free slots */
+	uint8_t *held;	  /* is the lock held, as far as we know? */
+	uint32_t hash;	  /* of the object's name */
+	uint32_t born;	  /* the lock's life when it was granted first */
+	uint8_t size;	  /* bytes of the name; 0: it is not kept */
+	uint8_t mode;
+	uint8_t used; /* taken again since the last look for one to give up */
+	uint8_t name[OWN_NAME];
+};
+
+static_assert(sizeof(struct own) == 64, "one cache line each");
+
+/* Slots by the hash of the object: the low bits of it, so that a chain is of one partition. */
+struct own_index {
+	struct own_index *older; /* threads may still be reading it */
+	uint64_t mask;
+	struct own *at[];
+};
+
+struct own_set {
+	uint32_t busy;	 /* guards what follows, in a DB_THREAD handle */
+	uint32_t nslots; /* that were ever used */
+	struct own *free;
+	uint32_t nown; /* in the index */
+	uint32_t hand; /* where one to give up is looked for */
+	struct own_index *index;
+	struct own *segments[OWN_SEGMENTS];
+	uint8_t *held[OWN_SEGMENTS]; /* a byte for each slot */
+};
 
 /* What a process knows about one of its lockers. */
 struct mine {
-	uint32_t id;   /* 0: not a locker of this handle */
-	uint32_t busy; /* guards the list, in a DB_THREAD handle */
-	uint32_t n;
-	uint32_t room;
-	DB_LOCK *locks; /* that it has; some may have been released by others */
+	uint32_t id;	     /* 0: not a locker of this handle */
+	struct own_set *set; /* stays for the next locker with that cell */
 };
 
 struct __db_locktab {
@@ -226,7 +288,12 @@ struct __db_locktab {
 	uint32_t nbuckets;
 	uint32_t nmodes;
 	uint32_t detect;
-	uint32_t self; /* client number */
+	uint32_t self;	/* client number */
+	uint32_t nkept; /* slots whose locks may become IDLE */
+	uint32_t kept_max;
+	uint64_t nrequests; /* as lock_stat said last */
+	uint64_t nreleases;
+	uint64_t nasked; /* questions to the kernel by waiters whether others live */
 	uint64_t timeout_usec;
 	bool threaded;
 	bool temporary;	 /* goes with its last client */
@@ -274,6 +341,21 @@ cell_of(DB_LOCKTAB *lt, uint32_t stored, enum cell_kind kind, uint32_t part)
 	return word_kind(w) == kind && word_part(w) == part ? c : NULL;
 }
 
+/* Who holds an object, or has left an idle lock there. */
+static inline struct lock_cell *
+holder_at(DB_LOCKTAB *lt, uint32_t stored, uint32_t part)
+{
+	struct lock_cell *c = cell_at(lt, stored);
+	uint64_t w;
+
+	if (c == NULL)
+		return NULL;
+	w = load_relaxed(&c->word);
+	return (word_kind(w) == CELL_HELD || word_kind(w) == CELL_IDLE) && word_part(w) == part ?
+	    c :
+	    NULL;
+}
+
 /* A partition's own; NULL: none left, or damage. */
 struct lock_cell *cell_pop(DB_LOCKTAB *lt, uint32_t part);
 void cell_push(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c);
@@ -303,14 +385,64 @@ void wake_now(struct wakes *wakes);
 
 /* --- object.c ------------------------------------------------------------------------------ */
 
-uint32_t object_hash(const void *name, uint32_t size);
+__extension__ typedef unsigned __int128 uint128;
+
+static inline uint64_t
+hash_mix(uint64_t a, uint64_t b)
+{
+	uint128 m = (uint128)a * b;
+
+	return (uint64_t)m ^ (uint64_t)(m >> 64);
+}
+
+static inline uint64_t
+bytes_8(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, 8);
+	return v;
+}
+
+static inline uint64_t
+bytes_4(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, 4);
+	return v;
+}
+
+/* The last bytes are taken together with some before them rather than one by one. */
+static inline uint32_t
+object_hash(const void *name, uint32_t size)
+{
+	const uint64_t k1 = 0x9e3779b97f4a7c15u, k2 = 0xff51afd7ed558ccdu;
+	const uint8_t *p = name;
+	uint64_t h = size ^ k1;
+	uint32_t left = size;
+
+	for (; left > 16; left -= 16, p += 16)
+		h = hash_mix(bytes_8(p) ^ k1, bytes_8(p + 8) ^ k2) ^ h << 7 ^ h >> 57;
+	if (left >= 8)
+		h ^= hash_mix(bytes_8(p) ^ k2, bytes_8(p + left - 8) ^ k1);
+	else if (left >= 4)
+		h ^= hash_mix(bytes_4(p) ^ k2, bytes_4(p + left - 4) ^ k1);
+	else if (left > 0)
+		h ^= hash_mix(
+		    ((uint64_t)p[0] << 16 | (uint64_t)p[left / 2] << 8 | p[left - 1]) ^ k2, k1);
+	h = hash_mix(h, k2);
+	return (uint32_t)(h >> 32) ^ (uint32_t)h;
+}
+
 /* Cells that an object with such a name takes. */
 uint32_t object_cells(uint32_t size);
 
+/* That of its bucket too: there are more buckets, and as many of each partition. */
 static inline uint32_t
-hash_part(const DB_LOCKTAB *lt, uint32_t hash)
+hash_part(uint32_t hash)
 {
-	return (hash & (lt->nbuckets - 1)) % LOCK_PARTS;
+	return hash % LOCK_PARTS;
 }
 
 /* With the partition locked.  *cp is NULL if there is no such object.  DB_RUNRECOVERY. */
@@ -355,11 +487,28 @@ struct claim {
 int claim_blocked(DB_LOCKTAB *lt, const struct lock_cell *object, const struct claim *claim,
     const struct lock_cell *before, struct client_set *blockers, bool *blockedp);
 
+/* L7: HELD becomes FIRM.  False: it is not held. */
+bool lock_firm(struct lock_cell *c);
+/* L7: an IDLE lock goes; object_settle is to follow.  *gonep false: it is not IDLE any more. */
+int lock_revoke(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, bool *gonep);
+/* The same, by its handle.  *gonep: it is not in the table. */
+int lock_give_up(DB_LOCKTAB *lt, uint32_t part, DB_LOCK lock, bool *gonep);
+/* L9: before claim is looked at.  L8: before anybody waits. */
+int object_make_way(DB_LOCKTAB *lt, struct lock_cell *object, const struct claim *claim);
+int object_make_firm(DB_LOCKTAB *lt, struct lock_cell *object);
+/* All IDLE locks of a partition, which is locked, go. */
+int part_sweep(DB_LOCKTAB *lt, uint32_t part);
+
+/* The locker holds it now: what else it waits for there goes first. */
+int object_advance(DB_LOCKTAB *lt, struct lock_cell *object, uint32_t locker, bool *movedp);
 /* Everybody in the queue whose turn it is. */
 int object_promote(DB_LOCKTAB *lt, struct lock_cell *object, struct wakes *wakes);
 
 /* Take a lock that is held, or that waits, off its object; the cell is free.  Others go on. */
 int lock_release(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes);
+
+/* A held lock goes, and nobody goes on yet. */
+int lock_take_off(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c);
 
 /* L4: it is off the queue and will not be granted; its owner is told.  lock_go_on is to follow. */
 int lock_abort(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes);
@@ -368,7 +517,28 @@ int lock_go_on(DB_LOCKTAB *lt, uint32_t object, struct wakes *wakes);
 
 /* --- locker.c ------------------------------------------------------------------------------ */
 
-/* NULL: not a locker of this handle; that has been said. */
+#define CELL_BITS 24
+
+static inline uint32_t
+id_cell(uint32_t id)
+{
+	return id & ((1u << CELL_BITS) - 1);
+}
+
+/* NULL: not a locker of this handle. */
+static inline struct mine *
+mine_at(const DB_LOCKTAB *lt, uint32_t id)
+{
+	uint32_t cell = id_cell(id);
+	struct mine *m;
+
+	if (cell > CELLS_MAX || (m = load_acquire(&lt->mine[cell / MINE_CHUNK])) == NULL)
+		return NULL;
+	m += cell % MINE_CHUNK;
+	return id != 0 && load_relaxed(&m->id) == id ? m : NULL;
+}
+
+/* The same, and it has been said. */
 struct mine *locker_find(DB_LOCKTAB *lt, uint32_t id);
 struct lock_cell *locker_cell(DB_LOCKTAB *lt, uint32_t id);
 /*
@@ -382,13 +552,6 @@ struct lock_cell *locker_head(DB_LOCKTAB *lt, uint32_t id);
 void locker_count_wait(DB_LOCKTAB *lt, uint32_t id, int by);
 int locker_free(DB_LOCKTAB *lt, struct mine *m);
 void lockers_forget(DB_LOCKTAB *lt); /* the private halves */
-
-/* Room for one more; then it cannot fail to be added. */
-int mine_reserve(DB_LOCKTAB *lt, struct mine *m);
-void mine_add(DB_LOCKTAB *lt, struct mine *m, DB_LOCK lock);
-void mine_remove(DB_LOCKTAB *lt, struct mine *m, DB_LOCK lock, uint32_t slot);
-/* The newest, without taking it off; 0: none. */
-DB_LOCK mine_last(DB_LOCKTAB *lt, struct mine *m);
 
 static inline DB_LOCK
 lock_handle(const DB_LOCKTAB *lt, const struct lock_cell *c)
@@ -404,6 +567,40 @@ cell_by_handle(DB_LOCKTAB *lt, DB_LOCK lock)
 	return c != NULL && word_life(load_relaxed(&c->word)) == lock >> 32 ? c : NULL;
 }
 
+/* --- own.c --------------------------------------------------------------------------------- */
+
+/* A slot for a lock that is asked for; then it cannot fail to be remembered. */
+int own_reserve(DB_LOCKTAB *lt, struct mine *m, uint32_t *slotp);
+void own_cancel(DB_LOCKTAB *lt, struct mine *m, uint32_t slot);
+/* The locker has the lock.  obj: its name, if it may be kept IDLE when it is put; else NULL. */
+void own_fill(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock, const DBT *obj,
+    uint32_t hash, uint32_t mode);
+/* The lock is not there any more. */
+void own_drop(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock);
+/* The same, unless it is ours still. */
+void own_drop_if_gone(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock);
+/* The next lock behind that slot that is held as far as we know; *slotp 0: from the start; 0: none. */
+DB_LOCK own_next_held(const struct mine *m, uint32_t *slotp);
+/* Does it hold any, as far as we know? */
+static inline bool
+own_has(const struct mine *m)
+{
+	uint32_t slot = 0;
+
+	return own_next_held(m, &slot) != 0;
+}
+
+/* How many it really holds. */
+uint32_t own_count(DB_LOCKTAB *lt, struct mine *m);
+/* May one more lock be kept?  Else: one that is kept idle in that partition, to be given up. */
+bool own_may_keep(DB_LOCKTAB *lt, struct mine *m, uint32_t part, uint32_t *slotp, DB_LOCK *victimp);
+/* L7: take a lock again, put it to IDLE; false: that cannot be done. */
+bool own_retake(DB_LOCKTAB *lt, uint32_t locker, const DBT *obj, uint32_t mode, DB_LOCK *lockp);
+bool own_idle(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock);
+/* All that is kept IDLE is given up, and all slots are free. */
+int own_clear(DB_LOCKTAB *lt, struct mine *m);
+void own_free(struct own_set *set);
+
 /* --- get.c, wait.c ------------------------------------------------------------------------- */
 
 struct lock_request {
@@ -413,6 +610,11 @@ struct lock_request {
 	bool distant;	 /* the caller waits elsewhere: LOCK_DISTANT */
 	bool fresh;	 /* granted at once, and not one that the locker had */
 	bool undetected; /* the detector could not be run */
+	bool keep;	 /* it may stay IDLE when it is put */
+	bool may_keep;	 /* is counted in nkept */
+	uint32_t slot;	 /* reserved for what it will be granted */
+	uint32_t victim_slot;
+	DB_LOCK victim; /* kept IDLE, and to be given up for it; 0: none */
 	const DBT *obj;
 	uint32_t hash;
 	uint32_t part;
@@ -439,6 +641,17 @@ bool request_may_deadlock(DB_LOCKTAB *lt, const struct lock_request *rq);
 
 /* The check at the door. */
 int table_enter(DB_LOCKTAB *lt, const char *call);
+
+/* The same for the short ways; false: table_enter says why. */
+static inline bool
+table_ready(const DB_LOCKTAB *lt)
+{
+	const struct region *r = lt->region;
+
+	return r->fork_generation == os_fork_generation() && load_relaxed(&r->lost) == 0 &&
+	    load_relaxed(&r->layout->panic) == 0 &&
+	    load_acquire(&r->layout->valid) == DB_REGIONMAGIC;
+}
 
 /* --- put.c --------------------------------------------------------------------------------- */
 

@@ -18,7 +18,7 @@
 
 /* Our own cell, about which something was decided, is free again. */
 static int
-dispose(DB_LOCKTAB *lt, const struct lock_request *rq, struct lock_cell *c, int error)
+dispose(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *c, int error)
 {
 	struct lock_part *p = &lt->parts[rq->part];
 	int ret;
@@ -30,14 +30,18 @@ dispose(DB_LOCKTAB *lt, const struct lock_request *rq, struct lock_cell *c, int 
 		p->nlocks--;
 	p->nrefused += error != 0;
 	part_unlock(lt, rq->part);
+	own_cancel(lt, rq->m, rq->slot);
+	rq->slot = 0;
 	return error;
 }
 
-/* A lock that was granted after a wait, and perhaps released by another since, is ours to put. */
+/* The lock is ours to put, if only to be told that another has released it since. */
 static int
-outcome_new(DB_LOCKTAB *lt, struct lock_request *rq)
+outcome_new(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *c)
 {
-	mine_add(lt, rq->m, rq->lock);
+	own_fill(lt, rq->m, rq->slot, rq->lock, NULL, rq->hash, rq->mode);
+	rq->slot = 0;
+	store_seq(&c->u.lock.wake, WAKE_SEEN);
 	return 0;
 }
 
@@ -65,10 +69,10 @@ request_outcome(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep)
 	locker_count_wait(lt, rq->m->id, -1);
 	switch (word_kind(w)) {
 	case CELL_HELD:
-		return outcome_new(lt, rq);
+		return outcome_new(lt, rq, c);
 	case CELL_RELEASED:
 		if (c->u.lock.target == 0)
-			return outcome_new(lt, rq);
+			return outcome_new(lt, rq, c);
 		return dispose(lt, rq, c, DB_LOCK_NOTHELD);
 	case CELL_CHANGED:
 		return outcome_changed(lt, rq, c);
@@ -79,6 +83,8 @@ request_outcome(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep)
 	case CELL_NAME:
 	case CELL_LOCKER:
 	case CELL_WAITING:
+	case CELL_IDLE:
+	case CELL_KINDS:
 	default:
 		return table_damaged(lt, "a request that waited is something else", (uint32_t)w);
 	}
@@ -104,6 +110,8 @@ request_withdraw(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep)
 	if (!waits)
 		return request_outcome(lt, rq, donep);
 	locker_count_wait(lt, rq->m->id, -1);
+	own_cancel(lt, rq->m, rq->slot);
+	rq->slot = 0;
 	return ret;
 }
 
@@ -137,7 +145,7 @@ request_may_deadlock(DB_LOCKTAB *lt, const struct lock_request *rq)
 	const struct lock_cell *l = locker_head(lt, rq->m->id);
 
 	return rq->blockers.waits &&
-	    (load_relaxed(&rq->m->n) > 0 || (l != NULL && load_seq(&l->u.locker.waiting) > 1));
+	    (own_has(rq->m) || (l != NULL && load_seq(&l->u.locker.waiting) > 1));
 }
 
 static unsigned
@@ -192,8 +200,9 @@ wait_for_grant(DB_LOCKTAB *lt, struct lock_request *rq)
 			return ret;
 		if ((usec = sleep_usec(deadline)) == 0)
 			return time_is_up(lt, rq);
-		os_futex_wait(&c->u.lock.wake, 0, usec);
-		if (load_seq(&c->u.lock.wake) == 0 && (ret = request_look(lt, rq)) != 0)
+		os_futex_wait(&c->u.lock.wake, WAKE_NOT, usec);
+		if (word_kind(load_acquire(&c->word)) == CELL_WAITING &&
+		    (ret = request_look(lt, rq)) != 0)
 			return ret;
 		if (rq->undetected && (ret = detect(lt, rq)) != 0)
 			return ret;
@@ -215,18 +224,14 @@ detect_after_grant(DB_LOCKTAB *lt, struct lock_request *rq)
 	return detect(lt, rq);
 }
 
-int
-lock_get(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, const DBT *obj,
-    const db_lockmode_t mode, DB_LOCK *lockp)
+static __attribute__((noinline)) int
+get_anew(
+    DB_LOCKTAB *lt, uint32_t locker, uint32_t flags, const DBT *obj, uint32_t mode, DB_LOCK *lockp)
 {
 	enum verdict verdict = GRANTED;
 	struct lock_request rq;
 	int ret;
 
-	if ((ret = table_enter(lt, "lock_get")) != 0)
-		return ret;
-	if (lockp == NULL)
-		return EINVAL;
 	if ((ret = request_init(lt, &rq, locker, flags, obj, mode,
 		 (flags & DB_LOCK_UPGRADE) != 0 ? *lockp : 0)) != 0 ||
 	    (ret = request_make(lt, &rq, &verdict)) != 0)
@@ -241,4 +246,18 @@ lock_get(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, const DBT *obj,
 	(void)detect_after_grant(lt, &rq);
 	*lockp = rq.lock;
 	return 0;
+}
+
+int
+lock_get(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, const DBT *obj,
+    const db_lockmode_t mode, DB_LOCK *lockp)
+{
+	int ret;
+
+	if (lt != NULL && lockp != NULL && (flags & ~(uint32_t)DB_LOCK_NOWAIT) == 0 &&
+	    table_ready(lt) && own_retake(lt, locker, obj, mode, lockp))
+		return 0;
+	if ((ret = table_enter(lt, "lock_get")) != 0)
+		return ret;
+	return lockp != NULL ? get_anew(lt, locker, flags, obj, mode, lockp) : EINVAL;
 }

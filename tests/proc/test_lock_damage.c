@@ -120,9 +120,9 @@ word_at(struct victim *v, uint32_t n)
 	n -= head;
 	/* the partitions of the objects, and the reserve */
 	if (n < 4 * per_part) {
-		const uint32_t parts[] = { hash_part(v->lt, object_hash("o", 1)),
-			hash_part(v->lt, object_hash("p", 1)),
-			hash_part(v->lt, object_hash(LONG_NAME, strlen(LONG_NAME))), RESERVE };
+		const uint32_t parts[] = { hash_part(object_hash("o", 1)),
+			hash_part(object_hash("p", 1)),
+			hash_part(object_hash(LONG_NAME, strlen(LONG_NAME))), RESERVE };
 
 		return (uint32_t *)&v->lt->parts[parts[n / per_part]] + n % per_part;
 	}

@@ -181,6 +181,78 @@ lock_circle_with_a_dead_process_has_no_victim(void **state)
 }
 
 static int
+puts_and_stays(struct t_child *c, void *arg)
+{
+	DB_LOCKTAB *lt = table_of(arg);
+	u_int32_t id = locker_of(lt);
+
+	must(lock_put(lt, get(lt, id, "put", DB_LOCK_WRITE)));
+	must(lock_put(lt, get(lt, id, "put and got", DB_LOCK_WRITE)));
+	(void)get(lt, id, "put and got", DB_LOCK_WRITE);
+	t_tell(c, 'h');
+	t_await(c, 'n');
+	return 0;
+}
+
+static void
+lock_that_a_killed_process_had_put_goes_with_it(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	struct t_child c;
+
+	t_fork(&c, puts_and_stays, *state);
+	t_await(&c, 'h');
+	assert_int_equal(stat_of(lt).st_nlocks, 1);
+	assert_true(is_free(lt, "put", DB_LOCK_WRITE));
+	assert_false(is_free(lt, "put and got", DB_LOCK_WRITE));
+	t_kill(&c);
+	assert_true(is_free(lt, "put and got", DB_LOCK_WRITE));
+	assert_int_equal(stat_of(lt).st_nlocks, 0);
+	must(locktab_check(lt));
+	finish(*state, lt);
+}
+
+/* As a detector does it. */
+static int
+dies_in_all_partitions(struct t_child *c, void *arg)
+{
+	DB_LOCKTAB *lt = table_of(arg);
+
+	for (uint32_t i = 0; i < LOCK_PARTS; i++)
+		must(part_lock(lt, i));
+	t_tell(c, 'h');
+	t_await(c, 'n');
+	return 0;
+}
+
+static void
+lock_table_left_locked_all_over_is_repaired_at_once(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t id = locker_of(lt);
+	char name[16];
+	struct t_child c;
+
+	for (int i = 0; i < 1000; i++) {
+		(void)snprintf(name, sizeof(name), "%d", i);
+		must(lock_put(lt, get(lt, id, name, DB_LOCK_WRITE)));
+		if (i % 2 == 0)
+			(void)get(lt, id, name, DB_LOCK_WRITE);
+	}
+	t_fork(&c, dies_in_all_partitions, *state);
+	t_await(&c, 'h');
+	/* these need no partition */
+	(void)get(lt, id, "1", DB_LOCK_WRITE);
+	t_kill(&c);
+	(void)get(lt, id, "new", DB_LOCK_WRITE);
+	for (uint32_t i = 0; i < LOCK_PARTS; i++)
+		assert_int_equal(load_seq(&lt->parts[i].lock.owner), 0);
+	must(locktab_check(lt));
+	assert_int_equal(stat_of(lt).st_nlocks, 502);
+	finish(*state, lt);
+}
+
+static int
 dies_in_a_partition(struct t_child *c, void *arg)
 {
 	DB_LOCKTAB *lt = table_of(arg);
@@ -245,6 +317,8 @@ main(void)
 		t_test(lock_of_a_killed_process_is_free_for_nowait),
 		t_test(lock_request_of_a_killed_process_holds_nobody_up),
 		t_test(lock_circle_with_a_dead_process_has_no_victim),
+		t_test(lock_that_a_killed_process_had_put_goes_with_it),
+		t_test(lock_table_left_locked_all_over_is_repaired_at_once),
 		t_test(lock_index_that_a_dead_process_left_is_built_anew),
 	};
 

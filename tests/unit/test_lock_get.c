@@ -346,7 +346,7 @@ gets_and_puts(void *arg)
 
 	for (unsigned i = 0; n < 64; i++) {
 		(void)snprintf(names[n], sizeof(names[n]), "%d.%u", s->number, i);
-		n += hash_part(s->lt, object_hash(names[n], (uint32_t)strlen(names[n]))) == 1;
+		n += hash_part(object_hash(names[n], (uint32_t)strlen(names[n]))) == 1;
 	}
 	for (int i = 0; i < SHARED_TURNS; i++) {
 		DBT obj = named(names[i % (s->number < SHARERS ? 64 : 3)]);

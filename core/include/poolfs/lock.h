@@ -170,8 +170,9 @@ POOLFS_API int lock_id_free(DB_LOCKTAB *lt, u_int32_t id);
  * Granted at once if no other locker holds the object in a conflicting mode, and no other locker
  * that waits for it already asks for one.  A locker that holds the object, in whatever mode, goes
  * before those who do not.  A locker's own locks never conflict; a mode that it has already is
- * granted again, counted, and gives the same lock: it is held until it is put as often.  The bytes
- * are copied.
+ * granted again, counted, and gives the same lock: it is held until it is put as often.  (Requests
+ * of several threads for it that had to wait may each be granted a lock of its own.)  The bytes are
+ * copied.
  *
  * Otherwise the call waits (the thread; signals are handled meanwhile, and it goes on waiting)
  * until the lock is granted, or:
@@ -192,6 +193,10 @@ POOLFS_API int lock_get(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, const
 
 /*
  * lock_put - release a lock once; those who waited for it go on.  Never waits for another locker.
+ *
+ * The table may keep a lock that was put, on a short name (28 bytes) and up to 16384 for a handle,
+ * so that the same locker gets it again in a shorter way.  It is not held: it is in nobody's way,
+ * and is neither counted nor shown [ours].
  *
  * DB_LOCK_NOTHELD: no lock, not one of this handle's, or not any more.  EINVAL: 0.
  */

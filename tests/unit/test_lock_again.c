@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * core/lock: locks that were put and stay in the table, idle: taken again by their locker, in
+ * nobody's way, counted and shown as what they are; and what PUT_OBJ and PUT_ALL leave: nothing.
+ */
+#include "../lock_t.h"
+
+#include "lock/look.h"
+
+static int
+put_object_named(DB_LOCKTAB *lt, u_int32_t id, const char *name)
+{
+	DBT obj = named(name);
+	DB_LOCKREQ req = { .op = DB_LOCK_PUT_OBJ, .obj = &obj };
+
+	return lock_vec(lt, id, 0, &req, 1, NULL);
+}
+
+static int
+put_everything(DB_LOCKTAB *lt, u_int32_t id)
+{
+	DB_LOCKREQ req = { .op = DB_LOCK_PUT_ALL };
+
+	return lock_vec(lt, id, 0, &req, 1, NULL);
+}
+
+static unsigned
+idle_locks(DB_LOCKTAB *lt)
+{
+	const struct lock_cell *c;
+	unsigned n = 0;
+
+	for (uint32_t i = 1; (c = cell_at(lt, i)) != NULL; i++)
+		n += word_kind(c->word) == CELL_IDLE;
+	return n;
+}
+
+static void
+lock_taken_again_has_a_handle_of_its_own(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t id = locker_of(lt);
+	DB_LOCK before = 0, lock;
+
+	for (int i = 0; i < 5; i++) {
+		lock = get(lt, id, "o", DB_LOCK_WRITE);
+		assert_true(lock != before);
+		if (before != 0)
+			refuses(DB_LOCK_NOTHELD, lock_put(lt, before));
+		assert_false(is_free(lt, "o", DB_LOCK_READ));
+		must(lock_put(lt, lock));
+		refuses(DB_LOCK_NOTHELD, lock_put(lt, lock));
+		before = lock;
+	}
+	finish(*state, lt);
+}
+
+static void
+lock_that_was_put_is_not_shown_or_counted_as_held(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t id = locker_of(lt);
+	struct lock_seen *list;
+	DB_LOCK_STAT st;
+	size_t n;
+
+	for (int i = 0; i < 1000; i++) {
+		must(lock_put(lt, get(lt, id, "o", DB_LOCK_WRITE)));
+		must(lock_put(lt, get(lt, id, "p", DB_LOCK_READ)));
+	}
+	assert_int_equal(idle_locks(lt), 2);
+	st = stat_of(lt);
+	assert_int_equal(st.st_nlocks, 0);
+	assert_int_equal(st.st_numobjs, 0);
+	assert_int_equal(st.st_nrequests, 2000);
+	assert_int_equal(st.st_nreleases, 2000);
+	must(locktab_look(lt, &list, &n));
+	assert_int_equal(n, 0);
+	free(list);
+	(void)get(lt, id, "o", DB_LOCK_WRITE);
+	st = stat_of(lt);
+	assert_int_equal(st.st_nlocks, 1);
+	assert_int_equal(st.st_numobjs, 1);
+	assert_int_equal(st.st_nrequests, 2001);
+	assert_int_equal(st.st_nreleases, 2000);
+	must(put_everything(lt, id));
+	must(lock_id_free(lt, id));
+	assert_int_equal(idle_locks(lt), 0);
+	st = stat_of(lt);
+	assert_int_equal(st.st_nrequests, 2001);
+	assert_int_equal(st.st_nreleases, 2001);
+	finish(*state, lt);
+}
+
+static void
+lock_that_was_put_is_in_nobodys_way(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t a = locker_of(lt), b = locker_of(lt);
+	DB_LOCK lock;
+	unsigned n;
+
+	for (int i = 0; i < 100; i++) {
+		u_int32_t id = i % 3 == 0 ? b : a;
+
+		lock = get(lt, id, "o", i % 2 == 0 ? DB_LOCK_WRITE : DB_LOCK_READ);
+		must(locktab_check(lt));
+		must(lock_put(lt, lock));
+		must(locktab_check(lt));
+	}
+	n = idle_locks(lt);
+	must(lock_put(lt, get(lt, a, "r", DB_LOCK_READ)));
+	lock = get(lt, b, "r", DB_LOCK_READ);
+	assert_int_equal(idle_locks(lt), n + 1);
+	must(lock_put(lt, get(lt, a, "r", DB_LOCK_READ)));
+	/* and now b's is in a's way */
+	assert_int_equal(try_get(lt, a, DB_LOCK_NOWAIT, "r", DB_LOCK_WRITE, &(DB_LOCK){ 0 }),
+	    DB_LOCK_NOTGRANTED);
+	must(lock_put(lt, lock));
+	must(lock_put(lt, get(lt, a, "r", DB_LOCK_WRITE)));
+	assert_int_equal(stat_of(lt).st_nlocks, 0);
+	finish(*state, lt);
+}
+
+static void
+lock_that_was_put_does_not_overtake_who_waits(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t a = locker_of(lt), b = locker_of(lt), c = locker_of(lt);
+	DB_LOCK lock, second;
+	struct waiter w = { 0 };
+
+	must(lock_put(lt, get(lt, a, "o", DB_LOCK_READ)));
+	lock = get(lt, b, "o", DB_LOCK_READ);
+	wait_for(&w, lt, c, "o", DB_LOCK_WRITE);
+	assert_int_equal(
+	    try_get(lt, a, DB_LOCK_NOWAIT, "o", DB_LOCK_READ, &second), DB_LOCK_NOTGRANTED);
+	/* counted: the queue is not before who has it */
+	second = get(lt, b, "o", DB_LOCK_READ);
+	must(lock_put(lt, second));
+	assert_int_equal(stat_of(lt).st_nwaiting, 1);
+	must(lock_put(lt, lock));
+	answers(0, waited(&w));
+	must(lock_put(lt, w.lock));
+	finish(*state, lt);
+}
+
+static void
+lock_granted_twice_is_kept_after_the_second_put(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t id = locker_of(lt);
+	DB_LOCK lock = get(lt, id, "o", DB_LOCK_WRITE);
+
+	assert_true(lock == get(lt, id, "o", DB_LOCK_WRITE));
+	must(lock_put(lt, lock));
+	assert_false(is_free(lt, "o", DB_LOCK_READ));
+	must(lock_put(lt, lock));
+	assert_true(is_free(lt, "o", DB_LOCK_WRITE));
+	refuses(DB_LOCK_NOTHELD, lock_put(lt, lock));
+	finish(*state, lt);
+}
+
+/* Those that were put last may stay; lk_max counts what is held. */
+static void
+lock_max_is_for_those_that_are_held(void **state)
+{
+	DB_ENV env = { .db_errcall = hear, .lk_max = 100 };
+	DB_LOCKTAB *lt = table_with(*state, &env, DB_THREAD);
+	u_int32_t a = locker_of(lt), b = locker_of(lt);
+	char name[16];
+
+	for (int i = 0; i < 300; i++) {
+		(void)snprintf(name, sizeof(name), "a%d", i);
+		must(lock_put(lt, get(lt, a, name, DB_LOCK_WRITE)));
+	}
+	assert_true(idle_locks(lt) > 0);
+	for (int i = 0; i < 100; i++) {
+		(void)snprintf(name, sizeof(name), "b%d", i);
+		(void)get(lt, b, name, DB_LOCK_WRITE);
+	}
+	assert_int_equal(stat_of(lt).st_nlocks, 100);
+	assert_int_equal(idle_locks(lt), 0);
+	refuses(ENOMEM, try_get(lt, a, 0, "one more", DB_LOCK_WRITE, &(DB_LOCK){ 0 }));
+	must(put_everything(lt, b));
+	finish(*state, lt);
+}
+
+static void
+lock_handle_keeps_a_bounded_number(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t id = locker_of(lt);
+	char name[16];
+
+	for (int round = 0; round < 2; round++)
+		for (unsigned i = 0; i < KEPT_MAX + 5000; i++) {
+			(void)snprintf(name, sizeof(name), "%u", i);
+			must(lock_put(lt, get(lt, id, name, DB_LOCK_WRITE)));
+		}
+	assert_true(idle_locks(lt) <= KEPT_MAX);
+	assert_true(idle_locks(lt) > KEPT_MAX / 2);
+	assert_int_equal(stat_of(lt).st_nlocks, 0);
+	assert_int_equal(stat_of(lt).st_nrequests, 2 * (KEPT_MAX + 5000));
+	must(lock_id_free(lt, id));
+	assert_int_equal(idle_locks(lt), 0);
+	finish(*state, lt);
+}
+
+static void
+lock_put_obj_leaves_nothing_of_lk_max(void **state)
+{
+	DB_ENV env = { .db_errcall = hear, .lk_max = 50 };
+	DB_LOCKTAB *lt = table_with(*state, &env, DB_THREAD);
+	u_int32_t a = locker_of(lt), b = locker_of(lt);
+	DB_LOCK lock = 0;
+
+	for (int i = 0; i < 200; i++) {
+		lock = get(lt, a, "o", i % 3 == 0 ? DB_LOCK_READ : DB_LOCK_WRITE);
+		if (i % 3 == 0)
+			(void)get(lt, b, "o", DB_LOCK_READ);
+		must(put_object_named(lt, i % 2 == 0 ? a : b, "o"));
+		assert_int_equal(stat_of(lt).st_nlocks, 0);
+	}
+	refuses(DB_LOCK_NOTHELD, lock_put(lt, lock));
+	must(lock_id_free(lt, a));
+	must(lock_id_free(lt, b));
+	finish(*state, lt);
+}
+
+/* More threads than have room in anything that is kept for them. */
+static void
+lock_put_all_finds_what_many_threads_were_granted(void **state)
+{
+	enum { THREADS = 200 };
+	static struct waiter w[THREADS];
+	static char names[THREADS][8];
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t h = locker_of(lt), x = locker_of(lt);
+
+	memset(w, 0, sizeof(w));
+	for (int i = 0; i < THREADS; i++) {
+		(void)snprintf(names[i], sizeof(names[i]), "%d", i);
+		(void)get(lt, h, names[i], DB_LOCK_WRITE);
+		wait_for(&w[i], lt, x, names[i], DB_LOCK_WRITE);
+	}
+	must(put_everything(lt, h));
+	for (int i = 0; i < THREADS; i++)
+		answers(0, waited(&w[i]));
+	must(put_everything(lt, x));
+	assert_int_equal(stat_of(lt).st_nlocks, 0);
+	must(lock_id_free(lt, x));
+	finish(*state, lt);
+}
+
+static void
+lock_of_a_locker_that_holds_the_object_by_now_goes_first(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t h = locker_of(lt), x = locker_of(lt), y = locker_of(lt);
+	DB_LOCK lock = get(lt, h, "o", DB_LOCK_WRITE);
+	struct waiter first = { 0 }, between = { 0 }, second = { 0 };
+
+	wait_for(&first, lt, x, "o", DB_LOCK_READ);
+	wait_for(&between, lt, y, "o", DB_LOCK_WRITE);
+	wait_for(&second, lt, x, "o", DB_LOCK_READ);
+	must(lock_put(lt, lock));
+	answers(0, waited(&first));
+	answers(0, waited(&second));
+	assert_int_equal(stat_of(lt).st_nwaiting, 1);
+	must(locktab_check(lt));
+	must(lock_put(lt, first.lock));
+	must(lock_put(lt, second.lock));
+	answers(0, waited(&between));
+	must(lock_put(lt, between.lock));
+	finish(*state, lt);
+}
+
+static void
+lock_of_a_locker_that_is_granted_another_mode_goes_first(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t h = locker_of(lt), x = locker_of(lt), y = locker_of(lt);
+	DB_LOCK lock = get(lt, h, "o", DB_LOCK_READ), upgraded;
+	struct waiter w = { 0 }, v = { 0 };
+
+	wait_for(&w, lt, y, "o", DB_LOCK_WRITE);
+	wait_for(&v, lt, x, "o", DB_LOCK_READ);
+	upgraded = get(lt, h, "o", DB_LOCK_WRITE);
+	must(lock_put(lt, lock));
+	must(lock_put(lt, upgraded));
+	answers(0, waited(&w));
+	must(lock_put(lt, w.lock));
+	answers(0, waited(&v));
+	must(lock_put(lt, v.lock));
+	finish(*state, lt);
+}
+
+/* --- threads of one locker ----------------------------------------------------------------- */
+
+struct churner {
+	DB_LOCKTAB *lt;
+	u_int32_t id;
+	unsigned seed;
+	pthread_t thread;
+};
+
+static void *
+churns(void *arg)
+{
+	struct churner *c = arg;
+	DB_LOCK lock;
+	char name[8];
+
+	for (int i = 0; i < 20000; i++) {
+		(void)snprintf(name, sizeof(name), "%d", rand_r(&c->seed) % 40);
+		must(try_get(c->lt, c->id, 0, name, DB_LOCK_READ, &lock));
+		must(lock_put(c->lt, lock));
+	}
+	return NULL;
+}
+
+static void
+lock_threads_of_one_locker_take_and_put_the_same(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	struct churner c[4];
+	u_int32_t id = locker_of(lt), other = locker_of(lt);
+	DB_LOCK_STAT st;
+	DB_LOCK lock;
+	char name[8];
+
+	for (unsigned i = 0; i < 4; i++) {
+		c[i] = (struct churner){ .lt = lt, .id = id, .seed = i };
+		t_check(pthread_create(&c[i].thread, NULL, churns, &c[i]) == 0);
+	}
+	for (int i = 0; i < 2000; i++) {
+		(void)snprintf(name, sizeof(name), "%d", i % 40);
+		if (try_get(lt, other, DB_LOCK_NOWAIT, name, DB_LOCK_WRITE, &lock) == 0)
+			must(lock_put(lt, lock));
+	}
+	for (unsigned i = 0; i < 4; i++)
+		t_check(pthread_join(c[i].thread, NULL) == 0);
+	st = stat_of(lt);
+	assert_int_equal(st.st_nlocks, 0);
+	assert_int_equal(st.st_nrequests - st.st_nrefused, st.st_nreleases);
+	assert_true(st.st_nreleases >= 4 * 20000);
+	must(lock_id_free(lt, id));
+	finish(*state, lt);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		t_test(lock_taken_again_has_a_handle_of_its_own),
+		t_test(lock_that_was_put_is_not_shown_or_counted_as_held),
+		t_test(lock_that_was_put_is_in_nobodys_way),
+		t_test(lock_that_was_put_does_not_overtake_who_waits),
+		t_test(lock_granted_twice_is_kept_after_the_second_put),
+		t_test(lock_max_is_for_those_that_are_held),
+		t_test(lock_handle_keeps_a_bounded_number),
+		t_test(lock_put_obj_leaves_nothing_of_lk_max),
+		t_test(lock_put_all_finds_what_many_threads_were_granted),
+		t_test(lock_of_a_locker_that_holds_the_object_by_now_goes_first),
+		t_test(lock_of_a_locker_that_is_granted_another_mode_goes_first),
+		t_test(lock_threads_of_one_locker_take_and_put_the_same),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
