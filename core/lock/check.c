@@ -4,8 +4,8 @@
  *
  * Per partition, locked: each cell is reached exactly once, by way of the free list, the chains of
  * objects and their lists; holders do not conflict, except with their own locker; whoever is first
- * in a queue has a reason to wait, and nobody can overtake it (L8); the counts are right.  What does not hold is said, one sentence
- * each, and EFAULT is returned.
+ * in a queue has a reason to wait, and nobody can overtake it (L8); the counts are right.  What
+ * does not hold is said, one sentence each, and EFAULT is returned.
  */
 #include "check.h"
 

@@ -346,6 +346,7 @@ attempt(DB_LOCKTAB *lt, struct lock_request *rq, enum step *stepp)
 	int ret;
 
 	wakes.n = 0;
+	wakes.words = NULL;
 	if ((ret = part_lock(lt, rq->part)) != 0)
 		return ret;
 	ret = attempt_locked(lt, rq, &wakes, stepp);

@@ -33,8 +33,10 @@ part_unlock(DB_LOCKTAB *lt, uint32_t part)
 void
 wake_later(struct wakes *wakes, uint32_t *word)
 {
-	if (wakes->n < WAKES)
+	if (wakes->words != NULL && wakes->n < wakes->room)
 		wakes->words[wakes->n++] = word;
+	else if (wakes->words == NULL && wakes->n < WAKES)
+		wakes->few[wakes->n++] = word;
 	else
 		os_futex_wake(word);
 }
@@ -42,7 +44,9 @@ wake_later(struct wakes *wakes, uint32_t *word)
 void
 wake_now(struct wakes *wakes)
 {
+	uint32_t **words = wakes->words != NULL ? wakes->words : wakes->few;
+
 	for (unsigned i = 0; i < wakes->n; i++)
-		os_futex_wake(wakes->words[i]);
+		os_futex_wake(words[i]);
 	wakes->n = 0;
 }

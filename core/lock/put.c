@@ -96,6 +96,7 @@ put_one(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
 	int ret;
 
 	wakes.n = 0;
+	wakes.words = NULL;
 	if (c == NULL || !is_ours(lt, c, w, lock, locker))
 		return not_held(lt, lock, locker);
 	if ((ret = part_lock(lt, part)) != 0)

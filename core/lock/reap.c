@@ -114,6 +114,34 @@ reap_set(DB_LOCKTAB *lt, const struct client_set *clients)
 	return n;
 }
 
+/* Many wait for the same holder: one of them asks for all.  What is noted is a hint. */
+static bool
+was_asked_lately(DB_LOCKTAB *lt, uint32_t number)
+{
+	uint32_t now = (uint32_t)(os_monotonic_usec() / 1000);
+
+	if (now - load_relaxed(&lt->asked[number]) < LOOK_USEC / 1000)
+		return true;
+	store_relaxed(&lt->asked[number], now);
+	(void)add_relaxed(&lt->nasked, 1);
+	return false;
+}
+
+unsigned
+reap_set_again(DB_LOCKTAB *lt, const struct client_set *clients)
+{
+	struct client_set due = { 0 };
+
+	for (uint32_t i = 0; i < LOCK_CLIENTS / 64; i++)
+		for (uint64_t bits = clients->bits[i]; bits != 0; bits &= bits - 1) {
+			uint32_t number = i * 64 + (uint32_t)__builtin_ctzll(bits);
+
+			if (number != lt->self && !was_asked_lately(lt, number))
+				due.bits[i] |= bits & -bits;
+		}
+	return reap_set(lt, &due);
+}
+
 void
 reap_everybody(DB_LOCKTAB *lt)
 {

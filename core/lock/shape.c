@@ -49,7 +49,8 @@ places(struct lock_table *t, uint64_t body)
 {
 	t->parts = body + round_up(sizeof(*t), 128);
 	t->bells = t->parts + (LOCK_PARTS + 1) * sizeof(struct lock_part);
-	t->matrix = t->bells + LOCK_CLIENTS * sizeof(uint32_t);
+	t->asked = t->bells + LOCK_CLIENTS * sizeof(uint32_t);
+	t->matrix = t->asked + LOCK_CLIENTS * sizeof(uint32_t);
 	t->buckets = round_up(t->matrix + (uint64_t)t->nmodes * t->nmodes, 64);
 	t->cells = round_up(t->buckets + (uint64_t)t->nbuckets * sizeof(uint32_t), 128);
 	return t->cells;
@@ -130,6 +131,7 @@ shape_attach(DB_LOCKTAB *lt)
 	lt->table = t;
 	lt->parts = (struct lock_part *)(r->addr + own.parts);
 	lt->bells = (uint32_t *)(r->addr + own.bells);
+	lt->asked = (uint32_t *)(r->addr + own.asked);
 	lt->buckets = (uint32_t *)(r->addr + own.buckets);
 	lt->cells = (struct lock_cell *)(r->addr + own.cells);
 	lt->cells_offset = own.cells;

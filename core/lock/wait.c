@@ -115,8 +115,9 @@ request_withdraw(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep)
 	return ret;
 }
 
-int
-request_look(DB_LOCKTAB *lt, struct lock_request *rq)
+/* Who is in rq's way, into rq->blockers; nobody, if it does not wait. */
+static int
+find_blockers(DB_LOCKTAB *lt, struct lock_request *rq)
 {
 	struct lock_cell *c = cell_by_handle(lt, rq->lock), *object;
 	bool blocked;
@@ -134,8 +135,18 @@ request_look(DB_LOCKTAB *lt, struct lock_request *rq)
 		ret = claim_blocked(lt, object, &claim, c, &rq->blockers, &blocked);
 	}
 	part_unlock(lt, rq->part);
-	if (ret == 0)
-		(void)reap_set(lt, &rq->blockers);
+	return ret;
+}
+
+/* Behind a dead one there may be another. */
+int
+request_look(DB_LOCKTAB *lt, struct lock_request *rq)
+{
+	int ret;
+
+	do
+		ret = find_blockers(lt, rq);
+	while (ret == 0 && reap_set_again(lt, &rq->blockers) > 0);
 	return ret;
 }
 

@@ -198,6 +198,121 @@ lock_detect_conflict_looks_only_if_somebody_began_to_wait(void **state)
 	finish(*state, lt);
 }
 
+/* It dies with all partitions locked; what it was to look for is there still. */
+static int
+detector_dies(struct t_child *c, void *arg)
+{
+	DB_LOCKTAB *lt = table_of(arg);
+
+	for (uint32_t i = 0; i < LOCK_PARTS - 1; i++)
+		must(part_lock(lt, i));
+	t_tell(c, 'h');
+	/* stays at the last one, which the test has */
+	return lock_detect(lt, DB_LOCK_CONFLICT, DB_LOCK_OLDEST);
+}
+
+static void
+lock_detect_that_died_leaves_the_deadlock_to_the_next(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	struct t_child c;
+	struct ring r;
+
+	make_ring(lt, &r, 0);
+	await_waiting(lt, RING);
+	must(part_lock(lt, LOCK_PARTS - 1));
+	t_fork(&c, detector_dies, *state);
+	t_await(&c, 'h');
+	t_kill(&c);
+	part_unlock(lt, LOCK_PARTS - 1);
+	must(lock_detect(lt, DB_LOCK_CONFLICT, DB_LOCK_OLDEST));
+	assert_int_equal(unwind(lt, &r), 0);
+	finish(*state, lt);
+}
+
+/* All hold READ and want WRITE: each waits for each. */
+static void
+lock_detect_leaves_one_of_many_upgraders(void **state)
+{
+	enum { MANY = 300 };
+	static struct lock_request rq[MANY];
+	const DBT obj = named("o");
+	DB_LOCKTAB *lt = table_of(*state);
+	enum verdict verdict;
+	u_int32_t id;
+	bool done;
+	int ret, winners = 0;
+
+	for (int i = 0; i < MANY; i++) {
+		id = locker_of(lt);
+		must(request_init(lt, &rq[i], id, DB_LOCK_UPGRADE, &obj, DB_LOCK_WRITE,
+		    get(lt, id, "o", DB_LOCK_READ)));
+		rq[i].distant = true;
+	}
+	for (int i = 0; i < MANY; i++) {
+		must(request_make(lt, &rq[i], &verdict));
+		assert_int_equal(verdict, WAITS);
+	}
+	must(lock_detect(lt, 0, DB_LOCK_YOUNGEST));
+	assert_int_equal(stat_of(lt).st_ndeadlocks, MANY - 1);
+	for (int i = 0; i < MANY; i++) {
+		ret = request_outcome(lt, &rq[i], &done);
+		assert_true(done == (i > 0));
+		answers(done ? DB_LOCK_DEADLOCK : 0, ret);
+		if (done)
+			must(lock_vec(
+			    lt, rq[i].m->id, 0, &(DB_LOCKREQ){ .op = DB_LOCK_PUT_ALL }, 1, NULL));
+	}
+	must(request_outcome(lt, &rq[0], &done));
+	winners += done;
+	assert_int_equal(winners, 1);
+	finish(*state, lt);
+}
+
+static int
+holds(struct t_child *c, void *arg)
+{
+	DB_LOCKTAB *lt = table_of(arg);
+
+	(void)get(lt, locker_of(lt), "held", DB_LOCK_WRITE);
+	t_tell(c, 'h');
+	t_await(c, 'n');
+	return 0;
+}
+
+static void
+lock_waiters_ask_together_whether_the_holder_lives(void **state)
+{
+	enum { MANY = 50, LOOKS = 20 };
+	static struct lock_request rq[MANY];
+	const DBT obj = named("held");
+	DB_LOCKTAB *lt = table_of(*state);
+	enum verdict verdict;
+	uint64_t begun, asked;
+	struct t_child c;
+
+	t_fork(&c, holds, *state);
+	t_await(&c, 'h');
+	for (int i = 0; i < MANY; i++) {
+		must(request_init(lt, &rq[i], locker_of(lt), 0, &obj, DB_LOCK_WRITE, 0));
+		rq[i].distant = true;
+		must(request_make(lt, &rq[i], &verdict));
+	}
+	begun = os_monotonic_usec();
+	asked = load_relaxed(&lt->nasked);
+	for (int i = 0; i < LOOKS * MANY; i++)
+		must(request_look(lt, &rq[i % MANY]));
+	asked = load_relaxed(&lt->nasked) - asked;
+	assert_true(asked > 0);
+	assert_true(asked <= (os_monotonic_usec() - begun) / (LOOK_USEC - 1000) + 2);
+	t_kill(&c);
+	for (bool done = false; !done;) {
+		must(request_look(lt, &rq[0]));
+		must(request_outcome(lt, &rq[0], &done));
+	}
+	finish(*state, lt);
+}
+
 int
 main(void)
 {
@@ -209,6 +324,9 @@ main(void)
 		t_test(lock_detect_sees_two_upgrades_of_one_object),
 		t_test(lock_detect_sees_a_circle_through_a_queue),
 		t_test(lock_detect_conflict_looks_only_if_somebody_began_to_wait),
+		t_test(lock_detect_that_died_leaves_the_deadlock_to_the_next),
+		t_test(lock_detect_leaves_one_of_many_upgraders),
+		t_test(lock_waiters_ask_together_whether_the_holder_lives),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,9 +4,9 @@
  *
  * Random requests, releases, withdrawals and detector runs of a dozen lockers on a few objects, in
  * one thread: requests that have to wait are made as the file system makes them, and looked at
- * afterwards; those that do not wait as lock_get makes them.  After each step the model and the table agree on what every request has become; the
- * detector's victims are in circles of the model's, and leave none.  Nothing here is left to
- * chance: the same seeds give the same schedules.
+ * afterwards; those that do not wait as lock_get makes them.  After each step the model and the
+ * table agree on what every request has become; the detector's victims are in circles of the
+ * model's, and leave none.  Nothing here is left to chance: the same seeds give the same schedules.
  */
 #include "../lock_t.h"
 
