@@ -24,8 +24,11 @@
 #include <unistd.h>
 
 #include "file_idle.h"
+#include "pool.h"
 #include "space.h"
 #include "state.h"
+
+#define SENTENCE_BYTES 512
 
 /* --- making -------------------------------------------------------------------------------- */
 
@@ -126,25 +129,48 @@ file_name(struct fs *fs, struct file *f, char *path)
 	(void)pthread_mutex_unlock(&fs->nodes.lock);
 }
 
+static void
+keep_sentence(void *arg, const char *sentence)
+{
+	(void)snprintf(arg, SENTENCE_BYTES, "%s", sentence);
+}
+
+/* What the pool has to say of it goes to said, "" if nothing. */
+static int
+open_hearing(struct fs *fs, int fd, const char *path, int flags, DB_MPOOLFILE **mpfp, char *said)
+{
+	int err;
+
+	said[0] = '\0';
+	pool_hear(keep_sentence, said);
+	err = mpool_open_fd(fs->pool, fd, path, flags, fs->opt->page_bytes, mpfp);
+	pool_hear(NULL, NULL);
+	return err;
+}
+
 /*
  * mpool_open_fd, which takes fd over.  The pool's table of files has an end: files that are open
- * only in case somebody wants them again make room.
+ * only in case somebody wants them again make room, or else some that are not just in use.  Only
+ * if that does not help it is worth a sentence.
  */
 int
 file_open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPOOLFILE **mpfp)
 {
 	int spare = fcntl(fd, F_DUPFD_CLOEXEC, 0), err;
 	int flags = DB_ODDFILESIZE | (writable ? 0 : DB_RDONLY);
-	char path[PATH_MAX];
+	char path[PATH_MAX], said[SENTENCE_BYTES];
 
 	if (fs->opt->read_only || fs->opt->no_atime)
 		(void)fcntl(fd, F_SETFL, O_NOATIME);
 	file_name(fs, f, path);
-	err = mpool_open_fd(fs->pool, fd, path, flags, fs->opt->page_bytes, mpfp);
-	if ((err == ENFILE || err == ENOMEM) && spare != -1 && file_close_idle(fs) > 0) {
-		err = mpool_open_fd(fs->pool, spare, path, flags, fs->opt->page_bytes, mpfp);
+	err = open_hearing(fs, fd, path, flags, mpfp, said);
+	if ((err == ENFILE || err == ENOMEM) && spare != -1 &&
+	    (file_close_idle(fs) > 0 || file_close_unused(fs) > 0)) {
+		err = open_hearing(fs, spare, path, flags, mpfp, said);
 		spare = -1;
 	}
+	if (said[0] != '\0')
+		fs_log(LOG_WARNING, "%s", said);
 	os_close(spare);
 	return err;
 }

@@ -6,6 +6,7 @@
  * The files are walked through nodes.pooled, one reference at a time, without a lock in between:
  * files that come meanwhile are met or not, those that go are not in the way.
  */
+#include <fcntl.h>
 #include <limits.h>
 
 #include "file_idle.h"
@@ -14,6 +15,9 @@
 
 /* Who waits looks every 20 ms; the requests that come meanwhile wait for file.state. */
 #define WAY_USEC 60000u
+
+/* The rows of the pool's table come free some at a time, too. */
+#define CLOSE_AT_ONCE 16u
 
 /* The next file with a node that lives on, behind after (whose reference is given back). */
 static struct file *
@@ -91,6 +95,61 @@ file_give_way(struct fs *fs)
 		}
 		file_let_go(fs, f);
 	}
+}
+
+/* Can what somebody has open be opened again? */
+static bool
+can_be_reopened(struct fs *fs, const struct file *f)
+{
+	int fd;
+
+	if (__atomic_load_n(&f->gone, __ATOMIC_SEQ_CST) ||
+	    node_open(fs, f->node, f->writable ? O_RDWR : O_RDONLY, &fd) != 0)
+		return false;
+	os_close(fd);
+	return true;
+}
+
+static bool
+close_if_unused(struct fs *fs, struct file *f)
+{
+	bool closes;
+
+	if (pthread_rwlock_trywrlock(&f->state) != 0)
+		return false;
+	if ((closes = f->mpf != NULL && can_be_reopened(fs, f)))
+		file_close_in_pool_locked(f);
+	file_let_go(fs, f);
+	return closes;
+}
+
+/* From the *fromp-th on, which then is where to go on. */
+static unsigned
+close_some(struct fs *fs, unsigned *fromp)
+{
+	unsigned at = 0, n = 0;
+	struct file *f;
+
+	for (f = next_file(fs, NULL); f != NULL && n < CLOSE_AT_ONCE; f = next_file(fs, f), at++)
+		if (at >= *fromp && close_if_unused(fs, f))
+			n++;
+	if (f != NULL)
+		node_put(fs, f->node);
+	*fromp = at;
+	return n;
+}
+
+unsigned
+file_close_unused(struct fs *fs)
+{
+	unsigned from = __atomic_load_n(&fs->nodes.closed_to, __ATOMIC_RELAXED), n;
+
+	if ((n = close_some(fs, &from)) == 0) {
+		from = 0;
+		n = close_some(fs, &from);
+	}
+	__atomic_store_n(&fs->nodes.closed_to, from, __ATOMIC_RELAXED);
+	return n;
 }
 
 void

@@ -40,4 +40,10 @@ int file_open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB
 /* Close all that rest; how many. */
 unsigned file_close_idle(struct fs *fs);
 
+/*
+ * file_all.c: close some that are open here, but that no request is using: the next one opens
+ * each again.  How many.  May be called with other files locked.
+ */
+unsigned file_close_unused(struct fs *fs);
+
 #endif

@@ -106,6 +106,21 @@ create_at(struct fs *fs, struct node *dir, const char *name, const struct caller
 	return err;
 }
 
+/* The caller is told that there is no file: then there is none, unless the name is another's. */
+static void
+remove_created(struct fs *fs, struct node *dir, const char *name, const struct stat *made)
+{
+	struct stat st;
+	int dirfd;
+
+	if (node_fd_get(fs, dir, &dirfd) != 0)
+		return;
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == made->st_dev &&
+	    st.st_ino == made->st_ino)
+		(void)unlinkat(dirfd, name, 0);
+	node_fd_put(fs, dir);
+}
+
 static int
 open_created(struct fs *fs, struct node *dir, const char *name, int fd, int flags, struct node **np,
     struct stat *st, struct handle **hp)
@@ -150,6 +165,7 @@ int
 files_create(struct fs *fs, struct node *dir, const char *name, const struct caller *c, mode_t mode,
     int flags, struct node **np, struct stat *st, struct handle **hp)
 {
+	struct stat made;
 	int fd, err;
 
 	if (files_hidden(name))
@@ -159,7 +175,11 @@ files_create(struct fs *fs, struct node *dir, const char *name, const struct cal
 		return open_existing(fs, dir, name, c, flags, np, st, hp);
 	if (err != 0)
 		return err;
-	return open_created(fs, dir, name, fd, flags, np, st, hp);
+	if (fstat(fd, &made) == -1)
+		made = (struct stat){ 0 };
+	if ((err = open_created(fs, dir, name, fd, flags, np, st, hp)) != 0)
+		remove_created(fs, dir, name, &made);
+	return err;
 }
 
 /* --- directories --------------------------------------------------------------------------- */

@@ -89,6 +89,7 @@ struct node_table {
 	unsigned idle_count;		    /* [t] */
 	unsigned idle_limit;		    /* set when the pool is opened */
 	struct link pooled;		    /* [t] all struct file */
+	unsigned closed_to;		    /* atomic: where file_close_unused goes on in it */
 };
 
 int node_table_init(struct fs *fs);

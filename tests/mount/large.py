@@ -4,9 +4,11 @@
 LARGE_ENTRIES is how many names and files there are (5000); 100000 takes some minutes.
 """
 import ctypes
+import errno
 import os
 import shutil
 import threading
+import time
 
 from checks import home, libc, path, pattern, run
 
@@ -120,6 +122,44 @@ def any_number_of_files_is_touched_with_few_descriptors():
         with open(path("touched/n%06d" % i), "rb") as f:
             assert f.read() == b"+" + (b"%d" % i)[1:]
     shutil.rmtree(path("touched"))
+
+
+def more_files_are_open_than_the_pool_has_room_for():
+    """200 KiB have room for 64 at a time; the others are opened again when they are used."""
+    os.mkdir(path("open"))
+    fds = [os.open(path("open/n%d" % i), os.O_RDWR | os.O_CREAT, 0o644) for i in range(300)]
+    for turn in range(2):
+        for i, fd in enumerate(fds):
+            assert os.pwrite(fd, b"%d.%d" % (turn, i), turn * 10) > 0
+    for i, fd in enumerate(fds):
+        want = b"0.%d" % i
+        assert os.pread(fd, 100, 0) == want + b"\0" * (10 - len(want)) + b"1.%d" % i
+        os.close(fd)
+    shutil.rmtree(path("open"))
+
+
+def what_cannot_be_opened_is_not_created():
+    """Open files without a name keep their places."""
+    fds = []
+    try:
+        while len(fds) < 300:
+            name = "nameless%d" % len(fds)
+            fds.append(os.open(path(name), os.O_RDWR | os.O_CREAT, 0o644))
+            os.unlink(path(name))
+        raise AssertionError("there was room for all of them")
+    except OSError as e:
+        assert e.errno == errno.ENFILE, e
+    assert not os.path.lexists(home(name)) and not os.path.lexists(path(name))
+    for fd in fds:
+        os.close(fd)
+    end = time.monotonic() + 60
+    while True:  # the kernel tells of a close a moment later
+        try:
+            os.close(os.open(path(name), os.O_RDWR | os.O_CREAT, 0o644))
+            break
+        except OSError as e:
+            assert e.errno == errno.ENFILE and time.monotonic() < end, e
+            time.sleep(0.01)
 
 
 # --- lengths --------------------------------------------------------------------------------
