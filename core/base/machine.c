@@ -11,8 +11,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <linux/membarrier.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -240,4 +240,27 @@ void
 os_barrier(void)
 {
 	(void)syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+}
+
+static int
+barrier_call(int command)
+{
+	int saved = errno, ret = os_fault_hook == NULL ? 0 : os_fault_hook(OS_BARRIER, "");
+
+	if (ret == 0 && syscall(SYS_membarrier, command, 0, 0) != 0)
+		ret = errno;
+	errno = saved;
+	return ret;
+}
+
+int
+os_barrier_join(void)
+{
+	return barrier_call(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED);
+}
+
+int
+os_barrier_all(void)
+{
+	return barrier_call(MEMBARRIER_CMD_GLOBAL_EXPEDITED);
 }

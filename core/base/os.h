@@ -30,6 +30,7 @@ enum os_call {
 	OS_LOCK,
 	OS_MALLOC,
 	OS_SHM,
+	OS_BARRIER, /* that of other processes */
 	OS_CALLS
 };
 
@@ -156,7 +157,14 @@ bool os_huge_pages_granted(bool shared); /* does os_map_huge help, for such memo
 bool os_barrier_wanted(void);
 void os_barrier(void);
 
-uint64_t os_memory_bytes(void);	    /* the machine's */
+/*
+ * The same for every running thread of every process that has called os_barrier_join; both return
+ * 0 or an errno value: what the system does not have, or does not allow us.
+ */
+int os_barrier_join(void);
+int os_barrier_all(void);
+
+uint64_t os_memory_bytes(void); /* the machine's */
 /* Without driving anybody out, and as the control groups allow; UINT64_MAX: unknown. */
 uint64_t os_memory_available(void);
 /* cgroup.c: as they allow; as the groups from root/group up to root do. */
@@ -164,7 +172,7 @@ uint64_t os_cgroup_available(void);
 uint64_t os_cgroup_left(const char *root, const char *group);
 /* The beginning of a small file of the system as a string; empty if it cannot be read. */
 void os_read_text(const char *path, char *text, size_t bytes);
-uint64_t os_ipc_namespace(void);    /* differs between them; 0 if unknown */
+uint64_t os_ipc_namespace(void); /* differs between them; 0 if unknown */
 
 extern unsigned os_forks; /* forks since the program began, on the way to this process */
 

@@ -55,7 +55,7 @@ uint32_t
 format_stamp(void)
 {
 	return (uint32_t)(sizeof(struct frame) ^ sizeof(struct block) << 3 ^
-	    sizeof(struct file_row) << 9 ^ sizeof(struct mpool) << 15);
+	    sizeof(struct file_row) << 9 ^ sizeof(struct mpool) << 15 ^ (MPOOL_MAGIC & 0xff) << 24);
 }
 
 /* Extents of a sixteenth of the pool at most, so that a small one serves several page sizes. */
@@ -156,7 +156,7 @@ body_offset(uint32_t nclients)
 
 /* The tables are for what the pool may become, the area is as large as it is at first. */
 int
-format_compute(uint64_t bytes, uint64_t region_max, uint32_t policy, struct geometry *g)
+format_compute(uint64_t bytes, uint64_t region_max, struct geometry *g)
 {
 	roff_t body = body_offset(format_clients(bytes));
 	uint64_t initial, most, extent;
@@ -169,7 +169,6 @@ format_compute(uint64_t bytes, uint64_t region_max, uint32_t policy, struct geom
 		most = at_most(region_max, CACHE_BYTES_MOST) / extent * extent;
 	for (;; most -= extent) {
 		counts(g, initial, most);
-		g->policy = policy;
 		places(g, body);
 		if (g->region_bytes <= region_max || most == initial)
 			return 0;
@@ -254,7 +253,7 @@ format_check(const struct region *r, const struct mpool *mp, struct geometry *co
 	    g.nblocks != want.nblocks || g.nrows != want.nrows || g.nhash != want.nhash ||
 	    g.nopens != want.nopens || g.nhints != want.nhints ||
 	    g.group_shift != want.group_shift || g.heap_bytes != want.heap_bytes ||
-	    g.nghosts != want.nghosts ||
+	    g.nghosts != want.nghosts || g.barrier > 1 || g.unused != 0 ||
 	    (g.policy != DB_POLICY_LRU && g.policy != DB_POLICY_ADAPTIVE))
 		return EPROTO;
 	if (!places_are_sound(&g, r))

@@ -9,9 +9,9 @@
 
 /*
  * The geometry of a pool of that many bytes of pages, in a region that may grow to region_max (0:
- * not at all), with that policy.  EINVAL: too small or impossibly large.
+ * not at all).  EINVAL: too small or impossibly large.  Policy and barrier are left 0.
  */
-int format_compute(uint64_t bytes, uint64_t region_max, uint32_t policy, struct geometry *g);
+int format_compute(uint64_t bytes, uint64_t region_max, struct geometry *g);
 
 /*
  * What region_max must be for a pool of that many bytes of pages at first to become one of `most`.

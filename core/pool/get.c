@@ -40,6 +40,18 @@ enter(DB_MPOOL *p, struct thread **tp)
 	return (*tp)->in_callback ? EDEADLK : 0;
 }
 
+/* P1: the slot, before anything is read of the frame; whoever scans sees to it, or a fence does. */
+static inline void
+pin_store(const DB_MPOOL *p, uint32_t *slot, uint32_t f)
+{
+	if (p->fenced)
+		store_seq(slot, f + 1);
+	else {
+		store_relaxed(slot, f + 1);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	}
+}
+
 enum pin_answer { PIN_OK, PIN_OTHER, PIN_BUSY, PIN_SPOILT };
 
 /*
@@ -54,7 +66,7 @@ pin_try(struct getting *g, uint32_t f, uint64_t *wp)
 	enum pin_answer answer = PIN_OTHER;
 	uint64_t w;
 
-	store_seq(g->slot, f + 1);
+	pin_store(g->t->pool, g->slot, f);
 	for (;;) {
 		w = load_seq(&fr->word);
 		if (load_acquire(&fr->key) != g->key)
@@ -157,7 +169,7 @@ pin_at_once(struct thread *t, uint32_t *slot, uint32_t f, uint64_t key, unsigned
 	struct frame *fr = frame_at(t->pool, f);
 	uint64_t w;
 
-	store_seq(slot, f + 1);
+	pin_store(t->pool, slot, f);
 	w = load_seq(&fr->word);
 	if ((fw_state(w) != FRAME_VALID && fw_state(w) != FRAME_WRITING) ||
 	    load_acquire(&fr->key) != key || fw_is_spoilt(w)) {

@@ -26,9 +26,9 @@
 
 #include "../region/rlayout.h"
 
-#define MPOOL_MAGIC 0x706f6f6c66733031ull
-#define PAGE_SHIFT_MIN 9  /* 512 bytes */
-#define PAGE_SHIFT_MAX 16 /* 64 KiB */
+#define MPOOL_MAGIC 0x706f6f6c66733032ull /* another when the bytes get another meaning */
+#define PAGE_SHIFT_MIN 9		  /* 512 bytes */
+#define PAGE_SHIFT_MAX 16		  /* 64 KiB */
 #define PAGE_SHIFTS (PAGE_SHIFT_MAX - PAGE_SHIFT_MIN + 1)
 #define NO_FRAME UINT32_MAX
 #define BATCH 64 /* frames marked, scanned for and written together */
@@ -199,11 +199,11 @@ static_assert(sizeof(struct block) % 64 == 0, "blocks do not share cache lines")
 
 /* --- files --------------------------------------------------------------------------------- */
 
-#define ROW_TEMP 0x1u	/* memp_fopen with file NULL */
-#define ROW_GONE 0x2u	/* no link left: drop the pages with the last handle */
-#define ROW_UID 0x4u	/* uid[] is set */
+#define ROW_TEMP 0x1u	 /* memp_fopen with file NULL */
+#define ROW_GONE 0x2u	 /* no link left: drop the pages with the last handle */
+#define ROW_UID 0x4u	 /* uid[] is set */
 #define ROW_WANTED 0x10u /* somebody waits for its soft handles to be closed */
-#define ROW_BEHIND 0x8u /* pages behind the end were pinned when it was cut */
+#define ROW_BEHIND 0x8u	 /* pages behind the end were pinned when it was cut */
 
 /*
  * The row's truncation word: 0, or client number + 1; with ARMED once trunc_length is right.  Not
@@ -267,7 +267,7 @@ struct file_row {
 	uint64_t create;
 	uint64_t in;
 	uint64_t out;
-	roff_t handle; /* in the heap: the file's, for open_by_handle_at(2) */
+	roff_t handle;	       /* in the heap: the file's, for open_by_handle_at(2) */
 	uint32_t handle_bytes; /* 0: none */
 	int32_t handle_type;
 	uint64_t map;	       /* as hit and miss */
@@ -331,11 +331,11 @@ struct latency {
 
 /* What the policy knows about the pages of one size.  Hints: each search counts again. */
 struct policy_size {
-	uint64_t hand;	     /* of the clock over the main class, a chunk a step */
-	uint32_t probation;  /* pages that are on probation */
-	uint32_t target;     /* as many are meant to be */
-	uint32_t window;     /* so many ticks a new page's hits say nothing */
-	uint32_t ghosts;     /* as many evictions a ghost outlives */
+	uint64_t hand;	      /* of the clock over the main class, a chunk a step */
+	uint32_t probation;   /* pages that are on probation */
+	uint32_t target;      /* as many are meant to be */
+	uint32_t window;      /* so many ticks a new page's hits say nothing */
+	uint32_t ghosts;      /* as many evictions a ghost outlives */
 	uint32_t departed[2]; /* evictions from probation, from main */
 	uint32_t live[2];     /* ghosts of these */
 	uint32_t pad[6];
@@ -363,7 +363,9 @@ struct geometry {
 	uint32_t group_shift; /* frame >> group_shift is its dirty group, below 64 */
 	uint32_t nhints;      /* 64-bit words */
 	uint32_t nghosts;
-	uint32_t policy; /* DB_POLICY_LRU or DB_POLICY_ADAPTIVE */
+	uint32_t policy;  /* DB_POLICY_LRU or DB_POLICY_ADAPTIVE */
+	uint32_t barrier; /* 1: hits carry no fence, who scans the slots calls membarrier(2) */
+	uint32_t unused;
 	uint64_t heap_bytes;
 	roff_t blocks, rows, hash, opens, heap, buckets, overflow, extents, hints, frames, index,
 	    stamps, ghosts, area;
@@ -374,23 +376,23 @@ struct geometry {
 struct mpool {
 	struct geometry g;
 	/* each on a line of its own */
-	uint32_t blocks_used __attribute__((aligned(64)));	  /* high-water mark */
-	uint32_t clock __attribute__((aligned(64))); /* ticks, for stamps */
+	uint32_t blocks_used __attribute__((aligned(64))); /* high-water mark */
+	uint32_t clock __attribute__((aligned(64)));	   /* ticks, for stamps */
 	struct policy_size sizes[PAGE_SHIFTS] __attribute__((aligned(64)));
 	uint64_t hand_other; /* the extent looked at last for another size's sake */
 	uint32_t overflow_used __attribute__((aligned(64)));
 	uint32_t discard_next __attribute__((aligned(64)));
 	uint32_t discards[DISCARD_RING]; /* frame + 1: hints */
-	uint32_t has_log;    /* some client attached with an lg_flush: write-ahead holds */
-	uint32_t gc_row;     /* [l] where the search for rows to give up goes on */
-	uint32_t free_row;   /* [l] no row below it is free */
-	uint32_t rows_used;  /* high-water mark */
-	uint32_t free_open;  /* [l] no open record below it is free */
-	uint32_t opens_used; /* high-water mark */
-	uint32_t extents_open; /* the pool has so many now, more or less */
-	uint32_t resizer;    /* client number + 1 of who changes that */
-	uint32_t recount;    /* a death may have left the totals wrong */
-	uint64_t recount_usec; /* of the last walk in vain; monotonic */
+	uint32_t has_log;	/* some client attached with an lg_flush: write-ahead holds */
+	uint32_t gc_row;	/* [l] where the search for rows to give up goes on */
+	uint32_t free_row;	/* [l] no row below it is free */
+	uint32_t rows_used;	/* high-water mark */
+	uint32_t free_open;	/* [l] no open record below it is free */
+	uint32_t opens_used;	/* high-water mark */
+	uint32_t extents_open;	/* the pool has so many now, more or less */
+	uint32_t resizer;	/* client number + 1 of who changes that */
+	uint32_t recount;	/* a death may have left the totals wrong */
+	uint64_t recount_usec;	/* of the last walk in vain; monotonic */
 	uint32_t writer_word;	/* raised and woken when a background writer is wanted */
 	uint32_t writer_sleeps; /* one waits for that */
 	struct latency latency[LATENCY_KINDS] __attribute__((aligned(64)));

@@ -91,6 +91,29 @@ may_grow_to(const DB_ENV *env)
 	return env->region_max < os_memory_bytes() ? env->region_max : os_memory_bytes();
 }
 
+/* Do those who scan slots call membarrier(2), in a pool that we create? */
+static bool
+may_do_without_fence(const DB_ENV *env)
+{
+	return (env == NULL || env->mp_fence == 0) && os_barrier_join() == 0;
+}
+
+/* The pool is as it was created, for every process (P1). */
+static int
+join_barrier(DB_MPOOL *p)
+{
+	int ret;
+
+	p->fenced = p->g.barrier == 0;
+	if (p->fenced || (ret = os_barrier_join()) == 0)
+		return 0;
+	env_err(p->dbenv,
+	    "%s: hits in this pool rely on membarrier(2), which this process may not use (%s); "
+	    "mp_fence at its creation makes a pool that does without",
+	    p->region->path ? p->region->path : "private pool", db_strerror(ret));
+	return EPERM;
+}
+
 /* Behind the end of the region is no memory: extents there must be closed. */
 static bool
 extents_are_inside(const DB_MPOOL *p)
@@ -129,8 +152,10 @@ attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
 	set_memory(p->dbenv, &spec);
 	if (policy == 0)
 		policy = DB_POLICY_LRU;
-	if ((ret = format_compute(bytes, may_grow_to(p->dbenv), policy, &g)) != 0)
+	if ((ret = format_compute(bytes, may_grow_to(p->dbenv), &g)) != 0)
 		return ret;
+	g.policy = policy;
+	g.barrier = may_do_without_fence(p->dbenv);
 	spec.create |= spec.is_private;
 	spec.size = format_initial_bytes(&g);
 	spec.body_align = format_align(&g);
@@ -151,6 +176,10 @@ attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
 		    p->region->path ? p->region->path : "private pool");
 		(void)region_detach(p->region, false, NULL, NULL);
 		return EPROTO;
+	}
+	if ((ret = join_barrier(p)) != 0) {
+		(void)region_detach(p->region, false, NULL, NULL);
+		return ret;
 	}
 	policy_init(p);
 	if (asked != 0 && policy != p->g.policy && !(asked & DB_POLICY_IF_NEW))

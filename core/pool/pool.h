@@ -49,6 +49,7 @@ struct __db_mpool {
 	struct region *region;
 	bool threaded;
 	bool barrier;	/* membarrier(2) works: threads can have their slots to themselves */
+	bool fenced;	/* hits carry a fence: the region is of that kind */
 	bool temporary; /* to be removed at close */
 	bool removing;	/* by memp_unlink: only if nothing is dirty */
 	bool nommap;

@@ -76,6 +76,7 @@ pool_stat_fill(DB_MPOOL *p, DB_MPOOL_STAT *s)
 		c[i] = counter_sum(p, (enum counter)i);
 	s->st_cachesize = pool_bytes(p);
 	s->st_policy = p->g.policy;
+	s->st_barrier = p->g.barrier;
 	s->st_cache_hit = c[C_HIT];
 	s->st_cache_miss = c[C_MISS];
 	s->st_page_new = c[C_NEW];

@@ -430,13 +430,30 @@ set_mark(const struct frame_set *set, struct pin_scan *s, uint32_t f)
 			s->pinned[set->cell[h] - 1] = true;
 }
 
+/*
+ * Slots that were stored before, by anybody, are visible now; whoever stores one from now on sees
+ * what was marked before.  False: the system could not.
+ */
+static bool
+barrier(const DB_MPOOL *p)
+{
+	return p->fenced || os_barrier_all() == 0;
+}
+
 void
 pins_scan(const DB_MPOOL *p, struct pin_scan *s, uint32_t except)
 {
-	uint32_t used = load_seq(&p->mp->blocks_used);
 	struct frame_set set;
+	uint32_t used;
 
 	set_fill(&set, s);
+	if (s->n == 0)
+		return;
+	if (!barrier(p)) {
+		memset(s->pinned, true, sizeof(s->pinned));
+		return;
+	}
+	used = load_seq(&p->mp->blocks_used);
 	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++) {
 		const struct block *b = &p->blocks[i];
 		uint32_t owner = load_seq(&b->owner);

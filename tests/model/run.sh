@@ -82,6 +82,8 @@ if [ "${1:-}" = full ]; then
 	holds one_step_each_a_death_and_a_reaper_beside "$small"
 	holds failures_and_loads_that_are_taken_over "$steps"
 	holds a_store_buffer_before_the_slot "$steps -DSTORE_BUFFER"
+	holds a_store_buffer_that_who_scans_empties "$steps -DSTORE_BUFFER -DMEMBARRIER"
+	holds the_same_with_a_death "$first -DSTORE_BUFFER -DMEMBARRIER"
 	holds one_step_each_and_two_deaths '-DOPS=1 -DKILLS=2'
 	holds two_steps_each '-DOPS=2 -DKILLS=0'
 	holds two_steps_each_and_a_death '-DOPS=2 -DKILLS=1'
@@ -92,6 +94,7 @@ if [ "${1:-}" = full ]; then
 	done
 	finds BUG_KEY_FIRST '-DOPS=2 -DKILLS=0'
 	finds BUG_NO_FENCE "$quiet -DSTORE_BUFFER"
+	finds BUG_NO_BARRIER "$quiet -DSTORE_BUFFER -DMEMBARRIER"
 fi
 echo "1..$n"
 exit $failed

@@ -632,6 +632,8 @@ call_of_kind(enum os_call kind, int fd, const char *path)
 		return os_calloc(1, 1, &p);
 	case OS_SHM:
 		return os_shm_attach(-1, &p);
+	case OS_BARRIER:
+		return os_barrier_all();
 	case OS_CLOSE:
 	case OS_CALLS:
 	default:

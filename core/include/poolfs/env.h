@@ -155,6 +155,13 @@ struct __db_env {
 	 */
 	int mp_writer;
 
+	/*
+	 * Only for pools that are created.  0: if the system has membarrier(2) for processes that
+	 * share memory, hits carry no memory fence, and who evicts or writes interrupts the others
+	 * for a moment; a process that may not call it cannot join then (EPERM).  Not 0: a fence.
+	 */
+	int mp_fence;
+
 	/* Write-ahead: makes the log durable up to *lsn; 0 or an errno value.  NULL: no log. */
 	int (*lg_flush)(DB_ENV *dbenv, const DB_LSN *lsn);
 

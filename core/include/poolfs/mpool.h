@@ -66,6 +66,7 @@ typedef struct __db_mpool_stat {
 	u_int64_t st_reaped;	    /* dead processes whose leavings were taken over */
 	u_int64_t st_files;	    /* files known to the pool */
 	u_int64_t st_policy;	    /* DB_POLICY_LRU or DB_POLICY_ADAPTIVE */
+	u_int64_t st_barrier;	    /* 1: hits without a fence, see DB_ENV.mp_fence; 0: with one */
 } DB_MPOOL_STAT;
 
 /* Statistics of one file [db_mpool]; the fields behind st_page_out are ours. */
