@@ -24,6 +24,7 @@ struct __db_mpoolfile {
 	uint64_t record_number; /* its place in the table, from 1 */
 	uint32_t file;		/* id, checked against the row's */
 	unsigned pageshift;
+	uint32_t misfit; /* bits that no frame of that page size has in its number */
 	size_t pagesize;
 	int ftype;
 	int fd; /* -1: temporary, not on disk yet */

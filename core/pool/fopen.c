@@ -12,6 +12,7 @@
 #include "../base/os_path.h"
 #include "dirty.h"
 #include "file.h"
+#include "frame.h"
 #include "mapping.h"
 #include "names.h"
 #include "thread.h"
@@ -98,6 +99,7 @@ handle_bind(DB_MPOOLFILE *mpf, struct file_row *row, uint32_t id, struct open_re
 	mpf->record_number = (uint64_t)(rec - p->opens) + 1;
 	mpf->pageshift = load_relaxed(&row->pageshift);
 	mpf->pagesize = (size_t)1 << (mpf->pageshift & 31);
+	mpf->misfit = frame_misfit(p, mpf->pageshift);
 	mpf->ftype = row->ftype;
 	mpf->type_known = mpf->ftype == 0;
 	mpf->error_seen = load_seq(&row->error_seq);

@@ -28,6 +28,18 @@ frame_fits(const DB_MPOOL *p, uint32_t f, unsigned pageshift)
 	    (f & (p->g.frames_per_extent - 1)) < 1u << (p->g.extent_shift - pageshift);
 }
 
+/*
+ * The bits that are 0 in the number of every frame of that page size, frames being known to be
+ * below nframes: the sizes are powers of two.
+ */
+static inline uint32_t
+frame_misfit(const DB_MPOOL *p, unsigned pageshift)
+{
+	if (pageshift > p->g.extent_shift)
+		return UINT32_MAX;
+	return (p->g.frames_per_extent - 1) & ~((1u << (p->g.extent_shift - pageshift)) - 1);
+}
+
 static inline void *
 frame_address(const DB_MPOOL *p, uint32_t f, unsigned pageshift)
 {

@@ -162,58 +162,64 @@ can_hit(const DB_MPOOLFILE *mpf, const struct thread *t, db_pgno_t pgno)
 	    mpf->type_known && (uint64_t)pgno << mpf->pageshift < load_relaxed(&mpf->row->length);
 }
 
-/* P1 for a frame that can be pinned as it is. */
-static inline bool
-pin_at_once(struct thread *t, uint32_t *slot, uint32_t f, uint64_t key, unsigned pageshift)
+static inline void
+count_hit(struct thread *t, const DB_MPOOLFILE *mpf)
 {
-	struct frame *fr = frame_at(t->pool, f);
-	uint64_t w;
+	count(t, C_HIT, 1);
+	policy_pass_time(t->pool, t->home->counters[C_HIT]);
+	tally_hit(t, mpf);
+}
 
-	pin_store(t->pool, slot, f);
+static __attribute__((noinline)) int
+count_first_hit(struct thread *t, const DB_MPOOLFILE *mpf, uint32_t f, uint64_t w)
+{
+	policy_hit(t, f, w, mpf->pageshift);
+	count_hit(t, mpf);
+	return 0;
+}
+
+#define IS_PLAIN (FW_STATE | FW_USED | FW_DISCARD | FW_AHEAD)
+
+/*
+ * The hit in one piece, with nothing that it can do without: a page that this process has found
+ * before, where it still is, in a frame that can be pinned as it is (P1).  EAGAIN: anything else,
+ * which is left to the careful path, and nothing has been done.
+ */
+static inline int
+hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
+{
+	DB_MPOOL *p = mpf->pool;
+	struct thread *t = thread_at_hand(p);
+	uint64_t key = page_key(mpf->file, pgno), w;
+	uint32_t f = load_relaxed(table_memo(p, mpf->file, pgno)), *slot;
+	const struct frame *fr = frame_at(p, f);
+	struct pin_block *pb;
+	struct pin *pin;
+	unsigned i;
+
+	if (!can_hit(mpf, t, pgno) || (f & mpf->misfit) != 0 || load_relaxed(&fr->key) != key)
+		return EAGAIN;
+	pb = t->first;
+	i = (unsigned)__builtin_ctzll(~pb->used);
+	slot = &pb->b->slots[i];
+	pin_store(p, slot, f);
 	w = load_seq(&fr->word);
 	if ((fw_state(w) != FRAME_VALID && fw_state(w) != FRAME_WRITING) ||
 	    load_acquire(&fr->key) != key || fw_is_spoilt(w)) {
 		store_release(slot, 0);
-		return false;
+		return EAGAIN;
 	}
-	policy_hit(t, f, w, pageshift);
-	return true;
-}
-
-/*
- * The hit in one piece, with nothing that it can do without: a page that this process has found
- * before, where it still is.  Anything else is left to the careful path, and nothing has been
- * done.
- */
-static inline void *
-hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno)
-{
-	DB_MPOOL *p = mpf->pool;
-	struct thread *t = thread_at_hand(p);
-	uint64_t key = page_key(mpf->file, pgno);
-	uint32_t f = load_relaxed(table_memo(p, mpf->file, pgno));
-	struct pin_block *pb;
-	struct pin *pin;
-	void *page;
-	unsigned i;
-
-	if (!can_hit(mpf, t, pgno) || !frame_fits(p, f, mpf->pageshift) ||
-	    load_relaxed(&frame_at(p, f)->key) != key)
-		return NULL;
-	pb = t->first;
-	i = (unsigned)__builtin_ctzll(~pb->used);
-	if (!pin_at_once(t, &pb->b->slots[i], f, key, mpf->pageshift))
-		return NULL;
 	pb->used |= 1ull << i;
 	pin = &pb->pins[i];
 	pin->set_dirty = pin->set_clean = false;
-	pin->page = page = frame_address(p, f, mpf->pageshift);
+	*pagep = frame_address(p, f, mpf->pageshift);
+	pin->page = *pagep;
 	store_release(&pin->mpf, mpf);
-	count(t, C_HIT, 1);
-	policy_pass_time(p, t->home->counters[C_HIT]);
-	tally_hit(t, mpf);
 	USDT2(fget_hit, mpf->file, pgno);
-	return page;
+	if ((w & IS_PLAIN) != (FRAME_VALID | FW_USED) || (p->lru && !policy_stamp_at_once(p, t, f)))
+		return count_first_hit(t, mpf, f, w);
+	count_hit(t, mpf);
+	return 0;
 }
 
 /*
@@ -465,14 +471,10 @@ get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void 
 int
 memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pagep)
 {
-	void *page;
-
 	if (mpf == NULL || pgnoaddr == NULL || pagep == NULL)
 		return EINVAL;
-	if (flags == 0 && (page = hit_at_once(mpf, *pgnoaddr)) != NULL) {
-		*pagep = page;
+	if (flags == 0 && hit_at_once(mpf, *pgnoaddr, pagep) == 0)
 		return 0;
-	}
 	return get_carefully(mpf, pgnoaddr, flags, pagep);
 }
 

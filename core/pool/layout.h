@@ -378,6 +378,7 @@ struct mpool {
 	/* each on a line of its own */
 	uint32_t blocks_used __attribute__((aligned(64))); /* high-water mark */
 	uint32_t clock __attribute__((aligned(64)));	   /* ticks, for stamps */
+	uint32_t alone; /* the only client's number + 1; 0: there may be several (a hint) */
 	struct policy_size sizes[PAGE_SHIFTS] __attribute__((aligned(64)));
 	uint64_t hand_other; /* the extent looked at last for another size's sake */
 	uint32_t overflow_used __attribute__((aligned(64)));

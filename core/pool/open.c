@@ -260,6 +260,7 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 		return ret;
 	}
 	(void)reap_all(t);
+	policy_company(p, NO_CLIENT);
 	if (dbenv != NULL && dbenv->mp_size != 0 && !(dbenv->region_flags & DB_SIZE_IF_NEW))
 		resize_as_suggested(t, dbenv->mp_size);
 	if (dbenv != NULL && dbenv->mp_writer != 0 && (ret = writer_start(p)) != 0) {
@@ -313,8 +314,10 @@ memp_close(DB_MPOOL *p)
 			ret = t_ret;
 	}
 	file_fd_forget(p, 0);
-	if (!forked)
+	if (!forked) {
 		threads_close(p);
+		policy_company(p, p->self);
+	}
 	t_ret = region_detach(p->region, p->temporary && !forked,
 	    p->temporary && !p->removing ? NULL : nothing_dirty, p);
 	if (ret == 0)

@@ -16,6 +16,7 @@
 
 #define CLAMP_TICKS (1u << 28)
 #define CLAMP_AGE (1u << 29)
+#define LEASE 4096u	/* times, a power of two */
 #define TICKS_LRU 512	/* so many lie between two uses of a page that is about to go, about */
 #define HITS_PER_PAGE 8 /* a thread's, until it moves the clock without a page coming in */
 #define TARGET_LEAST 20 /* of the pages of a size, one in so many is on probation at least */
@@ -29,7 +30,7 @@ policy_init(DB_MPOOL *p)
 	p->small = pages <= POLICY_SMALL_PAGES;
 	while (hits < pages * HITS_PER_PAGE)
 		hits *= 2;
-	p->hits_per_tick = p->lru && !p->small ? hits : 0;
+	p->hits_mask = p->lru && !p->small ? hits - 1 : UINT64_MAX;
 	p->loads_per_tick = pages >= TICKS_LRU ? (uint32_t)(pages / TICKS_LRU) : 1;
 }
 
@@ -80,16 +81,84 @@ time_now(const DB_MPOOL *p)
 	return now != 0 ? now : 1;
 }
 
+/* --- who is there ---------------------------------------------------------------------------- */
+
+static uint32_t
+only_client(const DB_MPOOL *p, uint32_t leaving)
+{
+	uint32_t found = NO_CLIENT;
+
+	for (uint32_t i = 0; i < p->region->nclients; i++) {
+		if (i == leaving || load_seq(&p->region->clients[i].state) == CLIENT_FREE)
+			continue;
+		if (found != NO_CLIENT)
+			return NO_CLIENT;
+		found = i;
+	}
+	return found;
+}
+
+/* Once more after the store: who comes meanwhile stores later, or is seen now. */
+void
+policy_company(DB_MPOOL *p, uint32_t leaving)
+{
+	uint32_t only = only_client(p, leaving);
+
+	store_seq(&p->mp->alone, only + 1);
+	if (only != NO_CLIENT && only_client(p, leaving) != only)
+		store_seq(&p->mp->alone, 0);
+}
+
+static bool
+is_alone(const DB_MPOOL *p)
+{
+	return load_relaxed(&p->mp->alone) == p->self + 1;
+}
+
 /* --- hits ------------------------------------------------------------------------------------ */
 
-void
-policy_stamp(DB_MPOOL *p, uint32_t f)
+/*
+ * The times behind the clock's, up to a multiple of LEASE, are the thread's; the clock is at their
+ * end already.  False: somebody else has moved it.
+ */
+static bool
+lease_take(struct thread *t)
 {
+	DB_MPOOL *p = t->pool;
+	uint32_t clock = load_relaxed(&p->mp->clock);
+	uint32_t first = (((clock & STAMP_TIME) | (LEASE - 1)) + 1) & STAMP_TIME;
+
+	if (!cas_seq(&p->mp->clock, &clock, first + LEASE - 1))
+		return false;
+	t->newest = first; /* which is not given: it may be 0 */
+	t->lease = first + LEASE - 1;
+	if (first % CLAMP_TICKS == 0)
+		clamp_ages(p, t->lease);
+	return true;
+}
+
+/* In a small pool: a time later than all before, for as long as the process is alone. */
+static uint32_t
+next_time(struct thread *t)
+{
+	DB_MPOOL *p = t->pool;
+
+	if (!is_alone(p) || load_relaxed(&p->lone) != t)
+		return policy_tick(p);
+	if ((load_relaxed(&p->mp->clock) != t->lease || t->newest == t->lease) && !lease_take(t))
+		return policy_tick(p);
+	return ++t->newest;
+}
+
+void
+policy_stamp(struct thread *t, uint32_t f)
+{
+	DB_MPOOL *p = t->pool;
 	uint32_t *stamp = stamp_at(p, f), now = time_now(p);
 
 	if (load_relaxed(stamp) == now)
 		return; /* nothing has happened since it was used last */
-	store_relaxed(stamp, p->small ? policy_tick(p) : now);
+	store_relaxed(stamp, p->small && is_alone(p) ? next_time(t) : now);
 }
 
 /* The thread's own page f is used for the first time. */
@@ -228,7 +297,9 @@ policy_enter(struct thread *t, uint32_t f, uint64_t key, unsigned pageshift, boo
 			first_use(t, f);
 		return ahead ? FW_AHEAD : 0;
 	}
-	if (p->small || ++t->loads % p->loads_per_tick == 0)
+	if (p->small)
+		now = next_time(t);
+	else if (++t->loads % p->loads_per_tick == 0)
 		now = policy_tick(p);
 	else
 		now = time_now(p);

@@ -2,9 +2,12 @@
 /*
  * pool/policy.h - which pages are worth keeping: what is noted of their use, and what follows.
  *
- * lru: a frame's stamp says when its page was used last.  In a small pool each use moves the clock
- * on and the order is exact; in a larger one the clock moves with the pages that come in, so that
- * most hits find their page stamped with its time already and write nothing.
+ * lru: a frame's stamp says when its page was used last.  The clock moves with the pages that come
+ * in, so that most hits find their page stamped with its time already and write nothing.  In a
+ * small pool each page that comes in moves it, and while one process alone is attached every use
+ * does, so that the order is exact.  A process that has used the pool from one thread only takes
+ * times from the clock in leases: up to the end of its lease the times are its own to give, until
+ * somebody else moves the clock.
  *
  * adaptive: a new page is on probation.  Hits set FW_USED, once; the oldest page of the probation
  * queue joins the main class if it was, else it goes and leaves a ghost.  A page that comes back
@@ -58,30 +61,52 @@ const char *policy_name(uint32_t policy);
 /* So many of so many pages are to be on probation, if target says so: within limits. */
 uint32_t policy_target(uint64_t frames, int64_t target);
 
+/* A client has come or gone: is one alone now?  leaving: does not count, or NO_CLIENT. */
+void policy_company(DB_MPOOL *p, uint32_t leaving);
+
 /* The clock moves on; the new time, never 0. */
 uint32_t policy_tick(DB_MPOOL *p);
 
 /* What a hit does beyond finding FW_USED set, and the page stamped. */
 void policy_mark(struct thread *t, uint32_t f, uint64_t w, unsigned pageshift);
-void policy_stamp(DB_MPOOL *p, uint32_t f);
+void policy_stamp(struct thread *t, uint32_t f);
+
+/* lru: stamp a page that is hit, if that takes no more than a time of the thread's lease. */
+static inline bool
+policy_stamp_at_once(const DB_MPOOL *p, struct thread *t, uint32_t f)
+{
+	uint32_t *stamp = stamp_at(p, f), s = load_relaxed(stamp);
+	uint32_t clock = load_relaxed(&p->mp->clock);
+
+	if (s == clock)
+		return true;
+	if (clock != t->lease || load_relaxed(&p->mp->alone) != p->self + 1)
+		return false;
+	if (s == t->newest)
+		return true;
+	if (t->newest == t->lease)
+		return false;
+	store_relaxed(stamp, ++t->newest);
+	return true;
+}
 
 /* A hit of frame f, pinned by us, whose word is w. */
 static inline void
 policy_hit(struct thread *t, uint32_t f, uint64_t w, unsigned pageshift)
 {
-	DB_MPOOL *p = t->pool;
+	const DB_MPOOL *p = t->pool;
 
 	if ((w & (FW_USED | FW_DISCARD | FW_AHEAD)) != FW_USED)
 		policy_mark(t, f, w, pageshift);
-	if (p->lru && load_relaxed(stamp_at(p, f)) != load_relaxed(&p->mp->clock))
-		policy_stamp(p, f);
+	if (p->lru && !policy_stamp_at_once(p, t, f))
+		policy_stamp(t, f);
 }
 
 /* This thread has had hits hits: move the clock now and then where nothing else does. */
 static inline void
 policy_pass_time(DB_MPOOL *p, uint64_t hits)
 {
-	if ((hits & (p->hits_per_tick - 1)) == 0 && p->hits_per_tick != 0)
+	if ((hits & p->hits_mask) == 0)
 		(void)policy_tick(p);
 }
 

@@ -81,7 +81,7 @@ struct __db_mpool {
 	bool lru;
 	bool small;		 /* the order of eviction is exact */
 	uint32_t loads_per_tick; /* lru, not small */
-	uint64_t hits_per_tick;	 /* of a thread; a power of two; 0: hits do not move the clock */
+	uint64_t hits_mask;	 /* 0 in these bits of a thread's hits: the clock moves */
 	/* this process's */
 	uint32_t *memo; /* see table_memo() */
 	uint32_t memo_mask;
@@ -94,6 +94,7 @@ struct __db_mpool {
 	struct writer_fd writers[WRITER_FDS];
 	struct thread *threads;
 	struct thread *single; /* the only one, where not threaded */
+	struct thread *lone;   /* the only one so far that uses pages, else NULL */
 	pthread_t writer;      /* see writer.c */
 	bool writer_runs;
 	bool writer_ends;    /* it is asked to */

@@ -14,6 +14,7 @@
 #include "file.h"
 #include "frame.h"
 #include "page_table.h"
+#include "policy.h"
 #include "recount.h"
 #include "tally.h"
 
@@ -280,6 +281,7 @@ reap_client(struct thread *t, uint32_t number)
 	USDT2(reap, load_relaxed(&p->region->clients[number].pid), number);
 	reap_claimed(t, number);
 	client_free(p->region, number);
+	policy_company(p, NO_CLIENT);
 	return true;
 }
 

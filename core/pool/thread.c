@@ -200,6 +200,7 @@ thread_create(DB_MPOOL *p, struct thread **tp)
 	t->home = t->first->b;
 	t->shared = p->threaded && !p->barrier;
 	pthread_mutex_lock(&p->threads_mutex);
+	store_relaxed(&p->lone, p->threads == NULL ? t : NULL);
 	t->next = p->threads;
 	p->threads = t;
 	pthread_mutex_unlock(&p->threads_mutex);
@@ -210,7 +211,11 @@ thread_create(DB_MPOOL *p, struct thread **tp)
 int
 thread_spare(DB_MPOOL *p)
 {
-	return thread_create(p, &p->spare);
+	struct thread *lone = p->lone;
+	int ret = thread_create(p, &p->spare);
+
+	p->lone = lone; /* the spare one only puts */
+	return ret;
 }
 
 /* Find in this thread's own list, forgetting pools that were closed; or make. */

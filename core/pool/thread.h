@@ -60,6 +60,8 @@ struct thread {
 	uint32_t loads;		       /* pages that it brought in */
 	uint32_t first_used;	       /* the frame that it used for the first time last */
 	uint64_t hits_then;	       /* C_HIT when it had hit nothing else since */
+	uint32_t lease;		       /* while the clock stands there, times up to it are */
+	uint32_t newest;	       /* this thread's to give; the last that it gave */
 	uint8_t *io;		       /* IO_BYTES, allocated when first needed */
 };
 

@@ -6,6 +6,8 @@
  */
 #include "../pool_t.h"
 
+#include <pthread.h>
+
 #include "pool/file.h"
 #include "pool/page_table.h"
 #include "pool/policy.h"
@@ -190,6 +192,91 @@ policy_lru_order_survives_the_end_of_the_clock(void **state)
 }
 
 /* A page that has not been used for a third of the clock's circle still is the oldest. */
+/* Used in the order first, first + 1 ... they go in that order. */
+static void
+use_in_order(DB_MPOOLFILE *f, db_pgno_t first, db_pgno_t n)
+{
+	for (db_pgno_t i = first; i < first + n; i++)
+		touch(f, i, 0);
+}
+
+static void
+policy_lru_small_pool_of_two_processes_counts_uses_between_two_loads_as_one(void **state)
+{
+	DB_MPOOL *mp = pool_of_policy(*state, 256 * KIB, DB_POLICY_LRU), *other = NULL;
+	uint32_t room = room_of(mp, PS), clock;
+	DB_MPOOLFILE *f = sparse_file(*state, mp, "f", 4 * room, PS);
+
+	must(memp_open(NULL, 0, 0, &test_env, &other));
+	use_in_order(f, 0, room);
+	clock = load_relaxed(&mp->mp->clock);
+	for (unsigned i = 0; i < 1000; i++)
+		touch(f, i % 8, 0);
+	assert_int_equal(load_relaxed(&mp->mp->clock), clock);
+	use_in_order(f, room, room - 9); /* the eight stay, and what came in just before */
+	for (db_pgno_t n = 0; n < 8; n++)
+		assert_true(is_resident(f, n));
+
+	must(memp_close(other)); /* each use counts again */
+	for (db_pgno_t n = 8; n-- > 0;)
+		touch(f, n, 0);
+	use_in_order(f, room, room - 8);
+	for (db_pgno_t n = 8; n-- > 0;) {
+		assert_true(is_resident(f, n));
+		touch(f, 2 * room + n, 0);
+		assert_false(is_resident(f, n));
+	}
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+struct user {
+	DB_MPOOLFILE *f;
+	db_pgno_t n;
+};
+
+static void *
+use_one(void *arg)
+{
+	const struct user *u = arg;
+
+	touch(u->f, u->n, 0);
+	return NULL;
+}
+
+static void
+policy_lru_small_pool_keeps_the_order_of_uses_by_several_threads(void **state)
+{
+	DB_ENV *env = env_of(*state, 256 * KIB);
+	DB_MPOOL *mp;
+	uint32_t room;
+	DB_MPOOLFILE *f;
+
+	env->mp_ahead = -1;
+	mp = pool_with(env, DB_THREAD);
+	room = room_of(mp, PS);
+	f = sparse_file(*state, mp, "f", 2 * room, PS);
+	use_in_order(f, 0, room);
+	for (db_pgno_t n = 8; n-- > 0;) {
+		struct user other = { f, 8 + n };
+		pthread_t thread;
+
+		assert_int_equal(pthread_create(&thread, NULL, use_one, &other), 0);
+		assert_int_equal(pthread_join(thread, NULL), 0);
+		touch(f, n, 0);
+	}
+	use_in_order(f, room, room - 16);
+	for (db_pgno_t n = 8; n-- > 0;) {
+		touch(f, 2 * room - 16 + 2 * (7 - n), 0);
+		assert_false(is_resident(f, 8 + n));
+		assert_true(is_resident(f, n));
+		touch(f, 2 * room - 16 + 2 * (7 - n) + 1, 0);
+		assert_false(is_resident(f, n));
+	}
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 static void
 policy_lru_page_unused_for_ages_still_goes_first(void **state)
 {
@@ -441,6 +528,8 @@ main(void)
 		t_test(policy_lru_in_a_small_pool_evicts_what_an_exact_list_would),
 		t_test(policy_lru_order_does_not_depend_on_dirt),
 		t_test(policy_lru_order_survives_the_end_of_the_clock),
+		t_test(policy_lru_small_pool_of_two_processes_counts_uses_between_two_loads_as_one),
+		t_test(policy_lru_small_pool_keeps_the_order_of_uses_by_several_threads),
 		t_test(policy_lru_page_unused_for_ages_still_goes_first),
 		t_test(policy_lru_in_a_larger_pool_hits_as_often_as_an_exact_list),
 		t_test(policy_lru_other_page_size_gets_the_coldest_extent),

@@ -136,8 +136,9 @@ struct __db_env {
 	/*
 	 * Which page makes room for another: a property of the pool, fixed when it is created; who
 	 * joins takes it as it is, and is told (a warning) if it asked for the other.  0:
-	 * DB_POLICY_LRU.  In a pool of up to 4096 pages of 4 KiB DB_POLICY_LRU is exact; in larger
-	 * ones uses that lie close together count as simultaneous.
+	 * DB_POLICY_LRU.  In a pool of up to 4096 pages of 4 KiB DB_POLICY_LRU is exact while one
+	 * process is attached; with several, uses between two pages' coming in count as
+	 * simultaneous, and in larger pools those that lie close together.
 	 */
 	u_int32_t policy;
 
