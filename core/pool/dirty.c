@@ -95,7 +95,7 @@ dirty_unindex(DB_MPOOL *p, uint32_t f)
 			break;
 		}
 	}
-	if (fw_state(w) == FRAME_CLAIMED)
+	if (fw_state(w) == FRAME_CLAIMED && load_relaxed(&p->index[f]) != 0)
 		store_seq(&p->index[f], 0);
 }
 

@@ -24,6 +24,7 @@
 #include "writeback.h"
 
 #define SPOILT_TRIES 8
+#define AHEAD 8	    /* frames whose words are asked for early */
 #define PATIENCE 24 /* rounds without a frame, most of them 1 ms, before "the pool is full" */
 
 /* VALID (and clean, unless dirty may go) with the expected key -> EVICTING. */
@@ -64,6 +65,19 @@ account(struct thread *t, uint64_t key, uint64_t w, enum evict_flags flags)
 	(void)sub_seq(&row->resident, 1);
 }
 
+/* On the thread's own list, where there is room; others learn of it when the thread ends or dies. */
+static void
+free_and_remember(struct thread *t, uint32_t f)
+{
+	unsigned shift = frame_pageshift(t->pool, f);
+	struct hint_list *l = &t->free[(shift != 0 ? shift : PAGE_SHIFT_MIN) - PAGE_SHIFT_MIN];
+
+	if (shift == 0 || l->n == HINTS)
+		(void)frame_free(t, f, FRAME_CLAIMED);
+	else if (frame_free_quietly(t, f, FRAME_CLAIMED))
+		l->frames[l->n++] = f;
+}
+
 /* The last step: from exactly the marked word to CLAIMED, out of the table, FREE. */
 static bool
 take_out(struct thread *t, uint32_t f, uint64_t mark, enum evict_flags flags)
@@ -85,21 +99,8 @@ take_out(struct thread *t, uint32_t f, uint64_t mark, enum evict_flags flags)
 	USDT3(evict, key_file(key), key_pgno(key), (flags & EVICT_RW) != 0);
 	if (flags & EVICT_ROOM)
 		policy_evicted(p, f, key);
-	(void)frame_free(t, f, FRAME_CLAIMED);
+	free_and_remember(t, f);
 	return true;
-}
-
-static void
-remember_free(struct thread *t, uint32_t f)
-{
-	unsigned shift = frame_pageshift(t->pool, f);
-	struct hint_list *l;
-
-	if (shift == 0)
-		return;
-	l = &t->free[shift - PAGE_SHIFT_MIN];
-	if (l->n < HINTS)
-		l->frames[l->n++] = f;
 }
 
 unsigned
@@ -113,19 +114,22 @@ evict_frames(struct thread *t, const uint32_t frames[], const uint64_t keys[], u
 
 	scan.n = 0;
 	for (unsigned i = 0; i < n; i++) {
+		if (i + AHEAD < n && frames[i + AHEAD] < p->g.nframes)
+			__builtin_prefetch(frame_at(p, frames[i + AHEAD]), 1);
 		pinned[i] = false;
 		if (!propose(t, frames[i], keys ? &keys[i] : NULL, flags, &marks[scan.n]))
 			continue;
 		from[scan.n] = i;
 		scan.frames[scan.n++] = frames[i];
 	}
+	for (unsigned k = 0; k < scan.n; k++)
+		table_prefetch(p, load_relaxed(&frame_at(p, scan.frames[k])->key));
 	pins_scan(p, &scan, NO_CLIENT);
 	for (unsigned k = 0; k < scan.n; k++) {
 		uint32_t f = scan.frames[k];
 
 		pinned[from[k]] = scan.pinned[k];
 		if (!scan.pinned[k] && take_out(t, f, marks[k], flags)) {
-			remember_free(t, f);
 			gone++;
 			continue;
 		}
@@ -200,8 +204,8 @@ evict_spoilt(struct thread *t, uint32_t f, uint64_t key)
 	bool pinned;
 
 	for (unsigned tries = 0; tries < SPOILT_TRIES; tries++) {
-		if (evict_frames(t, &f, &key, 1, 0, &pinned) > 0 ||
-		    load_acquire(&fr->key) != key || !fw_is_spoilt(load_seq(&fr->word)))
+		if (evict_frames(t, &f, &key, 1, 0, &pinned) > 0 || load_acquire(&fr->key) != key ||
+		    !fw_is_spoilt(load_seq(&fr->word)))
 			return true;
 		os_yield();
 	}
@@ -292,6 +296,8 @@ frame_take(struct thread *t, unsigned pageshift, uint32_t *fp)
 		}
 		if (idle++ > 0 && extent_take_over(t, pageshift) == 0)
 			continue;
+		if (idle == 2)
+			extent_hint_all(t->pool);
 		busy |= extent_is_changing(t->pool);
 		/*
 		 * pins come and go, and the dead's go when they are reaped: do not give up at

@@ -29,6 +29,15 @@ extent_hint_free(DB_MPOOL *p, uint32_t f)
 		(void)or_seq(&p->hints[e / 64], bit);
 }
 
+/* Frames that only their threads know to be free, and those threads are gone or do not use them. */
+void
+extent_hint_all(DB_MPOOL *p)
+{
+	for (uint32_t e = 0; e < p->g.nextents; e++)
+		if (load_relaxed(&p->extents[e]) != 0)
+			extent_hint_free(p, e * p->g.frames_per_extent);
+}
+
 /* FREE -> CLAIMED, if the extent still has that page size. */
 static bool
 claim(struct thread *t, uint32_t f, unsigned pageshift)
@@ -108,9 +117,12 @@ extent_claim_free(struct thread *t, unsigned pageshift, uint32_t *fp)
 	struct hint_list *own = &t->free[pageshift - PAGE_SHIFT_MIN];
 	uint32_t e;
 
-	while (own->n > 0)
+	while (own->n > 0) {
+		if (own->n > 1)
+			__builtin_prefetch(frame_at(p, own->frames[own->n - 2]), 1);
 		if (claim(t, *fp = own->frames[--own->n], pageshift))
 			return true;
+	}
 	for (uint32_t k = 0; k < p->g.nhints; k++) {
 		uint64_t bits = load_relaxed(&p->hints[k]);
 

@@ -32,6 +32,7 @@ extent_frames(const DB_MPOOL *p, unsigned pageshift)
 bool extent_claim_free(struct thread *t, unsigned pageshift, uint32_t *fp);
 /* An extent has a free frame, as far as anybody knows. */
 void extent_hint_free(DB_MPOOL *p, uint32_t f);
+void extent_hint_all(DB_MPOOL *p);
 /* Is some extent on its way to another page size?  Then it is worth waiting for. */
 bool extent_is_changing(const DB_MPOOL *p);
 /* Empty the coldest extent of another page size and give it to this one.  ENOMEM: none can be. */

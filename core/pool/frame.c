@@ -7,8 +7,8 @@
  * wrote may become CLAIMED or WRITING (P7, P12), so a bit that came meanwhile makes the proposal
  * fail.
  */
-#include "extent.h"
 #include "frame.h"
+#include "extent.h"
 #include "policy.h"
 #include "reap.h"
 #include "thread.h"
@@ -60,7 +60,7 @@ frame_cancel(DB_MPOOL *p, uint32_t f)
 }
 
 bool
-frame_free(struct thread *t, uint32_t f, enum frame_state from)
+frame_free_quietly(struct thread *t, uint32_t f, enum frame_state from)
 {
 	struct frame *fr = frame_at(t->pool, f);
 	uint64_t w = load_seq(&fr->word), next;
@@ -74,8 +74,16 @@ frame_free(struct thread *t, uint32_t f, enum frame_state from)
 	} while (!cas_seq(&fr->word, &w, next));
 	if (w & FW_WAITERS)
 		os_futex_wake((const uint32_t *)&fr->word);
-	extent_hint_free(t->pool, f);
 	note_clear(t, f);
+	return true;
+}
+
+bool
+frame_free(struct thread *t, uint32_t f, enum frame_state from)
+{
+	if (!frame_free_quietly(t, f, from))
+		return false;
+	extent_hint_free(t->pool, f);
 	return true;
 }
 

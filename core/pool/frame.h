@@ -96,5 +96,7 @@ void frame_wait(struct thread *t, uint32_t f, uint64_t w);
  * From a state that we own to FREE: hint set, note cleared, sleepers woken.  False: not ours so.
  */
 bool frame_free(struct thread *t, uint32_t f, enum frame_state from);
+/* The same without the hint: the thread keeps it in mind itself. */
+bool frame_free_quietly(struct thread *t, uint32_t f, enum frame_state from);
 
 #endif

@@ -178,7 +178,7 @@ count_first_hit(struct thread *t, const DB_MPOOLFILE *mpf, uint32_t f, uint64_t 
 	return 0;
 }
 
-#define IS_PLAIN (FW_STATE | FW_USED | FW_DISCARD | FW_AHEAD)
+#define IS_PLAIN (FW_STATE | FW_USED | FW_DISCARD | FW_AHEAD | FW_SUSPECT)
 
 /*
  * The hit in one piece, with nothing that it can do without: a page that this process has found
@@ -196,6 +196,7 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
 	struct pin_block *pb;
 	struct pin *pin;
 	unsigned i;
+	bool plain;
 
 	if (!can_hit(mpf, t, pgno) || (f & mpf->misfit) != 0 || load_relaxed(&fr->key) != key)
 		return EAGAIN;
@@ -204,8 +205,11 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
 	slot = &pb->b->slots[i];
 	pin_store(p, slot, f);
 	w = load_seq(&fr->word);
-	if ((fw_state(w) != FRAME_VALID && fw_state(w) != FRAME_WRITING) ||
-	    load_acquire(&fr->key) != key || fw_is_spoilt(w)) {
+	plain = (w & IS_PLAIN) == (FRAME_VALID | FW_USED);
+	if ((!plain &&
+		((fw_state(w) != FRAME_VALID && fw_state(w) != FRAME_WRITING) ||
+		    fw_is_spoilt(w))) ||
+	    load_acquire(&fr->key) != key) {
 		store_release(slot, 0);
 		return EAGAIN;
 	}
@@ -216,7 +220,7 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
 	pin->page = *pagep;
 	store_release(&pin->mpf, mpf);
 	USDT2(fget_hit, mpf->file, pgno);
-	if ((w & IS_PLAIN) != (FRAME_VALID | FW_USED) || (p->lru && !policy_stamp_at_once(p, t, f)))
+	if (!plain || (p->lru && !policy_stamp_at_once(p, t, f)))
 		return count_first_hit(t, mpf, f, w);
 	count_hit(t, mpf);
 	return 0;

@@ -43,7 +43,7 @@ load_begin(struct getting *g)
 	uint64_t w = load_seq(&fr->word);
 
 	store_release(&fr->key, g->key);
-	store_seq(g->slot, g->f + 1);
+	store_release(g->slot, g->f + 1); /* seen with what the next line stores */
 	while (
 	    !cas_seq(&fr->word, &w, fw_with(w & (FW_VERSION | FW_WAITERS), FRAME_LOADING, p->self)))
 		continue;

@@ -9,8 +9,8 @@
  * whoever owns its frame, without a lock.  A key whose buckets are both full goes to a small
  * overflow area, which the first bucket's header flags for good.
  */
-#include "frame.h"
 #include "page_table.h"
+#include "frame.h"
 #include "reap.h"
 #include "thread.h"
 
@@ -86,7 +86,7 @@ table_lock(struct thread *t, uint32_t bucket)
 	uint64_t me = t->pool->self + 1, h;
 	unsigned unnoted = 0;
 
-	store_seq(&t->home->note_bucket, bucket + 1);
+	store_release(&t->home->note_bucket, bucket + 1);
 	for (unsigned spin = 1;; spin++) {
 		h = load_relaxed(header);
 		if (!(h & BUCKET_OWNER) && cas_seq(header, &h, h | me))

@@ -29,6 +29,16 @@ table_place(const DB_MPOOL *p, uint64_t key)
 	return at;
 }
 
+/* The buckets of the key will be looked at soon. */
+static inline void
+table_prefetch(const DB_MPOOL *p, uint64_t key)
+{
+	struct table_place at = table_place(p, key);
+
+	__builtin_prefetch(&p->buckets[at.first], 1);
+	__builtin_prefetch(&p->buckets[at.second], 1);
+}
+
 /*
  * Where this process found the page last, in memory of its own: a guess, that saves a hit the way
  * through the table.  It is believed only once the frame is pinned and its key compared (P1).

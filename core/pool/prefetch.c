@@ -17,8 +17,8 @@
 #include "extent.h"
 #include "frame.h"
 #include "load.h"
-#include "mapping.h"
 #include "look.h"
+#include "mapping.h"
 #include "page_io.h"
 
 #define RUN_BYTES ((size_t)1 << 20) /* of a run at most */

@@ -345,6 +345,5 @@ mpool_page_is_unwritten(const DB_MPOOLFILE *mpf, const void *page)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	w = load_seq(&frame_at(mpf->pool, f)->word);
 	/* A clean page that somebody proposes to evict is written by nobody: it is pinned. */
-	return (w & FW_DIRTY) != 0 ||
-	    (fw_state(w) != FRAME_VALID && fw_state(w) != FRAME_EVICTING);
+	return (w & FW_DIRTY) != 0 || (fw_state(w) != FRAME_VALID && fw_state(w) != FRAME_EVICTING);
 }

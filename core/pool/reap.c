@@ -11,6 +11,7 @@
 #include "base/usdt.h"
 #include "dirty.h"
 #include "evict.h"
+#include "extent.h"
 #include "file.h"
 #include "frame.h"
 #include "page_table.h"
@@ -260,6 +261,7 @@ reap_claimed(struct thread *t, uint32_t dead)
 		region_unlock(p);
 	}
 	release_opens(t, dead);
+	extent_hint_all(p);
 	file_bury_orphans(t);
 	/* the number's next owner does not resize anything */
 	resizer = dead + 1;

@@ -16,6 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "extent.h"
 #include "tally.h"
 #include "thread.h"
 #include "victims.h"
@@ -43,12 +44,22 @@ block_is_empty(const struct block *b)
 	return true;
 }
 
+/* The free frames that only this thread knows of are everybody's again. */
+static void
+free_hand_back(struct thread *t)
+{
+	for (unsigned i = 0; i < PAGE_SHIFTS; i++)
+		while (t->free[i].n > 0)
+			extent_hint_free(t->pool, t->free[i].frames[--t->free[i].n]);
+}
+
 /* Give back what can be given back of a thread that is gone.  Under threads_mutex. */
 static void
 thread_shed(struct thread *t)
 {
 	free(t->io);
 	t->io = NULL;
+	free_hand_back(t);
 	for (unsigned i = 0; i < t->npins; i++)
 		if (t->pins[i]->b != NULL && block_is_empty(t->pins[i]->b)) {
 			block_release(t->pool, t->pins[i]);
@@ -290,6 +301,7 @@ threads_close(DB_MPOOL *p)
 	pthread_mutex_lock(&list_mutex);
 	for (t = p->threads; t != NULL; t = next) {
 		next = t->next;
+		free_hand_back(t);
 		for (unsigned i = 0; i < t->npins; i++)
 			if (t->pins[i]->b != NULL)
 				block_release(t->pool, t->pins[i]);
@@ -358,7 +370,7 @@ note_frame(struct thread *t, uint32_t f)
 	else
 		i = ++t->notes;
 	if (i > 0) /* else somebody has scribbled over our block: then it cannot help to reap */
-		store_seq(&t->home->notes[i - 1], f + 1);
+		store_release(&t->home->notes[i - 1], f + 1);
 }
 
 void

@@ -92,7 +92,10 @@ void slot_drop(struct thread *t, uint32_t *slot);
 /* EAGAIN and a sentence if this process's slots name frame f too often. */
 int pins_check(const DB_MPOOL *p, uint32_t f);
 
-/* Notes: frames that reap must look at if we die.  Before the first store of our number. */
+/*
+ * Notes: frames that reap must look at if we die.  Before the first store of our number, which is a
+ * compare-and-swap: it orders them.
+ */
 void note_frame(struct thread *t, uint32_t f);
 void note_clear(struct thread *t, uint32_t f);
 

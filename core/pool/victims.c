@@ -20,7 +20,7 @@
 
 #define LIST_LEAST 64
 #define LIST_MOST 16384
-#define LIST_PART 64	/* of the pool's 4 KiB pages */
+#define LIST_PART 16	/* of the pool's 4 KiB pages */
 #define WINDOW_MOST 64u /* see policy_size.window */
 #define BATCH_PART 256	/* of the pages of a size, evicted at a time */
 #define COMPANY_PART 16 /* of the pages of a size, written at a time */

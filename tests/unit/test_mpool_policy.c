@@ -213,6 +213,11 @@ policy_lru_small_pool_of_two_processes_counts_uses_between_two_loads_as_one(void
 	for (unsigned i = 0; i < 1000; i++)
 		touch(f, i % 8, 0);
 	assert_int_equal(load_relaxed(&mp->mp->clock), clock);
+	for (db_pgno_t n = 0; n < 8; n++) {
+		struct table_place at = table_place(mp, page_key(f->file, n));
+
+		assert_int_equal(*stamp_at(mp, table_look(mp, &at, page_key(f->file, n))), clock);
+	}
 	use_in_order(f, room, room - 9); /* the eight stay, and what came in just before */
 	for (db_pgno_t n = 0; n < 8; n++)
 		assert_true(is_resident(f, n));
