@@ -65,7 +65,7 @@ account(struct thread *t, uint64_t key, uint64_t w, enum evict_flags flags)
 	(void)sub_seq(&row->resident, 1);
 }
 
-/* On the thread's own list, where there is room; others learn of it when the thread ends or dies. */
+/* On the thread's own list, if it has room: others learn of it when the thread ends or dies. */
 static void
 free_and_remember(struct thread *t, uint32_t f)
 {

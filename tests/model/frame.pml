@@ -21,8 +21,8 @@
  *
  * Left out: batches, futex wake-ups, page sizes, the file table, reuse of client numbers, memory
  * orders weaker than x86's; truncation.  STORE_BUFFER: a slot's store reaches the others late, and
- * is waited for; with MEMBARRIER it is not: who scans sees to it.  Each guard has a defect, BUG_...,
- * that run.sh plants to see that the model notices.
+ * is waited for; with MEMBARRIER it is not: who scans sees to it.  Each guard has a defect,
+ * BUG_..., that run.sh plants to see that the model notices.
  */
 #ifndef OPS
 #define OPS 2 /* of each worker */
