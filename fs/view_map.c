@@ -227,7 +227,7 @@ add_sparkline(struct fs *fs, struct text *t)
 static const char style[] = "body{font:14px sans-serif;margin:1em}"
 			    ".key{display:inline-block;width:1em;height:1em}"
 			    "td,th{text-align:right;padding:0 .6em}.name{text-align:left}"
-			    "#map{border:1px solid #aaa;background:#fff}";
+			    "#map{outline:1px solid #aaa;background:#fff}";
 
 static const char script[] =
     "var m=document.getElementById('map'),w=document.getElementById('where'),"
@@ -237,7 +237,7 @@ static const char script[] =
     "Math.floor((e.clientX-b.left)*v.width/b.width),i,f,n,p;w.textContent='';"
     "for(i=0;i<r.length;i++){f=+r[i].dataset.first;n=+r[i].dataset.cells;"
     "if(c>=f&&c<f+n){p=(c-f)*PER;w.textContent=r[i].lastElementChild.textContent+"
-    "', page '+p+(PER>1?' to '+Math.min(p+PER,+r[i].cells[0].textContent):'');}}};";
+    "', page '+p+(PER>1?' to '+(Math.min(p+PER,+r[i].cells[0].textContent)-1):'');}}};";
 
 int
 view_map_html(struct fs *fs, struct text *t)

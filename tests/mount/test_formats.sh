@@ -45,7 +45,8 @@ scraped()
 {
 	python3 -c 'import sys, urllib.request
 direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-for line in direct.open("http://%s/metrics" % sys.argv[1], timeout=60).read().decode().splitlines():
+said = direct.open("http://%s/metrics" % sys.argv[1], timeout=60).read().decode()
+for line in said.splitlines():
     if line.split("{")[0].split(" ")[0] == sys.argv[2]:
         print("%.15g" % float(line.split()[-1]))' "$exporter" "$1"
 }
@@ -70,8 +71,8 @@ import sys
 from prometheus_client.parser import text_string_to_metric_families
 assert len(list(text_string_to_metric_families(sys.stdin.read()))) > 50' <"$mnt/stat/poolfs.prom"
 if [ -n "${exporter_pid:-}" ]; then
-	same so_does_node_exporter "0 NaN" \
-		"$(scraped node_textfile_scrape_error) $(scraped poolfs_cache_hits_total | sed 's/nan/NaN/')"
+	same so_does_node_exporter "0 nan" \
+		"$(scraped node_textfile_scrape_error) $(scraped poolfs_cache_hits_total)"
 	kill "$exporter_pid"
 	wait "$exporter_pid" 2>/dev/null
 fi

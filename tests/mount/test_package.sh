@@ -22,8 +22,8 @@ mkdir "$source"
 
 build_them()
 {
-	(cd "$source" && DEB_BUILD_OPTIONS=noopt timeout 600 ./run deb) >"$work/built" 2>"$work/log" ||
-	    { cat "$work/built" "$work/log"; return 1; }
+	(cd "$source" && DEB_BUILD_OPTIONS=noopt timeout 600 ./run deb) >"$work/built" \
+		2>"$work/log" || { cat "$work/built" "$work/log"; return 1; }
 }
 
 check packages_are_built build_them
@@ -42,8 +42,8 @@ overlay()
 	for at in usr var etc; do
 		mkdir -p "$work/over/$at" "$work/over/.$at" &&
 		    mount -t overlay -o \
-			"lowerdir=/$at,upperdir=$work/over/$at,workdir=$work/over/.$at" none "/$at" ||
-		    return
+			"lowerdir=/$at,upperdir=$work/over/$at,workdir=$work/over/.$at" none \
+			"/$at" || return
 	done
 }
 
@@ -66,8 +66,8 @@ main(void)
 	return memp_open(NULL, DB_MPOOL_PRIVATE, 0, NULL, &mp) != 0 || memp_close(mp) != 0;
 }
 EOF
-check the_library_can_be_used sh -ec 'cc -o "$1" "$1.c" $(pkg-config --cflags --libs poolfs) && "$1"' \
-	sh "$work/user"
+check the_library_can_be_used sh -ec 'cc -o "$1" "$1.c" $(pkg-config --cflags --libs poolfs)
+	"$1"' sh "$work/user"
 POOLFS=/usr/bin/poolfs
 mount_pool --cache-size=1M
 echo text >"$mnt/files/file"
