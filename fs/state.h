@@ -67,9 +67,10 @@ struct fs {
 	pthread_cond_t writer_wake;
 	bool writer_stop; /* [writer_lock] */
 
-	struct latency requests[REQUESTS]; /* how long they took; atomic */
+	struct latency requests[REQUESTS]; /* how long they took, usec */
+	struct latency hits;		   /* a page of each read request, nsec */
 	struct steering steering;
-	struct locks *locks; /* locks.c */
+	struct locks *locks;	   /* locks.c */
 	struct pin_ages *pin_ages; /* [steering.lock] */
 	struct history history;	   /* [steering.lock] */
 

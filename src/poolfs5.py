@@ -21,7 +21,7 @@ def entries(text):
         if kind:
             unit, metric = kind.group(2), kind.group(3) or ""
         else:  # a histogram: number, metric
-            unit = "histogram"
+            unit = "histogram, " + re.search(r"(\w+),\s+\"\w*\",\s+$", middle).group(1)
             metric = re.search(r'"(\w*)",\s+$', middle)
             metric = metric.group(1) if metric else ""
         found.setdefault(name, []).append((key, unit, metric, said))

@@ -49,6 +49,12 @@ os_monotonic_usec(void)
 	return clock_nsec(CLOCK_MONOTONIC) / 1000;
 }
 
+uint64_t
+os_monotonic_nsec(void)
+{
+	return clock_nsec(CLOCK_MONOTONIC);
+}
+
 void
 os_sleep_usec(unsigned usec)
 {

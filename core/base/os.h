@@ -141,6 +141,7 @@ void os_futex_wake(const uint32_t *word); /* all waiters */
 uint64_t os_now_usec(void);	  /* wall clock, microseconds since 1970 */
 int64_t os_now_nsec_coarse(void); /* wall clock as the kernel stamps files */
 uint64_t os_monotonic_usec(void);
+uint64_t os_monotonic_nsec(void);
 void os_sleep_usec(unsigned usec);
 void os_yield(void);
 void os_boot_id(uint8_t id[16]);      /* of this boot; zeros if unknown */

@@ -44,6 +44,7 @@
 #include <stdint.h>
 
 #include "../base/atomics.h"
+#include "../base/latency.h"
 #include "../region/region.h"
 
 #define LOCK_MAGIC 0x6b636f6cu
@@ -172,8 +173,9 @@ struct lock_table {
 	uint64_t age;	  /* given to the last locker */
 	uint64_t ndetections;
 	uint64_t nreaped;
-	uint32_t nlockers; /* [reserve] */
-	uint32_t conflict; /* somebody has begun to wait since the last detection */
+	uint32_t nlockers;    /* [reserve] */
+	uint32_t conflict;    /* somebody has begun to wait since the last detection */
+	struct latency waits; /* in microseconds, until they were decided */
 };
 
 /* --- words --------------------------------------------------------------------------------- */

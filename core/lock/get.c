@@ -79,6 +79,7 @@ request_init(DB_LOCKTAB *lt, struct lock_request *rq, uint32_t locker, uint32_t 
 	rq->victim = 0;
 	rq->obj = obj;
 	rq->lock = lock;
+	rq->since_usec = 0;
 	return rq->m != NULL ? find_part(lt, rq) : EINVAL;
 }
 

@@ -161,3 +161,9 @@ locktab_mode_name(const DB_LOCKTAB *lt, uint32_t mode, char name[16])
 	else
 		(void)snprintf(name, 16, "%u", mode);
 }
+
+void
+locktab_waits(DB_LOCKTAB *lt, struct latency *copy)
+{
+	latency_copy(copy, &lt->table->waits);
+}

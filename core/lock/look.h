@@ -41,6 +41,10 @@ int locktab_look(DB_LOCKTAB *lt, struct lock_seen **listp, size_t *np);
 int locktab_edges(
     DB_LOCKTAB *lt, const struct lock_seen *list, size_t n, struct lock_edge **edgesp, size_t *np);
 
+/* How long waits were, in microseconds, by all processes since the table was made. */
+struct latency;
+void locktab_waits(DB_LOCKTAB *lt, struct latency *copy);
+
 /* Its name in the ready matrices, else its number. */
 void locktab_mode_name(const DB_LOCKTAB *lt, uint32_t mode, char name[16]);
 

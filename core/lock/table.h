@@ -413,7 +413,8 @@ struct lock_request {
 	const DBT *obj;
 	uint32_t hash;
 	uint32_t part;
-	DB_LOCK lock; /* UPGRADE: which; then: that was granted, or that waits */
+	DB_LOCK lock;	     /* UPGRADE: which; then: that was granted, or that waits */
+	uint64_t since_usec; /* since when it waits, monotonic; 0: it has not waited */
 	struct client_set blockers;
 };
 

@@ -16,6 +16,18 @@
 
 /* --- waiting ------------------------------------------------------------------------------- */
 
+/* A look at a request that had to wait: is that over? */
+static void
+count_wait(DB_LOCKTAB *lt, struct lock_request *rq, bool over)
+{
+	uint64_t now = os_monotonic_usec();
+
+	if (rq->since_usec == 0)
+		rq->since_usec = now;
+	if (over)
+		latency_add(&lt->table->waits, now - rq->since_usec);
+}
+
 /* Our own cell, about which something was decided, is free again. */
 static int
 dispose(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *c, int error)
@@ -64,6 +76,7 @@ request_outcome(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep)
 	uint64_t w = c != NULL ? load_acquire(&c->word) : 0;
 
 	*donep = word_kind(w) != CELL_WAITING;
+	count_wait(lt, rq, *donep);
 	if (!*donep)
 		return 0;
 	locker_count_wait(lt, rq->m->id, -1);
@@ -109,6 +122,7 @@ request_withdraw(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep)
 	*donep = !waits;
 	if (!waits)
 		return request_outcome(lt, rq, donep);
+	count_wait(lt, rq, true);
 	locker_count_wait(lt, rq->m->id, -1);
 	own_cancel(lt, rq->m, rq->slot);
 	rq->slot = 0;

@@ -24,6 +24,7 @@
 
 #include <poolfs/mpool.h>
 
+#include "../base/latency.h"
 #include "../region/rlayout.h"
 
 #define MPOOL_MAGIC 0x706f6f6c66733032ull /* another when the bytes get another meaning */
@@ -299,16 +300,6 @@ enum latency_kind {
 	LATENCY_READ,  /* reads of missing pages, by request to the system */
 	LATENCY_WRITE, /* writes of dirty pages, likewise */
 	LATENCY_KINDS
-};
-
-/*
- * le[i]: those of at most 2^i microseconds and more than 2^(i-1); the last: all that took longer.
- */
-#define LATENCY_BUCKETS 24
-
-struct latency {
-	uint64_t sum_usec;
-	uint64_t le[LATENCY_BUCKETS];
 };
 
 /* --- the replacement policy ------------------------------------------------------------------ */

@@ -335,29 +335,14 @@ mpool_heap(DB_MPOOL *p, struct shalloc_stat *st)
 
 /* --- how long the disk took ---------------------------------------------------------------- */
 
-/* A shared line, beside which a system call has just been made. */
-void
-latency_add(struct latency *l, uint64_t usec)
-{
-	unsigned i = 0;
-
-	while (i < LATENCY_BUCKETS - 1 && usec > 1ull << i)
-		i++;
-	(void)add_relaxed(&l->sum_usec, usec);
-	(void)add_relaxed(&l->le[i], 1);
-}
-
 int
 mpool_latency(DB_MPOOL *p, enum latency_kind kind, struct latency *copy)
 {
-	const struct latency *l = &p->mp->latency[kind];
 	struct thread *t;
 	int ret;
 
 	if ((ret = enter(p, &t)) != 0)
 		return ret;
-	copy->sum_usec = load_relaxed(&l->sum_usec);
-	for (unsigned i = 0; i < LATENCY_BUCKETS; i++)
-		copy->le[i] = load_relaxed(&l->le[i]);
+	latency_copy(copy, &p->mp->latency[kind]);
 	return 0;
 }

@@ -87,9 +87,7 @@ int mpool_heap(DB_MPOOL *mp, struct shalloc_stat *st);
 
 /* --- how long the disk took ---------------------------------------------------------------- */
 
-void latency_add(struct latency *l, uint64_t usec);
-
-/* Of all processes since the pool was made.  EFAULT as every call. */
+/* In microseconds; of all processes since the pool was made.  EFAULT as every call. */
 int mpool_latency(DB_MPOOL *mp, enum latency_kind kind, struct latency *copy);
 
 /* --- a region that nobody is attached to, or that cannot be joined any more --------------- */

@@ -36,6 +36,24 @@ mpool_file_pagesize(const DB_MPOOLFILE *mpf)
 }
 
 int
+mpool_get_timed(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, void **pagep, uint64_t *nsecp)
+{
+	uint64_t hits, begun, nsec;
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(mpf->pool, &t)) != 0)
+		return ret;
+	hits = load_relaxed(&t->home->counters[C_HIT]);
+	begun = os_monotonic_nsec();
+	ret = memp_fget(mpf, pgnoaddr, 0, pagep);
+	nsec = os_monotonic_nsec() - begun;
+	if (ret == 0)
+		*nsecp = load_relaxed(&t->home->counters[C_HIT]) != hits ? nsec : 0;
+	return ret;
+}
+
+int
 mpool_file_revalidate(DB_MPOOLFILE *mpf)
 {
 	struct thread *t;

@@ -80,6 +80,12 @@ bool mpool_page_is_unwritten(const DB_MPOOLFILE *mpf, const void *page);
 int mpool_file_type(const DB_MPOOLFILE *mpf);
 
 /*
+ * memp_fget without flags; *nsecp: how long that took, two looks at the clock included, if the page
+ * was in the cache; else 0.
+ */
+int mpool_get_timed(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, void **pagep, uint64_t *nsecp);
+
+/*
  * The modification time people shall see, in ns since 1970; 0: the disk file's own.  Set by the
  * mount at each write and at utimens; whoever writes the file's pages back gives the disk file
  * this time afterwards.

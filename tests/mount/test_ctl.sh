@@ -186,6 +186,14 @@ for name in ("read", "write", "request_read", "request_write"):
     assert int(v[name + "_p50_usec"]) <= int(v[name + "_p99_usec"]) <= int(v[name + "_max_usec"])
 EOP
 check latency_is_a_histogram python3 "$work/latency.py" "$mnt/stat/latency"
+# The first page of each read request, if it was there: of a file of one page, the second time on.
+echo text >"$home/small"
+cat "$mnt/files/small" >/dev/null
+hits=$(awk '$1 == "hit_count" { print $2 }' "$mnt/stat/latency")
+for i in 1 2 3 4 5; do cat "$mnt/files/small"; done >/dev/null
+same hits_are_sampled_by_request 5 \
+	"$(awk -v n="$hits" '$1 == "hit_count" { print $2 - n }' "$mnt/stat/latency")"
+check in_nanoseconds test 0 -lt "$(awk '$1 == "hit_sum_nsec" { print $2 }' "$mnt/stat/latency")"
 same lines_are_52_bytes "" "$(awk 'length != 51' "$mnt/stat/latency")"
 unmount_pool
 finish

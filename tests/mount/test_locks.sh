@@ -158,6 +158,8 @@ check the_other_half_goes_on finished b
 check it_has_both said b got
 
 check nobody_is_left until_is nlocks 0
+same each_wait_is_in_the_histogram "$(value nwaits)" \
+	"$(awk '$1 == "lock_wait_count" { print $2 }' "$mnt/stat/latency")"
 check rm_removes_the_region rm "$mnt/regions/lock"
 check it_is_gone test ! -e "$home/__db_lock.share"
 check flock_makes_a_new_one flock "$mnt/files/f" true
