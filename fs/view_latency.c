@@ -2,9 +2,9 @@
 /*
  * fs/view_latency.c - stat/latency: how long the disk and the mount's requests took.
  *
- * Each is a histogram whose buckets double from a microsecond (hits: a nanosecond) on.  As in Prometheus a bucket
- * counts everything up to its limit; the percentiles are the limits of the buckets that they fall
- * into, so they are at most twice too high.
+ * Each is a histogram whose buckets double from a microsecond (hits: a nanosecond) on.  As in
+ * Prometheus a bucket counts everything up to its limit; the percentiles are the limits of the
+ * buckets that they fall into, so they are at most twice too high.
  */
 #include "view.h"
 

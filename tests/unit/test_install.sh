@@ -107,20 +107,36 @@ installs_the_program()
 	[ -x "$(find "$work/root" -path '*bin/poolfs')" ]
 }
 
-# Every file, by the place where it belongs below the prefix.
+# Every file, by its place below the prefix, and no other; the machine's name in lib/ is left out.
 installs_all_of_it()
 {
-	lib=$(find "$work/root" -name libpoolfs.so)
-	missing=
-	for f in bin/poolfs bin/poolstat share/man/man1/poolfs.1 share/man/man1/poolstat.1 \
-	    share/man/man5/poolfs.5 share/bash-completion/completions/poolfs \
-	    share/bash-completion/completions/poolstat share/zsh/site-functions/_poolfs \
-	    share/fish/vendor_completions.d/poolfs.fish \
-	    share/fish/vendor_completions.d/poolstat.fish lib/systemd/system/poolfs@.service \
-	    include/poolfs/env.h include/poolfs/mpool.h; do
-		[ -s "$(find "$work/root" -path "*/$f")" ] || missing="$missing $f"
-	done
-	[ -n "$lib" ] && [ -z "$missing" ] || { echo "missing:$missing"; false; }
+	prefix=$(find "$work/root" -path '*/bin/poolfs')
+	prefix=${prefix%/bin/poolfs}
+	(cd "$prefix" && find . ! -type d) | sed 's,^\./,,; s,^lib64/,lib/,
+		s,^lib/[a-z0-9_]*-linux-gnu[a-z0-9]*/,lib/,
+		s,\.so\.[0-9.]*\.[0-9]*$,.so.VERSION,' | LC_ALL=C sort >"$work/installed"
+	diff - "$work/installed" <<-'EOF'
+		bin/poolfs
+		bin/poolstat
+		include/poolfs/env.h
+		include/poolfs/lock.h
+		include/poolfs/mpool.h
+		include/poolfs/region.h
+		lib/libpoolfs.so
+		lib/libpoolfs.so.0
+		lib/libpoolfs.so.VERSION
+		lib/pkgconfig/poolfs.pc
+		lib/systemd/system/poolfs@.service
+		share/bash-completion/completions/poolfs
+		share/bash-completion/completions/poolstat
+		share/fish/vendor_completions.d/poolfs.fish
+		share/fish/vendor_completions.d/poolstat.fish
+		share/man/man1/poolfs.1
+		share/man/man1/poolstat.1
+		share/man/man3/libpoolfs.3
+		share/man/man5/poolfs.5
+		share/zsh/site-functions/_poolfs
+	EOF
 }
 
 the_unit_names_the_program()
@@ -132,7 +148,7 @@ the_unit_names_the_program()
 echo 1..7
 check installs installs
 check program_is_there installs_the_program
-check all_of_it_is_there installs_all_of_it
+check every_file_and_no_other installs_all_of_it
 check the_unit_names_the_program the_unit_names_the_program
 check a_user_compiles compiles "$@"
 check a_user_runs runs
