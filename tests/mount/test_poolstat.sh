@@ -104,7 +104,21 @@ gone()
 		sh "$work/tmux"
 }
 
-term -f /dev/null new-session -d -s top -x 100 -y 30 "'$POOLSTAT' --top '$mnt' 0.2"
+# top PLACE: its screen, until q.
+top()
+{
+	term -f /dev/null new-session -d -s top -x 100 -y 30 "'$POOLSTAT' --top '$1' 0.2"
+}
+
+# top_ends: q is pressed, and the screen is gone.
+top_ends()
+{
+	term send-keys -t top q
+	gone
+	term kill-server 2>/dev/null || :
+}
+
+top "$mnt"
 check top_shows_the_pool screen_until "poolstat - $home"
 check and_its_files screen_until "  $home/data"
 check and_what_keys_do screen_until 'q quit'
@@ -113,9 +127,7 @@ term send-keys -t top r
 check sorting_goes_on screen_until "  $home/data"
 term resize-window -t top -x 60 -y 10 2>/dev/null || :
 check smaller_screens_do screen_until 'q quit'
-term send-keys -t top q
-check q_ends_it gone
-term kill-server 2>/dev/null
+check q_ends_it top_ends
 check_fails top_needs_a_terminal 'terminal' "$POOLSTAT" --top "$mnt"
 
 # --- without a mount ------------------------------------------------------------------------
@@ -125,6 +137,9 @@ same a_home_says_what_its_mount_does "$in_mount" \
 	"$(one -o page_in,page_out,cache_hit,page_clean,clients,files "$home")"
 same so_does_the_regions_file "$in_mount" \
 	"$(one -o page_in,page_out,cache_hit,page_clean,clients,files "$home/__db_mpool.share")"
+top "$home"
+check top_of_a_home_shows_its_pool screen_until "poolstat - $home"
+top_ends
 same env_lists_the_regions "__db_mpool.share 1 file -" \
 	"$("$POOLSTAT" --env "$home" | awk 'NR == 2 { print $1, $4, $6, $NF }')"
 check regions_in_use_stay sh -c '! "$1" --remove "$2"' sh "$POOLSTAT" "$home"
@@ -138,6 +153,9 @@ same a_dead_mount_shows_its_region "100 0" "$(cat "$work/dead")"
 check and_says_so grep -q 'does not answer' "$work/errors"
 check report_of_a_deserted_region sh -c '"$1" --report "$2" | grep -q "No process is attached"' \
 	sh "$POOLSTAT" "$home"
+top "$mnt"
+check top_of_a_dead_mount_shows_its_region screen_until "pages *100 .*clients 0"
+top_ends
 umount -l "$mnt"
 
 python3 - "$home/__db_mpool.share" <<'EOP'
@@ -152,6 +170,9 @@ EOP
 one -o page_clean "$home" >"$work/panicked" 2>"$work/errors"
 same a_panicked_region_can_be_seen "100" "$(cat "$work/panicked")"
 same and_why 'poolstat: the region is panicked: on purpose (process 4711)' "$(cat "$work/errors")"
+top "$home"
+check top_of_a_panicked_region_says_so screen_until "PANICKED"
+top_ends
 check report_of_a_panicked_region sh -c '"$1" --report "$2" | grep -q "PANICKED: on purpose"' \
 	sh "$POOLSTAT" "$home"
 same env_tells_why "on purpose" \
