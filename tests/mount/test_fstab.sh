@@ -1,8 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# A line of fstab: type fuse.poolfs, options by name, mount(8) and umount(8).
+# A line of fstab: type fuse.poolfs, options by name, mount(8) and umount(8), by root and, with the
+# option user, by somebody else.  In a mount namespace, where /etc/fstab and the program's place are
+# the test's own.
 
+if [ "$(id -u)" = 0 ] && [ -z "${OWN_MOUNTS:-}" ]; then
+	export OWN_MOUNTS=yes
+	exec unshare --mount sh "$0" "$@"
+fi
 . "$TEST_SRC/mount/lib.sh"
 
 # Installed, the type is fuse.poolfs; mount.fuse takes the rest of it as the program's path too.
@@ -31,4 +37,35 @@ check unknown_options_are_refused sh -c '! timeout 60 mount -T "$1" "$2" 2>/dev/
 	sh "$work/fstab" "$mnt"
 check with_a_sentence sh -c 'mount -T "$1" "$2" 2>&1 | grep -q "unknown option -o nosuch_option"' \
 	sh "$work/fstab" "$mnt"
+
+# --- the option user ------------------------------------------------------------------------
+
+# as_nobody COMMAND
+as_nobody()
+{
+	timeout 60 su -s /bin/sh nobody -c "$1"
+}
+
+home=$work/users
+mnt=$work/mnt_of_user
+mkdir "$home" "$mnt"
+chown nobody "$home" "$mnt"
+chmod 755 "$work"
+printf '%s %s fuse.poolfs noauto,user,cache_size=1M 0 0\n' "$home" "$mnt" >"$work/fstab"
+if ! { mknod -m 666 "$work/fuse" c 10 229 && mount --bind "$work/fuse" /dev/fuse &&
+	mount --bind "$work/fstab" /etc/fstab && mount -t tmpfs none /usr/local/bin &&
+	cp "$POOLFS" /usr/local/bin/poolfs; } 2>"$work/said"; then
+	sed 's/^/# /' "$work/said"
+	skip a_user_mounts_by_its_place "there can be no other /etc/fstab here"
+	finish
+fi
+check noauto_is_left_alone mount -a -t fuse.poolfs
+check so_nothing_is_mounted sh -c '! mountpoint -q "$1"' sh "$mnt"
+check a_user_mounts_by_its_place as_nobody "mount '$mnt'"
+same as_fuse_poolfs "fuse.poolfs" "$(findmnt -n -o FSTYPE "$mnt")"
+check and_writes as_nobody "echo text >'$mnt/files/file'"
+check and_unmounts as_nobody "umount '$mnt'"
+check then_it_is_gone sh -c '! mountpoint -q "$1"' sh "$mnt"
+check what_he_wrote_is_there timeout 60 sh -c 'until grep -qs text "$1/file"; do :; done' sh "$home"
+umount /etc/fstab /dev/fuse /usr/local/bin
 finish
