@@ -40,6 +40,8 @@ check with_a_sentence sh -c 'mount -T "$1" "$2" 2>&1 | grep -q "unknown option -
 
 # --- the option user ------------------------------------------------------------------------
 
+# The type is fuse.PROGRAM; of another name than an installed one.
+
 # as_nobody COMMAND
 as_nobody()
 {
@@ -51,15 +53,15 @@ mnt=$work/mnt_of_user
 mkdir "$home" "$mnt"
 chown nobody "$home" "$mnt"
 chmod 755 "$work"
-printf '%s %s fuse.poolfs noauto,user,cache_size=1M 0 0\n' "$home" "$mnt" >"$work/fstab"
+printf '%s %s fuse.mypoolfs noauto,user,cache_size=1M 0 0\n' "$home" "$mnt" >"$work/fstab"
 if ! { mknod -m 666 "$work/fuse" c 10 229 && mount --bind "$work/fuse" /dev/fuse &&
 	mount --bind "$work/fstab" /etc/fstab && mount -t tmpfs none /usr/local/bin &&
-	cp "$POOLFS" /usr/local/bin/poolfs; } 2>"$work/said"; then
+	cp "$POOLFS" /usr/local/bin/mypoolfs; } 2>"$work/said"; then
 	sed 's/^/# /' "$work/said"
 	skip a_user_mounts_by_its_place "there can be no other /etc/fstab here"
 	finish
 fi
-check noauto_is_left_alone mount -a -t fuse.poolfs
+check noauto_is_left_alone mount -a -t fuse.mypoolfs
 check so_nothing_is_mounted sh -c '! mountpoint -q "$1"' sh "$mnt"
 check a_user_mounts_by_its_place as_nobody "mount '$mnt'"
 same as_fuse_poolfs "fuse.poolfs" "$(findmnt -n -o FSTYPE "$mnt")"
