@@ -432,6 +432,16 @@ mpool_file_error(DB_MPOOLFILE *mpf)
 	return error != 0 ? (int)error : EIO;
 }
 
+static void
+say_pins(const DB_MPOOLFILE *mpf, uint64_t pins)
+{
+	char *path = file_path(mpf->pool, mpf->row, mpf->file);
+
+	env_err(mpf->pool->dbenv, "memp_fclose: %s still had %llu pages pinned",
+	    path ? path : "(temporary)", (unsigned long long)pins);
+	free(path);
+}
+
 int
 memp_fclose(DB_MPOOLFILE *mpf)
 {
@@ -452,8 +462,7 @@ memp_fclose(DB_MPOOLFILE *mpf)
 	if ((ret = thread_self(mpf->pool, &t)) == 0 && t->in_callback)
 		return EDEADLK;
 	if ((pins = release_pins(mpf) + mapping_end(mpf)) > 0)
-		env_err(mpf->pool->dbenv, "memp_fclose: file %u still had %llu pages pinned",
-		    mpf->file, (unsigned long long)pins);
+		say_pins(mpf, pins);
 	error = mpf->temporary ? 0 : mpool_file_error(mpf);
 	unlist(mpf);
 	file_leave(mpf->pool, mpf->record, &last);

@@ -271,7 +271,7 @@ wait_busy(struct getting *g, uint32_t f, uint64_t w)
 
 /* Pin page g->pgno, loading it if need be.  *hitp: it was there. */
 static int
-get_page(struct getting *g, bool *hitp)
+find_or_load(struct getting *g, bool *hitp)
 {
 	enum pin_answer answer;
 	uint32_t busy = 0;
@@ -282,6 +282,7 @@ get_page(struct getting *g, bool *hitp)
 	g->key = page_key(g->mpf->file, g->pgno);
 	g->at = table_place(g->t->pool, g->key);
 	g->waiting_since = 0;
+	g->as_it_is = false;
 	*hitp = true;
 	while ((answer = pin_find(g, &busy, &w)) != PIN_OK) {
 		count(g->t, C_SEARCHES, 1);
@@ -315,6 +316,14 @@ get_page(struct getting *g, bool *hitp)
 			return ret;
 	}
 	return 0;
+}
+
+static int
+get_page(struct getting *g, bool *hitp)
+{
+	int ret = find_or_load(g, hitp);
+
+	return ret != 0 ? ret : pins_check(g->t->pool, g->f);
 }
 
 /* --- the call ------------------------------------------------------------------------------ */
@@ -462,7 +471,7 @@ get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void 
 	    (ret = slot_take(g.t, &g.slot, &g.pin)) != 0)
 		return ret;
 	g.pgno = *pgnoaddr;
-	if ((ret = get_flagged(&g, flags)) != 0 || (ret = pins_check(mpf->pool, g.f)) != 0) {
+	if ((ret = get_flagged(&g, flags)) != 0) {
 		slot_drop(g.t, g.slot);
 		return ret;
 	}

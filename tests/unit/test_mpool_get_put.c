@@ -504,11 +504,14 @@ mpool_65535_pins_of_one_page_are_the_most_and_the_next_is_eagain(void **state)
 	DB_MPOOLFILE *f = file_of(mp, "f", PS);
 	void *page = get(f, 0, DB_MPOOL_CREATE), *none = NULL;
 	db_pgno_t n = 0;
+	uint64_t gets;
 
 	for (unsigned pins = 1; pins < 65535; pins++)
 		must(memp_fget(f, &n, 0, &page));
 	quiet();
+	gets = stat_of(mp).st_fget;
 	refuses(memp_fget(f, &n, 0, &none), EAGAIN);
+	assert_int_equal(stat_of(mp).st_fget, gets);
 	assert_null(none);
 	assert_non_null(strstr(heard, "65535 times"));
 	assert_int_equal(stat_of(mp).st_pins, 65535);

@@ -452,8 +452,8 @@ mpool_close_closes_files_and_releases_pins_with_a_message_for_each(void **state)
 	quiet();
 	must(memp_close(mp));
 	assert_non_null(strstr(heard, "still open"));
-	assert_non_null(strstr(heard, "still had 2 pages pinned"));
-	assert_non_null(strstr(heard, "still had 1 pages pinned"));
+	assert_non_null(strstr(heard, "/f still had 2 pages pinned"));
+	assert_non_null(strstr(heard, "/g still had 1 pages pinned"));
 	assert_int_equal(stat_of(keeper).st_pins, 0);
 	assert_int_equal(stat_of(keeper).st_clients, 1);
 	finish(keeper);
