@@ -201,6 +201,53 @@ mpool_file_is_not_mapped_with_nommap_or_a_type_or_when_odd_or_too_large(void **s
 }
 
 static void
+mpool_file_that_is_in_the_pool_or_open_for_writing_is_not_mapped(void **state)
+{
+	DB_MPOOL *mp = pool_and_file(*state);
+	DB_MPOOLFILE *w = file_of(mp, "f", PS), *f = file_with(mp, "f", DB_RDONLY, PS);
+
+	assert_false(maps(mp, f)); /* open for writing; from now on it has a page in the pool */
+	must(memp_fclose(f));
+	must(memp_fclose(w));
+	f = file_with(mp, "f", DB_RDONLY, PS);
+	holds(f, 3, 'd'); /* another page than the one that is there */
+	assert_int_equal(mapped(mp), 0);
+	must(memp_fclose(f));
+	w = file_of(mp, "f", PS);
+	must(memp_ftruncate(w, 2 * PS)); /* page 1 stays: it is dropped by being discarded */
+	put(w, get(w, 1, 0), DB_MPOOL_DISCARD);
+	for (db_pgno_t n = 2; n < 60; n++)
+		fill(w, n, 'z');
+	must(memp_ftruncate(w, 2 * PS));
+	must(memp_fsync(w));
+	assert_int_equal(stat_of(mp).st_page_clean + stat_of(mp).st_page_dirty, 0);
+	must(memp_fclose(w));
+	f = file_with(mp, "f", DB_RDONLY, PS);
+	assert_true(maps(mp, f)); /* now it is in nobody's way */
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+/* 10 MiB, where nothing is said. */
+static void
+mpool_file_of_mp_mmapsize_bytes_is_mapped_and_one_page_more_is_not(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 128 * KIB);
+	DB_MPOOLFILE *f;
+
+	for (unsigned more = 0; more < 2; more++) {
+		t_write_file(t_path(t, "f"), "", 0);
+		assert_int_equal(truncate(t_path(t, "f"), (off_t)((10 << 20) + more * PS)), 0);
+		f = file_with(mp, "f", DB_RDONLY, PS);
+		holds(f, 2559, 0);
+		assert_int_equal(mapped(mp), 1);
+		must(memp_fclose(f));
+	}
+	finish(mp);
+}
+
+static void
 mpool_file_that_cannot_be_mapped_is_read_into_the_pool(void **state)
 {
 	struct t *t = *state;
@@ -224,6 +271,8 @@ main(void)
 		t_test(mpool_mapping_ends_when_somebody_opens_the_file_for_writing),
 		t_test(mpool_mapping_ends_when_another_process_opens_the_file_for_writing),
 		t_test(mpool_file_is_not_mapped_with_nommap_or_a_type_or_when_odd_or_too_large),
+		t_test(mpool_file_that_is_in_the_pool_or_open_for_writing_is_not_mapped),
+		t_test(mpool_file_of_mp_mmapsize_bytes_is_mapped_and_one_page_more_is_not),
 		t_test(mpool_file_that_cannot_be_mapped_is_read_into_the_pool),
 	};
 
