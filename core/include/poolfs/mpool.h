@@ -117,9 +117,9 @@ POOLFS_API int memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB
 /*
  * memp_close - detach.  Writes nothing [db_mpool]; dirty pages stay in the region for whoever
  * attaches next, unless the pool is private: then they are gone.  Files still open are closed and
- * pins still held released, with a message for each kind.  mp is freed whatever is returned, but for
- * EDEADLK (from a callback: nothing is done).  One thread only.  A pool in a temporary directory (dir NULL and no db_home) is removed, as
- * memp_unlink would.
+ * pins still held released, with a message for each kind.  mp is freed whatever is returned, but
+ * for EDEADLK (from a callback: nothing is done).  One thread only.  A pool in a temporary
+ * directory (dir NULL and no db_home) is removed, as memp_unlink would.
  */
 POOLFS_API int memp_close(DB_MPOOL *mp);
 
@@ -176,7 +176,8 @@ POOLFS_API int memp_fopen(DB_MPOOL *mp, const char *file, int ftype, int flags, 
 /*
  * memp_fclose - close the handle.  Writes nothing [db_mpool]: the file's pages stay in the pool,
  * dirty ones too.  Pins taken through the handle are released, with a message.  mpf is freed
- * whatever is returned, but for EDEADLK (from a callback: nothing is done).  A write error of the file that this handle was not told of is returned.
+ * whatever is returned, but for EDEADLK (from a callback: nothing is done).  A write error of the
+ * file that this handle was not told of is returned.
  */
 POOLFS_API int memp_fclose(DB_MPOOLFILE *mpf);
 
