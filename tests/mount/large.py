@@ -211,4 +211,4 @@ def a_sparse_file_of_1_tib_takes_no_room():
     os.unlink(path("sparse"))
 
 
-run(globals())
+run(globals(), 120 + ENTRIES // 50)

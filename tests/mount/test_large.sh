@@ -18,7 +18,9 @@ if ! without_descriptors timeout 60 "$POOLFS" --cache-size=200K "$home" "$mnt"; 
 	finish
 fi
 mkdir "$mnt/files/d"
-DAEMON_PID=$(daemon_pid) timeout 550 python3 "$TEST_SRC/mount/large.py" "$mnt/files/d" "$home/d"
+seconds=$((500 + ${LARGE_ENTRIES:-5000} / 20))
+DAEMON_PID=$(daemon_pid) timeout "$seconds" \
+	python3 "$TEST_SRC/mount/large.py" "$mnt/files/d" "$home/d"
 status=$?
 unmount_pool
 exit "$status"
