@@ -22,6 +22,7 @@
 #include "page_io.h"
 
 #define RUN_BYTES ((size_t)1 << 20) /* of a run at most */
+#define LOOK_AHEAD 8		    /* pages whose buckets are asked for early */
 #define AHEAD_FIRST 4		    /* pages of the first run of a sequential reader */
 #define AHEAD_LEAST 8		    /* longest run for which reading ahead is worth it */
 
@@ -42,6 +43,7 @@ run_publish(struct run *r, db_pgno_t pgno, unsigned most)
 
 	r->cuts = load_seq(&g->mpf->row->cuts);
 	for (r->n = 0; r->n < most; r->n++) {
+		table_prefetch(g->t->pool, page_key(g->mpf->file, pgno + r->n + LOOK_AHEAD));
 		g->pgno = pgno + r->n;
 		g->key = page_key(g->mpf->file, g->pgno);
 		g->at = table_place(g->t->pool, g->key);
@@ -101,6 +103,7 @@ run_settle(struct run *r, db_pgno_t first, unsigned i, int error, size_t done)
 		load_abandon(g);
 		return false;
 	}
+	store_relaxed(table_memo(g->t->pool, g->mpf->file, g->pgno), g->f);
 	count(g->t, C_PREFETCH, 1);
 	count(g->t, C_READ_BYTES, have);
 	return true;

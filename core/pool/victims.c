@@ -19,6 +19,7 @@
 #include "victims.h"
 
 #define LIST_LEAST 64
+#define EARLY 8 /* places of the list */
 #define LIST_MOST 16384
 #define LIST_PART 16	/* of the pool's 4 KiB pages */
 #define WINDOW_MOST 64u /* see policy_size.window */
@@ -197,6 +198,19 @@ is_of_size(const DB_MPOOL *p, uint32_t f, unsigned pageshift)
 	return frame_fits(p, f, pageshift) && frame_pageshift(p, f) == pageshift;
 }
 
+/* The words of a page that comes up soon. */
+static void
+ask_early(const DB_MPOOL *p, const struct victims *v)
+{
+	uint32_t f;
+
+	if (v->next + EARLY >= v->n)
+		return;
+	f = UINT32_MAX - (uint32_t)v->order[v->next + EARLY];
+	__builtin_prefetch(frame_at(p, f), 1);
+	__builtin_prefetch(stamp_at(p, f), 1);
+}
+
 /* The next of the list that still is what it was; false at the end of the round. */
 static bool
 next_oldest(struct thread *t, struct victim_round *r, uint32_t *fp, uint32_t *stampp)
@@ -212,6 +226,7 @@ next_oldest(struct thread *t, struct victim_round *r, uint32_t *fp, uint32_t *st
 			continue;
 		}
 		r->last = v->order[v->next++];
+		ask_early(p, v);
 		*fp = UINT32_MAX - (uint32_t)r->last;
 		*stampp = (v->now - (uint32_t)(r->last >> 32)) & STAMP_TIME;
 		if (!is_of_size(p, *fp, r->pageshift) || load_relaxed(stamp_at(p, *fp)) != *stampp)
