@@ -12,6 +12,10 @@
 
 #if defined(__has_include) && __has_include(<sys/sdt.h>)
 #include <sys/sdt.h>
+/* Its macros leave an argument out, of which clang complains where they are used. */
+#ifdef __clang__
+#pragma clang diagnostic ignored "-Wgnu-zero-variadic-macro-arguments"
+#endif
 #define USDT2(name, a, b) DTRACE_PROBE2(poolfs, name, a, b)
 #define USDT3(name, a, b, c) DTRACE_PROBE3(poolfs, name, a, b, c)
 #define USDT4(name, a, b, c, d) DTRACE_PROBE4(poolfs, name, a, b, c, d)
