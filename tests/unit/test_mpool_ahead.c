@@ -5,18 +5,9 @@
  * page that is wanted is not the caller's business.
  */
 #include "pool_t.h"
+#include "reads_t.h"
 
 #define PS 4096u
-
-static unsigned reads;
-
-static int
-counts_reads(enum os_call call, const char *what)
-{
-	(void)what;
-	reads += call == OS_PREAD;
-	return 0;
-}
 
 /* Pages [0, n) in order; how many reads that took. */
 static unsigned

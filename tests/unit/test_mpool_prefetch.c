@@ -5,18 +5,9 @@
  * memp_fget sees for itself.
  */
 #include "pool_t.h"
+#include "reads_t.h"
 
 #define PS 4096u
-
-static unsigned reads;
-
-static int
-counts_reads(enum os_call call, const char *what)
-{
-	(void)what;
-	reads += call == OS_PREAD;
-	return 0;
-}
 
 static void
 mpool_prefetch_reads_missing_pages_in_large_requests_and_pins_nothing(void **state)
