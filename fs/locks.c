@@ -3,69 +3,36 @@
  * fs/locks.c - the mount's part in the lock table: flock(2), without holding a worker.
  *
  * The table is opened when it is first needed, with whatever matrix it has.  Each open file
- * description that locks something has an owner record with a locker of its own, until it unlocks
- * or is closed.  A request that has to wait stays in its record; a thread of ours sleeps on the
- * table's bell of this process, looks at all that wait when it rings, and every LOOK_USEC for those
- * that have died, and answers what has been decided.  An interrupted system call marks its record
- * and rings the bell.
+ * description that locks something has an owner record, until it unlocks or is closed; each flock
+ * on it is a request with a locker of its own, which becomes the description's when it is granted.
+ * A request that has to wait is an asker; a thread of ours sleeps on the table's bell of this
+ * process, looks at all that wait when it rings, and every LOOK_USEC for those that have died, and
+ * answers what has been decided.  An interrupted system call marks its asker.
  *
- * As on Linux, a lock that is held is given up before another mode is asked for.  A wait that would
- * close a circle with those of lock_get ends at once, whatever the table's policy.
+ * As on Linux, a lock that is held is given up before another mode is asked for, and when several
+ * wait through one description all that asked for the mode that it gets have it.
+ *
+ * What the asker's process holds through other descriptions is family.c's.
  *
  * locks.mutex guards all of it; no call under it waits for anybody.  Answers are given after it was
  * released.
  */
-#include "locks.h"
+#include "locks_impl.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 
 #include "lock/open.h"
-#include "lock/table.h"
+#include "opened.h"
 #include "region_dir.h"
 #include "state.h"
 
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
-
-/* Whose open file descriptions wait for each other: the detector takes them for one. */
-struct process {
-	struct process *next;
-	pid_t pid;
-	uint32_t locker; /* the family's */
-	unsigned owners;
-};
-
-struct owner {
-	struct owner *next;
-	struct process *process;
-	uint64_t id; /* of the description: its handle */
-	uint32_t locker;
-	DB_LOCK lock; /* 0: none */
-	int mode;
-	fuse_req_t req; /* the flock(2) that waits, or NULL */
-	struct lock_request rq;
-	bool interrupted; /* atomic */
-	struct os_ident object;
-	DBT name;
-};
-
-struct locks {
-	pthread_mutex_t mutex;
-	DB_LOCKTAB *lt; /* NULL: not open */
-	struct owner *owners;
-	struct process *processes;
-	pthread_t waiter;
-	bool waiter_runs;
-	bool stop;
-	pthread_cond_t wake; /* somebody waits, or it is time to stop */
-	unsigned nwaiting;
-};
 
 /* An answer that is due. */
 struct answer {
@@ -75,70 +42,36 @@ struct answer {
 
 /* --- the table ----------------------------------------------------------------------------- */
 
-/* It was removed by force: no lock in it means anything any more. */
-static bool
-is_stale(struct locks *l)
-{
-	return l->lt != NULL && region_usable(l->lt->region) == ESTALE;
-}
-
 static void
 free_locker(struct locks *l, uint32_t locker)
 {
-	if (!is_stale(l))
+	if (!locks_stale(l))
 		(void)lock_id_free(l->lt, locker);
 }
 
-static void
-process_put(struct locks *l, struct process *p)
-{
-	struct process **link = &l->processes;
-
-	if (--p->owners > 0)
-		return;
-	while (*link != p)
-		link = &(*link)->next;
-	*link = p->next;
-	free_locker(l, p->locker);
-	free(p);
-}
-
-static int
-process_get(struct locks *l, pid_t pid, struct process **pp)
-{
-	struct process *p = l->processes;
-	int err;
-
-	while (p != NULL && p->pid != pid)
-		p = p->next;
-	if (p == NULL) {
-		if ((p = calloc(1, sizeof(*p))) == NULL)
-			return ENOLCK;
-		if ((err = locker_new(l->lt, pid, 0, &p->locker)) != 0) {
-			free(p);
-			return err;
-		}
-		p->pid = pid;
-		p->next = l->processes;
-		l->processes = p;
-	}
-	p->owners++;
-	*pp = p;
-	return 0;
-}
-
-/* It has no lock any more. */
+/* If nothing is left of it. */
 static void
 drop_owner(struct locks *l, struct owner *o)
 {
 	struct owner **link = &l->owners;
 
+	if (o->lock != 0 || o->askers > 0)
+		return;
 	while (*link != o)
 		link = &(*link)->next;
 	*link = o->next;
-	free_locker(l, o->locker);
-	process_put(l, o->process);
 	free(o);
+}
+
+static void
+unlock_owner(struct locks *l, struct owner *o)
+{
+	if (o->lock == 0)
+		return;
+	if (!locks_stale(l))
+		(void)lock_put(l->lt, o->lock);
+	free_locker(l, o->locker);
+	o->lock = 0;
 }
 
 static int
@@ -159,10 +92,12 @@ open_table(struct fs *fs, bool create)
 static void
 close_stale(struct locks *l)
 {
-	if (!is_stale(l) || l->nwaiting > 0)
+	if (!locks_stale(l) || l->askers != NULL)
 		return;
-	while (l->owners != NULL)
+	while (l->owners != NULL) {
+		unlock_owner(l, l->owners);
 		drop_owner(l, l->owners);
+	}
 	(void)lock_close(l->lt);
 	l->lt = NULL;
 }
@@ -203,60 +138,98 @@ as_errno(int ret)
 	}
 }
 
-/* The wait is over; o has the lock, or is gone. */
-static struct answer
-settle(struct locks *l, struct owner *o, int ret)
+/*
+ * The description has what was asked for; or rather had, if others wait through it for another mode
+ * and so give this one up.
+ */
+static void
+hold(struct locks *l, struct owner *o, uint32_t locker, int mode, DB_LOCK lock)
 {
-	struct answer a = { o->req, as_errno(ret) };
+	bool converts = false;
 
-	/* From here on nobody looks at the record that may go. */
-	fuse_req_interrupt_func(o->req, NULL, NULL);
-	o->req = NULL;
-	l->nwaiting--;
-	if (ret == 0) {
-		o->lock = o->rq.lock;
-		return a;
-	}
+	unlock_owner(l, o);
+	o->lock = lock;
+	o->locker = locker;
+	o->mode = mode;
+	for (const struct asker *a = l->askers; a != NULL; a = a->next)
+		converts |= a->owner == o && a->mode != mode;
+	if (converts || o->closed)
+		unlock_owner(l, o);
+}
+
+/* The wait is over.  had: its description got that mode by another request. */
+static struct answer
+settle(struct locks *l, struct asker *a, int ret, bool had)
+{
+	struct answer answer = { a->req, as_errno(ret) };
+	struct asker **link = &l->askers;
+	struct owner *o = a->owner;
+
+	/* From here on nobody looks at the record that goes. */
+	fuse_req_interrupt_func(a->req, NULL, NULL);
+	while (*link != a)
+		link = &(*link)->next;
+	*link = a->next;
+	family_forget(l, a);
+	o->askers--;
+	if (ret == 0 && !had)
+		hold(l, o, a->locker, a->mode, a->rq.lock);
+	else
+		free_locker(l, a->locker);
 	drop_owner(l, o);
-	return a;
+	free(a);
+	return answer;
+}
+
+/* Its description has that mode by now.  What it was granted besides is given back. */
+static struct answer
+settle_had(struct locks *l, struct asker *a)
+{
+	bool done = false;
+
+	if (request_withdraw(l->lt, &a->rq, &done) == 0 && done)
+		(void)lock_put(l->lt, a->rq.lock);
+	return settle(l, a, 0, true);
 }
 
 /* One look at a request that waits.  True: it is decided. */
 static bool
-look_at(struct fs *fs, struct owner *o, bool long_ago, struct answer *a)
+look_at(struct fs *fs, struct asker *a, bool long_ago, struct answer *answer)
 {
 	struct locks *l = fs->locks;
 	bool done = false;
 	int ret;
 
-	if (is_stale(l)) {
-		*a = settle(l, o, ESTALE);
+	if (locks_stale(l)) {
+		*answer = settle(l, a, ESTALE, false);
 		return true;
 	}
-	ret = request_outcome(l->lt, &o->rq, &done);
-	if (!done && ret == 0 && (__atomic_load_n(&o->interrupted, __ATOMIC_SEQ_CST) || l->stop)) {
-		ret = request_withdraw(l->lt, &o->rq, &done);
+	if (a->owner->lock != 0 && a->owner->mode == a->mode) {
+		*answer = settle_had(l, a);
+		return true;
+	}
+	ret = request_outcome(l->lt, &a->rq, &done);
+	if (!done && ret == 0 && (__atomic_load_n(&a->interrupted, __ATOMIC_SEQ_CST) || l->stop)) {
+		ret = request_withdraw(l->lt, &a->rq, &done);
 		if (!done && ret == 0)
 			ret = EINTR;
 		done = true;
 	}
 	if (!done && ret == 0 && long_ago)
-		ret = request_look(l->lt, &o->rq);
+		ret = request_look(l->lt, &a->rq);
 	if (!done && ret == 0)
 		return false;
-	*a = settle(l, o, ret);
+	*answer = settle(l, a, ret, false);
 	return true;
 }
 
 /* The first that is decided, or false. */
 static bool
-look_at_all(struct fs *fs, bool long_ago, struct answer *a)
+look_at_all(struct fs *fs, bool long_ago, struct answer *answer)
 {
-	for (struct owner *o = fs->locks->owners, *next; o != NULL; o = next) {
-		next = o->next;
-		if (o->req != NULL && look_at(fs, o, long_ago, a))
+	for (struct asker *a = fs->locks->askers; a != NULL; a = a->next)
+		if (look_at(fs, a, long_ago, answer))
 			return true;
-	}
 	return false;
 }
 
@@ -265,13 +238,14 @@ waiter_main(void *arg)
 {
 	struct fs *fs = arg;
 	struct locks *l = fs->locks;
+	struct family family;
 	uint32_t *bell, rung;
 	struct answer a;
-	bool any;
+	bool any, due;
 
 	(void)pthread_mutex_lock(&l->mutex);
-	while (!l->stop || l->nwaiting > 0) {
-		if (l->nwaiting == 0) {
+	while (!l->stop || l->askers != NULL) {
+		if (l->askers == NULL) {
 			(void)pthread_cond_wait(&l->wake, &l->mutex);
 			continue;
 		}
@@ -284,7 +258,14 @@ waiter_main(void *arg)
 			(void)fuse_reply_err(a.req, a.err);
 		else
 			os_futex_wait(bell, rung, LOOK_USEC);
+		due = !any && load_seq(bell) == rung;
 		(void)pthread_mutex_lock(&l->mutex);
+		if (!due || !family_due(l, &family))
+			continue;
+		(void)pthread_mutex_unlock(&l->mutex);
+		family_search(&family);
+		(void)pthread_mutex_lock(&l->mutex);
+		family_join(l, &family);
 	}
 	(void)pthread_mutex_unlock(&l->mutex);
 	return NULL;
@@ -294,97 +275,95 @@ waiter_main(void *arg)
 static void
 interrupted(fuse_req_t req, void *data)
 {
-	struct owner *o = data;
+	struct asker *a = data;
 
 	(void)req;
-	__atomic_store_n(&o->interrupted, true, __ATOMIC_SEQ_CST);
-}
-
-/* The process of a thread: the kernel tells the thread. */
-static pid_t
-process_of(pid_t tid)
-{
-	char path[40], line[128];
-	int pid = (int)tid;
-	FILE *f;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
-	if ((f = fopen(path, "re")) == NULL)
-		return tid;
-	while (fgets(line, sizeof(line), f) != NULL)
-		if (sscanf(line, "Tgid: %d", &pid) == 1)
-			break;
-	(void)fclose(f);
-	return (pid_t)pid;
+	__atomic_store_n(&a->interrupted, true, __ATOMIC_SEQ_CST);
 }
 
 /* --- flock(2) ------------------------------------------------------------------------------ */
 
-static struct owner *
-find_owner(const struct locks *l, uint64_t id)
-{
-	struct owner *o = l->owners;
-
-	while (o != NULL && o->id != id)
-		o = o->next;
-	return o;
-}
-
 static int
-make_owner(struct locks *l, uint64_t id, pid_t pid, struct owner **op)
+make_owner(struct locks *l, uint64_t id, const struct node *node, struct owner **op)
 {
 	struct owner *o;
-	int err;
 
 	if ((o = calloc(1, sizeof(*o))) == NULL)
 		return ENOLCK;
-	if ((err = process_get(l, pid, &o->process)) == 0 &&
-	    (err = locker_new(l->lt, pid, o->process->locker, &o->locker)) != 0)
-		process_put(l, o->process);
-	if (err != 0) {
-		free(o);
-		return err;
-	}
 	o->id = id;
+	o->ino = node->ident.ino;
 	o->next = l->owners;
 	l->owners = o;
 	*op = o;
 	return 0;
 }
 
-static void
-unlock_owner(struct locks *l, struct owner *o)
-{
-	if (o->lock != 0 && !is_stale(l))
-		(void)lock_put(l->lt, o->lock);
-	o->lock = 0;
-}
-
 /* Ask for it.  EINPROGRESS: it waits. */
 static int
-ask(struct locks *l, struct owner *o, const struct node *node, int mode, bool wait)
+ask(struct locks *l, struct asker *a, const struct node *node, bool wait)
 {
 	enum verdict verdict = GRANTED;
 	bool done = true;
 	int ret;
 
-	o->object = node->ident;
-	o->name = (DBT){ .data = &o->object, .size = sizeof(o->object) };
-	if ((ret = request_init(l->lt, &o->rq, o->locker, wait ? 0 : DB_LOCK_NOWAIT, &o->name,
-		 (uint32_t)mode, 0)) != 0)
+	a->object = node->ident;
+	a->name = (DBT){ .data = &a->object, .size = sizeof(a->object) };
+	if ((ret = request_init(l->lt, &a->rq, a->locker, wait ? 0 : DB_LOCK_NOWAIT, &a->name,
+		 (uint32_t)a->mode, 0)) != 0)
 		return ret;
-	o->rq.distant = true;
-	if ((ret = request_make(l->lt, &o->rq, &verdict)) != 0)
+	a->rq.distant = true;
+	if ((ret = request_make(l->lt, &a->rq, &verdict)) != 0)
 		return ret;
 	if (verdict == WAITS) {
-		(void)reap_set(l->lt, &o->rq.blockers);
-		if (o->rq.blockers.waits)
-			(void)detect_run(l->lt, DB_LOCK_RANDOM, o->locker);
-		ret = request_outcome(l->lt, &o->rq, &done);
+		(void)reap_set(l->lt, &a->rq.blockers);
+		ret = request_outcome(l->lt, &a->rq, &done);
 	}
-	if (ret == 0 && done)
-		o->lock = o->rq.lock;
 	return ret == 0 && !done ? EINPROGRESS : ret;
+}
+
+static void
+wait_for(struct locks *l, struct asker *a, fuse_req_t req)
+{
+	struct asker **link = &l->askers;
+
+	a->req = req;
+	a->number = ++l->numbers;
+	a->owner->askers++;
+	while (*link != NULL)
+		link = &(*link)->next;
+	*link = a;
+	(void)pthread_cond_signal(&l->wake);
+	/* Before the waiter can answer it, which takes the mutex.  Once it is set, it is seen. */
+	fuse_req_interrupt_func(req, interrupted, a);
+}
+
+/* With the table open.  EINPROGRESS: req is answered later. */
+static int
+request_lock(struct locks *l, struct owner *o, const struct node *node, pid_t pid, int mode,
+    bool wait, fuse_req_t req)
+{
+	struct asker *a;
+	int ret;
+
+	if ((a = calloc(1, sizeof(*a))) == NULL)
+		return ENOLCK;
+	a->owner = o;
+	a->pid = pid;
+	a->mode = mode;
+	if ((ret = locker_new(l->lt, pid, 0, &a->locker)) != 0) {
+		free(a);
+		return ret;
+	}
+	if ((ret = ask(l, a, node, wait)) == EINPROGRESS) {
+		wait_for(l, a, req);
+		return ret;
+	}
+	if (ret == 0)
+		hold(l, o, a->locker, mode, a->rq.lock);
+	else
+		free_locker(l, a->locker);
+	free(a);
+	return ret;
 }
 
 /* As the description owner, under the mutex.  EINPROGRESS: req is answered later. */
@@ -393,40 +372,38 @@ flock_locked(struct fs *fs, const struct node *node, uint64_t id, pid_t pid, int
 {
 	int mode = (op & ~LOCK_NB) == LOCK_EX ? DB_LOCK_WRITE : DB_LOCK_READ, ret;
 	struct locks *l = fs->locks;
-	struct owner *o = find_owner(l, id);
+	struct owner *o = locks_owner(l, id);
 
-	if (o != NULL && o->req != NULL)
-		return EBUSY;
 	if (o != NULL && o->lock != 0 && o->mode == mode)
 		return 0;
 	if ((ret = open_table(fs, true)) != 0 ||
-	    (o == NULL && (ret = make_owner(l, id, pid, &o)) != 0))
+	    (o == NULL && (ret = make_owner(l, id, node, &o)) != 0))
 		return as_errno(ret);
 	unlock_owner(l, o);
-	o->mode = mode;
-	if ((ret = ask(l, o, node, mode, (op & LOCK_NB) == 0)) == EINPROGRESS) {
-		__atomic_store_n(&o->interrupted, false, __ATOMIC_SEQ_CST);
-		o->req = req;
-		l->nwaiting++;
-		(void)pthread_cond_signal(&l->wake);
-	} else if (ret != 0)
-		drop_owner(l, o);
+	ret = request_lock(l, o, node, pid, mode, (op & LOCK_NB) == 0, req);
+	drop_owner(l, o);
 	return ret == EINPROGRESS ? ret : as_errno(ret);
 }
 
-void
-locks_release(struct fs *fs, uint64_t id)
+static void
+unlock(struct fs *fs, uint64_t id, bool closed)
 {
 	struct locks *l = fs->locks;
 	struct owner *o;
 
 	(void)pthread_mutex_lock(&l->mutex);
-	/* Who waits is not closed meanwhile: its system call goes on. */
-	if ((o = find_owner(l, id)) != NULL && o->req == NULL) {
+	if ((o = locks_owner(l, id)) != NULL) {
+		o->closed = closed;
 		unlock_owner(l, o);
 		drop_owner(l, o);
 	}
 	(void)pthread_mutex_unlock(&l->mutex);
+}
+
+void
+locks_release(struct fs *fs, uint64_t id)
+{
+	unlock(fs, id, true);
 }
 
 static bool
@@ -440,21 +417,17 @@ void
 locks_flock(struct fs *fs, struct node *node, uint64_t owner, pid_t pid, int op, fuse_req_t req)
 {
 	struct locks *l = fs->locks;
-	struct owner *o;
 	int err;
 
 	if (!is_flock(op)) {
 		if ((op & ~LOCK_NB) == LOCK_UN)
-			locks_release(fs, owner);
+			unlock(fs, owner, false);
 		(void)fuse_reply_err(req, (op & ~LOCK_NB) == LOCK_UN ? 0 : EINVAL);
 		return;
 	}
 	(void)pthread_mutex_lock(&l->mutex);
 	close_stale(l);
-	err = flock_locked(fs, node, owner, process_of(pid), op, req);
-	/* Before the waiter can answer it, which takes the mutex.  Once it is set, it is seen. */
-	if (err == EINPROGRESS && (o = find_owner(l, owner)) != NULL)
-		fuse_req_interrupt_func(req, interrupted, o);
+	err = flock_locked(fs, node, owner, opened_process_of(pid), op, req);
 	(void)pthread_mutex_unlock(&l->mutex);
 	if (err != EINPROGRESS)
 		(void)fuse_reply_err(req, err);

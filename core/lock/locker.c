@@ -37,10 +37,27 @@ locker_head(DB_LOCKTAB *lt, uint32_t id)
 {
 	struct lock_cell *c = locker_cell(lt, id), *head;
 
-	if (c == NULL || c->u.locker.family == 0)
+	if (c == NULL || load_relaxed(&c->u.locker.family) == 0)
 		return c;
-	head = locker_cell(lt, c->u.locker.family);
+	head = locker_cell(lt, load_relaxed(&c->u.locker.family));
 	return head != NULL ? head : c;
+}
+
+void
+locker_set_family(DB_LOCKTAB *lt, uint32_t id, uint32_t family)
+{
+	struct lock_cell *c = locker_cell(lt, id);
+
+	if (c != NULL)
+		store_seq(&c->u.locker.family, family);
+}
+
+uint32_t
+locker_family(DB_LOCKTAB *lt, uint32_t id)
+{
+	const struct lock_cell *c = locker_cell(lt, id);
+
+	return c != NULL ? load_relaxed(&c->u.locker.family) : 0;
 }
 
 void

@@ -3,8 +3,8 @@
  * lock/look.c - the table as a list, taken without holding anybody up.
  *
  * Each cell is copied, and its word compared before and after: one that changed meanwhile is left
- * out, as if it had been looked at a moment later.  A name that does not fit into the object's cell
- * is shown as far as it does.  Edges are made from the list alone, by claim_blocked's rule.
+ * out, as if it had been looked at a moment later.  Edges are made from the list alone, by
+ * claim_blocked's rule.
  */
 #include "look.h"
 
@@ -41,6 +41,23 @@ pid_of(DB_LOCKTAB *lt, uint32_t locker)
 	    0;
 }
 
+/* As much as is shown: what is in the object's cell, and what its first NAME cell has. */
+static bool
+copy_name(DB_LOCKTAB *lt, const struct lock_cell *object, uint8_t name[LOOK_NAME_BYTES])
+{
+	enum { ROOM = LOOK_NAME_BYTES - OBJECT_INLINE };
+	struct lock_cell more;
+
+	static_assert(ROOM <= NAME_BYTES, "one is enough");
+	memcpy(name, object->u.object.name, OBJECT_INLINE);
+	if (object->u.object.size <= OBJECT_INLINE)
+		return true;
+	if (!copy_cell(lt, object->prev, &more) || word_kind(more.word) != CELL_NAME)
+		return false;
+	memcpy(name + OBJECT_INLINE, more.u.name.bytes, ROOM);
+	return true;
+}
+
 static bool
 see(DB_LOCKTAB *lt, uint32_t at, uint32_t now_sec, struct lock_seen *seen)
 {
@@ -62,8 +79,7 @@ see(DB_LOCKTAB *lt, uint32_t at, uint32_t now_sec, struct lock_seen *seen)
 		.order = c.u.lock.order,
 		.name_bytes = object.u.object.size,
 	};
-	memcpy(seen->name, object.u.object.name, OBJECT_INLINE);
-	return true;
+	return copy_name(lt, &object, seen->name);
 }
 
 static int

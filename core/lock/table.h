@@ -343,6 +343,9 @@ struct lock_cell *locker_cell(DB_LOCKTAB *lt, uint32_t id);
 int locker_new(DB_LOCKTAB *lt, int32_t pid, uint32_t family, uint32_t *idp);
 /* The locker that stands for its family: itself, if it has none.  NULL: it is not there. */
 struct lock_cell *locker_head(DB_LOCKTAB *lt, uint32_t id);
+/* Make another its family, 0: none; which that is. */
+void locker_set_family(DB_LOCKTAB *lt, uint32_t id, uint32_t family);
+uint32_t locker_family(DB_LOCKTAB *lt, uint32_t id);
 /* Raise (1) or lower (-1) how many requests of it and of its family wait. */
 void locker_count_wait(DB_LOCKTAB *lt, uint32_t id, int by);
 int locker_free(DB_LOCKTAB *lt, struct mine *m);

@@ -157,11 +157,43 @@ check it_was_a_deadlock said a deadlock
 check the_other_half_goes_on finished b
 check it_has_both said b got
 
+begin a "$client" "$mnt/files/f" shared
+check two_wait_through_one_description until_is nwaiting 2
+go a
+check both_get_it finished a
+
+for how in threads forked; do
+	begin a "$client" "$mnt/files/g" $how "$mnt/files/f"
+	check "what_${how}_have_is_held" said a holds
+	begin b "$client" "$home" other "$home/f" "$home/g"
+	check "the_other_of_${how}_holds" said b holds
+	go b
+	check "the_other_of_${how}_waits" until_is nwaiting 1
+	go a
+	check "no_circle_of_${how}_is_seen" until_is nwaiting 2
+	go a
+	check "${how}_get_both" finished a
+	check "so_does_the_other_of_$how" finished b
+done
+
+begin a "$client" "$mnt/files/f" converts
+check exclusive_waits_for_another_shared until_is nwaiting 1
+same shared_was_given_up_before_that 2 "$(value nlocks)"
+go a
+check then_it_is_exclusive finished a
+
 check nobody_is_left until_is nlocks 0
 same each_wait_is_in_the_histogram "$(value nwaits)" \
 	"$(awk '$1 == "lock_wait_count" { print $2 }' "$mnt/stat/latency")"
 check rm_removes_the_region rm "$mnt/regions/lock"
 check it_is_gone test ! -e "$home/__db_lock.share"
+begin a "$client" "$home" fill "$home/g"
+check a_table_of_one_lock_is_full said a got
+check flock_in_a_full_table_is_ENOLCK "$client" "$mnt/files/f" full
+go a
+check the_table_is_empty_again finished a
+check flock_has_room_then flock "$mnt/files/f" true
+check rm_removes_the_small_one rm "$mnt/regions/lock"
 check flock_makes_a_new_one flock "$mnt/files/f" true
 check dirs_can_be_locked flock "$mnt/files" true
 check and_are_free_again until_is nlocks 0

@@ -93,6 +93,31 @@ lock_that_was_put_is_not_shown_or_counted_as_held(void **state)
 }
 
 static void
+lock_table_shows_longer_names(void **state)
+{
+	const char *name = "a name of which half is in one cell and half in another, and more";
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t id = locker_of(lt);
+	struct lock_seen *list;
+	size_t n;
+
+	for (u_int32_t size = 20; size <= strlen(name); size++) {
+		DBT obj = { .data = (void *)(uintptr_t)name, .size = size };
+		DB_LOCK lock;
+
+		must(lock_get(lt, id, 0, &obj, DB_LOCK_READ, &lock));
+		must(locktab_look(lt, &list, &n));
+		assert_int_equal(n, 1);
+		assert_int_equal(list[0].name_bytes, size);
+		assert_memory_equal(
+		    list[0].name, name, size < LOOK_NAME_BYTES ? size : LOOK_NAME_BYTES);
+		free(list);
+		must(lock_put(lt, lock));
+	}
+	finish(*state, lt);
+}
+
+static void
 lock_that_was_put_is_in_nobodys_way(void **state)
 {
 	DB_LOCKTAB *lt = table_of(*state);
@@ -355,6 +380,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		t_test(lock_taken_again_has_a_handle_of_its_own),
 		t_test(lock_that_was_put_is_not_shown_or_counted_as_held),
+		t_test(lock_table_shows_longer_names),
 		t_test(lock_that_was_put_is_in_nobodys_way),
 		t_test(lock_that_was_put_does_not_overtake_who_waits),
 		t_test(lock_granted_twice_is_kept_after_the_second_put),

@@ -122,7 +122,9 @@ typedef struct __db_lock_stat {
  * is shm_key + 1).  The matrix is copied.
  *
  * A table that is there keeps its matrix and its lk_detect; who joins must give the same.  A larger
- * lk_max than it has becomes the table's.
+ * lk_max than it has becomes the table's.  That holds for a table that a mount made when a file was
+ * first locked by flock(2), too: it has db_rw_conflicts and lk_detect 0.  Who wants another one
+ * makes it before that, or removes that one (lock_unlink) [ours].
  *
  * May wait 5 s for a live creator.  EINVAL: flags; a policy that there is not; lk_modes less than
  * 2 or more than 128, or without lk_conflicts not 3; another matrix or lk_detect than the table's.
