@@ -3,12 +3,16 @@
  * core/pool: a process is killed in the middle of an operation, at each of its system calls in turn
  * and at single machine instructions of it (by ptrace).  Whoever comes next finds every page that
  * was put, the length as it was or as it was to be, and all of the pool in order.
+ *
+ * Of the instructions some are taken, by REAP_SEED; REAP_STEPS: more of them; REAP_ALL=1: all of
+ * them, which takes hours.
  */
 #include "../pool_t.h"
 
 #include <malloc.h>
 #include <sched.h>
 #include <sys/ptrace.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 
 #include "pool/thread.h"
@@ -39,6 +43,7 @@ struct op {
 	const char *name;
 	void (*run)(DB_MPOOL *mp, DB_MPOOLFILE *f);
 	size_t resized; /* to this size by the operation, from the other one; 0: it is SMALL */
+	bool leavings; /* another process has died before */
 };
 
 /* A pool that may become LARGE, or what there is. */
@@ -178,19 +183,27 @@ op_shrink(DB_MPOOL *mp, DB_MPOOLFILE *f)
 	(void)memp_resize(mp, SMALL);
 }
 
+static void
+op_reap(DB_MPOOL *mp, DB_MPOOLFILE *f)
+{
+	(void)f;
+	(void)memp_reap(mp);
+}
+
 static const struct op ops[] = {
-	{ "memp_ftruncate down", op_truncate, 0 },
-	{ "memp_ftruncate up", op_lengthen, 0 },
-	{ "memp_fsync", op_fsync, 0 },
-	{ "memp_fget with evictions", op_read, 0 },
-	{ "memp_fput DIRTY", op_dirty, 0 },
-	{ "memp_fopen and NEW", op_new, 0 },
-	{ "memp_close", op_close, 0 },
-	{ "pages of another size", op_other_size, 0 },
-	{ "a temporary file", op_temporary, 0 },
-	{ "a file that is removed", op_remove, 0 },
-	{ "memp_resize up", op_grow, LARGE },
-	{ "memp_resize down", op_shrink, SMALL },
+	{ "memp_ftruncate down", op_truncate, 0, false },
+	{ "memp_ftruncate up", op_lengthen, 0, false },
+	{ "memp_fsync", op_fsync, 0, false },
+	{ "memp_fget with evictions", op_read, 0, false },
+	{ "memp_fput DIRTY", op_dirty, 0, false },
+	{ "memp_fopen and NEW", op_new, 0, false },
+	{ "memp_close", op_close, 0, false },
+	{ "pages of another size", op_other_size, 0, false },
+	{ "a temporary file", op_temporary, 0, false },
+	{ "a file that is removed", op_remove, 0, false },
+	{ "memp_resize up", op_grow, LARGE, false },
+	{ "memp_resize down", op_shrink, SMALL, false },
+	{ "memp_reap", op_reap, 0, true },
 };
 #define OPS (sizeof(ops) / sizeof(ops[0]))
 
@@ -200,15 +213,37 @@ struct death {
 	unsigned call; /* dies in this system call; 0: traced */
 };
 
+/* Dies writing pages back, with two pinned: one that it has half changed, and one that is dirty. */
+static int
+leaves_something(struct t_child *c, void *arg)
+{
+	struct death *d = arg;
+	DB_MPOOL *mp = pool_of(d->t, 20 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS), *g = file_with(mp, NULL, 0, PS);
+
+	(void)c;
+	fill(g, 0, 'g');
+	memset(get(f, 2, 0), '?', 100);
+	must(memp_fset(f, get(f, SCENE - 1, 0), DB_MPOOL_DIRTY));
+	t_fault(OS_PWRITE, 1, T_FAULT_KILL);
+	(void)memp_fsync(f);
+	return 0;
+}
+
 static int
 dies_in(struct t_child *c, void *arg)
 {
 	struct death *d = arg;
 	DB_MPOOL *mp = pool_of(d->t, 0);
 	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	struct t_child before;
 	struct thread *t;
 
 	(void)c;
+	if (d->op->leavings) {
+		t_fork(&before, leaves_something, d);
+		t_check(t_join(&before) == 128 + SIGKILL);
+	}
 	if (d->call > 0)
 		t_fault(T_FAULT_ANY, d->call, T_FAULT_KILL);
 	else {
@@ -311,6 +346,7 @@ mpool_death_in_any_system_call_of_any_operation_is_made_good(void **state)
 
 	for (unsigned k = 0; k < OPS; k++) {
 		d.op = &ops[k];
+		t_seconds(T_TEST_SECONDS);
 		for (d.call = 1, status = 128 + SIGKILL; status == 128 + SIGKILL; d.call++) {
 			scene(t, d.op);
 			t_fork(&c, dies_in, &d);
@@ -322,18 +358,32 @@ mpool_death_in_any_system_call_of_any_operation_is_made_good(void **state)
 	}
 }
 
+/* Is the child, which stands still, in the program itself, not in the C library? */
+static bool
+is_in_our_code(pid_t pid)
+{
+	extern const char __executable_start[], etext[];
+	uintptr_t at =
+	    (uintptr_t)ptrace(PTRACE_PEEKUSER, pid, offsetof(struct user_regs_struct, rip), NULL);
+
+	return at >= (uintptr_t)__executable_start && at < (uintptr_t)etext;
+}
+
 /*
- * Let the child take n instructions, then kill it.  The number that it took; less than n if it came
- * to its end before.
+ * Let the child come to its n-th instruction in our code, then kill it.  The number that it came
+ * to; less than n if it came to its end before.
  */
 static unsigned
 step_and_kill(struct t_child *c, unsigned n)
 {
-	unsigned i;
+	unsigned i = 0;
 	int status;
 
 	t_check(waitpid(c->pid, &status, 0) == c->pid);
-	for (i = 0; WIFSTOPPED(status) && i < n; i++) {
+	while (WIFSTOPPED(status)) {
+		i += is_in_our_code(c->pid);
+		if (i >= n)
+			break;
 		t_check(ptrace(PTRACE_SINGLESTEP, c->pid, NULL, NULL) == 0);
 		t_check(waitpid(c->pid, &status, 0) == c->pid);
 	}
@@ -390,10 +440,29 @@ is_traced(struct t_child *c, void *arg)
 	return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0 ? 0 : 77;
 }
 
+/* A number of deaths spread over the operation, or one at each of its instructions. */
+static unsigned
+die_in(struct t *t, const struct op *op, unsigned *seedp)
+{
+	unsigned steps = from_outside("REAP_STEPS", STEPS), all = die_after(t, op, UINT32_MAX);
+	unsigned tries = from_outside("REAP_ALL", 0) != 0 ? all : 2 + steps / all;
+
+	print_message("# %s: %u instructions, %u deaths\n", op->name, all, tries);
+	for (unsigned i = 0; i < tries; i++) {
+		if (tries > 20 && i % 20 == 0)
+			t_seconds(T_TEST_SECONDS);
+		(void)die_after(t, op,
+		    tries == all ? i + 1 :
+				   (unsigned)((uint64_t)all * i / tries) +
+			    (unsigned)rand_r(seedp) % (all / tries + 1));
+	}
+	return tries;
+}
+
 static void
 mpool_death_at_an_instruction_of_any_operation_is_made_good(void **state)
 {
-	unsigned seed = from_outside("REAP_SEED", 1), steps = from_outside("REAP_STEPS", STEPS);
+	unsigned seed = from_outside("REAP_SEED", 1), deaths = 0;
 	struct t_child c;
 
 #ifdef SANITIZED
@@ -405,16 +474,10 @@ mpool_death_at_an_instruction_of_any_operation_is_made_good(void **state)
 	print_message("# seed %u\n", seed);
 	stay_on_this_processor();
 	for (unsigned k = 0; k < OPS; k++) {
-		unsigned all = die_after(*state, &ops[k], UINT32_MAX);
-		unsigned tries = 2 + steps / all;
-
-		t_seconds(steps > STEPS ? 600 : T_TEST_SECONDS);
-		print_message("# %s: %u instructions, %u deaths\n", ops[k].name, all, tries);
-		for (unsigned i = 0; i < tries; i++)
-			(void)die_after(*state, &ops[k],
-			    (unsigned)((uint64_t)all * i / tries) +
-				(unsigned)rand_r(&seed) % (all / tries + 1));
+		t_seconds(2 * T_TEST_SECONDS);
+		deaths += die_in(*state, &ops[k], &seed);
 	}
+	print_message("# %u deaths in all\n", deaths);
 }
 
 int
