@@ -46,7 +46,19 @@ watch_forks(void)
 static int
 fault(enum os_call call, const char *what)
 {
-	return os_fault_hook == NULL ? 0 : os_fault_hook(call, what);
+	int ret = os_fault_hook == NULL ? 0 : os_fault_hook(call, what);
+
+	return ret > 0 ? ret : 0;
+}
+
+/* As fault(); *mostp: what the first call may move, not more than bytes. */
+static int
+fault_moving(enum os_call call, size_t bytes, size_t *mostp)
+{
+	int ret = os_fault_hook == NULL ? 0 : os_fault_hook(call, "");
+
+	*mostp = ret == OS_SHORT ? (bytes + 1) / 2 : bytes;
+	return ret > 0 ? ret : 0;
 }
 
 /* --- files --------------------------------------------------------------------------------- */
@@ -234,13 +246,14 @@ os_unlink(const char *path)
 
 /* --- bytes --------------------------------------------------------------------------------- */
 
+/* most: of the first call. */
 static int
-pread_all(int fd, void *buf, size_t bytes, uint64_t offset, size_t *donep)
+pread_all(int fd, void *buf, size_t bytes, size_t most, uint64_t offset, size_t *donep)
 {
 	size_t done = 0;
 
-	while (done < bytes) {
-		ssize_t n = pread(fd, (char *)buf + done, bytes - done, (off_t)(offset + done));
+	for (; done < bytes; most = bytes - done) {
+		ssize_t n = pread(fd, (char *)buf + done, most, (off_t)(offset + done));
 
 		if (n == 0)
 			break;
@@ -256,11 +269,12 @@ pread_all(int fd, void *buf, size_t bytes, uint64_t offset, size_t *donep)
 int
 os_pread(int fd, void *buf, size_t bytes, uint64_t offset, size_t *donep)
 {
+	size_t most;
 	int ret;
 
-	if ((ret = fault(OS_PREAD, "")) != 0)
+	if ((ret = fault_moving(OS_PREAD, bytes, &most)) != 0)
 		return ret;
-	return pread_all(fd, buf, bytes, offset, donep);
+	return pread_all(fd, buf, bytes, most, offset, donep);
 }
 
 /*
@@ -285,7 +299,7 @@ preadv_some(
 		got -= iov->iov_len;
 	if (got > 0) {
 		if ((ret = pread_all(fd, (char *)iov->iov_base + got, iov->iov_len - got,
-			 offset + (uint64_t)n, &rest)) != 0)
+			 iov->iov_len - got, offset + (uint64_t)n, &rest)) != 0)
 			return ret;
 		*endp = got + rest < iov->iov_len;
 		iov++;
@@ -318,14 +332,13 @@ os_preadv(int fd, const struct iovec *iov, int niov, uint64_t offset, size_t *do
 int
 os_pwrite(int fd, const void *buf, size_t bytes, uint64_t offset)
 {
-	size_t done = 0;
+	size_t done = 0, most;
 	int ret;
 
-	if ((ret = fault(OS_PWRITE, "")) != 0)
+	if ((ret = fault_moving(OS_PWRITE, bytes, &most)) != 0)
 		return ret;
-	while (done < bytes) {
-		ssize_t n =
-		    pwrite(fd, (const char *)buf + done, bytes - done, (off_t)(offset + done));
+	for (; done < bytes; most = bytes - done) {
+		ssize_t n = pwrite(fd, (const char *)buf + done, most, (off_t)(offset + done));
 
 		if (n == 0)
 			return EIO;

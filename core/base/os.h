@@ -36,9 +36,10 @@ enum os_call {
 
 /*
  * NULL, or called before each system call with its kind and what it is about (a path or "").  A
- * positive return value is injected as the call's errno; 0 lets it go on.  Set before threads
- * start.
+ * positive return value is injected as the call's errno; 0 lets it go on; OS_SHORT lets a read or
+ * a write move half of its bytes at first.  Set before threads start.
  */
+#define OS_SHORT (-2)
 extern int (*os_fault_hook)(enum os_call call, const char *what);
 
 /* Who a file is: equal idents are the same file, also across hard links. */
