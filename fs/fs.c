@@ -63,14 +63,21 @@ raise_descriptor_limit(void)
 	return setrlimit(RLIMIT_NOFILE, &rl) == 0 ? (unsigned)rl.rlim_cur : (unsigned)soft;
 }
 
-/* The kernel has checked the caller's own limit; the daemon's is none of his business. */
-static void
+/*
+ * The kernel has checked the caller's own limit; the daemon's is none of his business.  Where it
+ * cannot be lifted it is the limit for everybody: what is left of it, in bytes.
+ */
+static uint64_t
 lift_file_size_limit(void)
 {
-	const struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	struct rlimit rl = { RLIM_INFINITY, RLIM_INFINITY };
 
 	(void)signal(SIGXFSZ, SIG_IGN);
-	(void)setrlimit(RLIMIT_FSIZE, &unlimited);
+	if (setrlimit(RLIMIT_FSIZE, &rl) == 0 || getrlimit(RLIMIT_FSIZE, &rl) == -1)
+		return UINT64_MAX;
+	rl.rlim_cur = rl.rlim_max;
+	(void)setrlimit(RLIMIT_FSIZE, &rl);
+	return rl.rlim_cur == RLIM_INFINITY ? UINT64_MAX : rl.rlim_cur;
 }
 
 static unsigned
@@ -232,7 +239,7 @@ fill(struct fs *fs)
 	fs->start_nsec = os_now_nsec_coarse();
 	init_env(fs);
 	fs->nodes.fd_limit = fd_limit(raise_descriptor_limit());
-	lift_file_size_limit();
+	fs->longest_file = lift_file_size_limit();
 	if ((err = init_locks(fs)) != 0 || (err = node_table_init(fs)) != 0 ||
 	    (err = status_init(fs)) != 0) {
 		fs_log(LOG_ERR, "cannot start: %s", strerror(err));

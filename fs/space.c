@@ -123,6 +123,8 @@ space_reserve(struct fs *fs, struct file *f, const struct caller *c, uint64_t of
 	int err;
 
 	*throughp = fs->writes_through;
+	if (bytes > 0 && end > fs->longest_file)
+		return EFBIG; /* to reserve blocks behind the end is not held against the limit */
 	if (bytes == 0 || fs->writes_through)
 		return 0;
 	if (offset >= f->reserved_from && end <= f->reserved_to)
@@ -260,7 +262,7 @@ space_allocate(struct fs *fs, struct node *node, const struct caller *c, int mod
 
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return EOPNOTSUPP;
-	if (offset > INT64_MAX || bytes > INT64_MAX - offset)
+	if (offset > INT64_MAX || bytes > INT64_MAX - offset || offset + bytes > fs->longest_file)
 		return EFBIG;
 	if ((err = file_get_data(fs, node, true, &f)) != 0)
 		return err;

@@ -48,6 +48,7 @@ struct fs {
 	gid_t gid;
 	int64_t start_nsec;	/* the mount's start: the time of status files */
 	bool writes_through;	/* HOME's filesystem cannot reserve space */
+	uint64_t longest_file;	/* bytes; RLIMIT_FSIZE, if it could not be lifted */
 	atomic_ullong sequence; /* number of the last status snapshot */
 
 	DB_ENV env;
