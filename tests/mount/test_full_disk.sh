@@ -27,7 +27,7 @@ full_disk()
 	check "${kind}_a_full_disk_takes_changes" sync "$mnt/files/a"
 	same "${kind}_and_keeps_them" changed "$(tail -c +5001 "$home/a" | head -c 7)"
 
-	# The kernel says some microseconds after close(2) that a file is closed; five rounds meet that.
+	# The kernel says some microseconds after close(2) that it was; five rounds meet that.
 	for round in 1 2 3 4 5; do
 		rm "$mnt/files/a"
 		check "${kind}_room_of_a_removed_file_is_free_at_once_$round" \
