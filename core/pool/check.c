@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "dirty.h"
 #include "extent.h"
 #include "file.h"
 #include "frame.h"
@@ -102,7 +103,7 @@ check_page(struct walk *w, uint32_t f, uint64_t word, uint64_t key)
 	w->row_dirty[row - p->rows] += (word & FW_DIRTY) != 0;
 	if ((word & FW_DIRTY) && !(word & FW_INDEXED))
 		fault(w, "frame %u is dirty but not indexed", f);
-	if ((word & FW_INDEXED) && p->index[f] == 0)
+	if ((word & FW_INDEXED) && *index_at(p, f) == 0)
 		fault(w, "frame %u is indexed but its count is 0", f);
 	if (*stamp_at(p, f) == 0)
 		fault(w, "frame %u holds a page without a stamp", f);

@@ -2,7 +2,7 @@
 /*
  * pool/dirty.c - which pages of a file are dirty, without walking the pool.
  *
- * Two levels over the frames.  index[f] counts the reasons to look at frame f: not 0 whenever its
+ * Two levels over the frames.  A frame's count is of the reasons to look at it: not 0 whenever its
  * word has INDEXED, and INDEXED is set whenever the page is dirty or being written.  The word is
  * the authority: who sets INDEXED has raised the count before, who clears it lowers the count
  * after, and both do so while a pin or WRITING keeps the frame from being reused (P4).  A death
@@ -16,6 +16,7 @@
  * bit afterwards, so one of the two sees the other.
  */
 #include "dirty.h"
+#include "extent.h"
 #include "file.h"
 #include "frame.h"
 #include "recount.h"
@@ -59,7 +60,7 @@ dirty_mark(struct thread *t, struct file_row *row, uint32_t f)
 			break;
 		}
 		if (!(w & FW_INDEXED) && !counted) {
-			(void)add_seq(&p->index[f], 1);
+			(void)add_seq(index_at(p, f), 1);
 			counted = true;
 		}
 		group_set(p, row, f);
@@ -68,7 +69,7 @@ dirty_mark(struct thread *t, struct file_row *row, uint32_t f)
 			break;
 	}
 	if (counted && (w & FW_INDEXED))
-		(void)sub_seq(&p->index[f], 1);
+		(void)sub_seq(index_at(p, f), 1);
 	if (!(w & FW_DIRTY)) {
 		note_first_dirt(row);
 		(void)add_relaxed(&row->dirty, 1);
@@ -91,12 +92,12 @@ dirty_unindex(DB_MPOOL *p, uint32_t f)
 		if ((w & FW_DIRTY) && fw_state(w) != FRAME_CLAIMED)
 			return;
 		if (cas_seq(&fr->word, &w, w & ~FW_INDEXED)) {
-			(void)sub_seq(&p->index[f], 1);
+			(void)sub_seq(index_at(p, f), 1);
 			break;
 		}
 	}
-	if (fw_state(w) == FRAME_CLAIMED && load_relaxed(&p->index[f]) != 0)
-		store_seq(&p->index[f], 0);
+	if (fw_state(w) == FRAME_CLAIMED && load_relaxed(index_at(p, f)) != 0)
+		store_seq(index_at(p, f), 0);
 }
 
 uint64_t
@@ -123,19 +124,48 @@ is_candidate(const DB_MPOOL *p, uint32_t f, uint32_t file)
 	return key_file(load_acquire(&fr->key)) == file && (load_seq(&fr->word) & FW_INDEXED) != 0;
 }
 
-/* The first frame from f on, below end, whose count is not 0. */
+/* The first of the frames from f to end, whose counts lie in one piece, with one that is not 0. */
 static uint32_t
-next_counted(const DB_MPOOL *p, uint32_t f, uint32_t end)
+next_in_piece(const DB_MPOOL *p, uint32_t f, uint32_t end)
 {
 	while (f < end) {
-		if (f % 8 == 0 && f + 8 <= end &&
-		    load_seq((const uint64_t *)(const void *)&p->index[f]) == 0) {
+		const uint8_t *count = index_at(p, f);
+
+		if ((uintptr_t)count % 8 == 0 && f + 8 <= end &&
+		    load_seq((const uint64_t *)(const void *)count) == 0) {
 			f += 8;
 			continue;
 		}
-		if (load_seq(&p->index[f]) != 0)
-			return f;
+		if (load_seq(count) != 0)
+			break;
 		f++;
+	}
+	return f;
+}
+
+/*
+ * The first frame from f on, below end, whose count is not 0.  Of an extent only the frames that
+ * its page size has: no other can be dirty, and their counts need not get memory.
+ */
+static uint32_t
+next_counted(const DB_MPOOL *p, uint32_t f, uint32_t end)
+{
+	uint32_t common = p->g.frames_per_extent / 8, first, n, stop;
+	unsigned pageshift;
+
+	while (f < end) {
+		first = f & ~(p->g.frames_per_extent - 1);
+		pageshift = frame_pageshift(p, f);
+		n = pageshift != 0 ? extent_frames(p, pageshift) : 0;
+		if (f - first >= n) {
+			f = first + p->g.frames_per_extent;
+			continue;
+		}
+		stop = f - first < common && n > common ? first + common : first + n;
+		if (stop > end)
+			stop = end;
+		if ((f = next_in_piece(p, f, stop)) < stop)
+			return f;
 	}
 	return end;
 }

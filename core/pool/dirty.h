@@ -5,9 +5,16 @@
 #ifndef POOL_DIRTY_H
 #define POOL_DIRTY_H
 
-#include "pool.h"
+#include "frame.h"
 
 struct thread;
+
+/* The frame's count; dirty.c. */
+static inline uint8_t *
+index_at(const DB_MPOOL *p, uint32_t f)
+{
+	return &p->index[frame_place(p, f)];
+}
 
 /* Mark dirty a frame that this process has pinned (P4).  True if it was clean before. */
 bool dirty_mark(struct thread *t, struct file_row *row, uint32_t f);

@@ -29,6 +29,23 @@ frame_fits(const DB_MPOOL *p, uint32_t f, unsigned pageshift)
 }
 
 /*
+ * The place of frame f in the tables that have the frames of any page size first, extent by
+ * extent, and those that only pages of less than 4 KiB need behind all of them.
+ */
+static inline uint32_t
+frame_place(const DB_MPOOL *p, uint32_t f)
+{
+	uint32_t i = f & (p->g.frames_per_extent - 1);
+	uint32_t common = p->g.frames_per_extent / 8; /* frames of an extent of 4 KiB pages */
+	uint32_t e;
+
+	if (i < common) /* e * common + i, the three being powers of two */
+		return ((f >> 3) & ~(common - 1)) | i;
+	e = f >> (p->g.extent_shift - PAGE_SHIFT_MIN);
+	return p->g.nextents * common + e * (p->g.frames_per_extent - common) + i - common;
+}
+
+/*
  * The bits that are 0 in the number of every frame of that page size, frames being known to be
  * below nframes: the sizes are powers of two.
  */

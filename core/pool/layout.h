@@ -10,7 +10,7 @@
  * holds pages of one size; frame f is page f % frames_per_extent of extent f / frames_per_extent,
  * so a frame number names an address once the page size is known, and descriptors never move.
  * The descriptors of an extent are spaced for 512-byte pages; those that its page size does not
- * need are never touched.
+ * need are never touched.  Stamps and dirty counts have a place each in frame_place()'s order.
  *
  * One word per frame is the authority; the page table, the dirty index, the hints and the
  * counters can be rebuilt.  core/README.md has the rules P1..P22 that the code cites.
@@ -27,7 +27,7 @@
 #include "../base/latency.h"
 #include "../region/rlayout.h"
 
-#define MPOOL_MAGIC 0x706f6f6c66733032ull /* another when the bytes get another meaning */
+#define MPOOL_MAGIC 0x706f6f6c66733033ull /* another when the bytes get another meaning */
 #define PAGE_SHIFT_MIN 9		  /* 512 bytes */
 #define PAGE_SHIFT_MAX 16		  /* 64 KiB */
 #define PAGE_SHIFTS (PAGE_SHIFT_MAX - PAGE_SHIFT_MIN + 1)

@@ -28,15 +28,7 @@
 static inline uint32_t *
 stamp_at(const DB_MPOOL *p, uint32_t f)
 {
-	uint32_t i = f & (p->g.frames_per_extent - 1);
-	uint32_t common = p->g.frames_per_extent / 8; /* frames of an extent of 4 KiB pages */
-	uint32_t e;
-
-	if (i < common) /* e * common + i, the three being powers of two */
-		return &p->stamps[((f >> 3) & ~(common - 1)) | i];
-	e = f >> (p->g.extent_shift - PAGE_SHIFT_MIN);
-	return &p->stamps[p->g.nextents * common + e * (p->g.frames_per_extent - common) + i -
-	    common];
+	return &p->stamps[frame_place(p, f)];
 }
 
 /* Ticks from a stamp to now; 0 if it is from after now. */

@@ -10,6 +10,7 @@
  */
 #include "../pool_t.h"
 
+#include "pool/dirty.h"
 #include "pool/file.h"
 #include "pool/frame.h"
 #include "pool/page_table.h"
@@ -107,7 +108,7 @@ hint(struct victim *v, unsigned i)
 static struct word
 dirty_count(struct victim *v, unsigned i)
 {
-	return WORD(v->mp->index[i == 0 ? v->dirty : v->clean]);
+	return WORD(*index_at(v->mp, i == 0 ? v->dirty : v->clean));
 }
 
 static struct word
