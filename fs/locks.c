@@ -453,7 +453,7 @@ locks_remove(struct fs *fs, bool by_force)
 		(void)lock_close(l->lt);
 		l->lt = NULL;
 	}
-	err = lock_unlink_in(&fs->env, region_dir(fs), by_force);
+	err = lock_unlink(NULL, by_force, &fs->env);
 	(void)pthread_mutex_unlock(&l->mutex);
 	return err < 0 ? EIO : err;
 }

@@ -4,8 +4,7 @@
  * their removal.
  *
  * A region is looked at through its file, with region_look: what somebody else truncates or
- * damages must not kill the daemon.  Whether a client lives is asked of the
- * kernel (it holds a lock on one byte of the file), so nothing needs to be attached.
+ * damages must not kill the daemon.
  */
 #include "region_dir.h"
 
@@ -22,8 +21,6 @@
 #include "pool.h"
 #include "region/home.h"
 #include "state.h"
-
-#define CLIENTS_MOST 65536u /* of a table that is believed */
 
 static const char *const view_suffix[] = {
 	[REGION_RAW] = "",
@@ -193,28 +190,6 @@ region_report(struct fs *fs, const char *file, struct region_report *report)
 	return 0;
 }
 
-/* --- who is attached ----------------------------------------------------------------------- */
-
-int
-region_in_use(struct fs *fs, const char *file, bool *usedp)
-{
-	struct flock fl = {
-		.l_type = F_WRLCK,
-		.l_whence = SEEK_SET,
-		.l_start = (off_t)CLIENT_BYTE,
-		.l_len = CLIENTS_MOST,
-	};
-	int fd = -1, err;
-
-	if ((err = region_open_file(fs, file, &fd)) != 0)
-		return err;
-	err = fcntl(fd, F_OFD_GETLK, &fl) == -1 ? errno : 0;
-	(void)close(fd);
-	if (err == 0)
-		*usedp = fl.l_type != F_UNLCK;
-	return err;
-}
-
 /* --- another size -------------------------------------------------------------------------- */
 
 /* An application's own region: what its users would do. */
@@ -257,17 +232,11 @@ region_resize(struct fs *fs, const char *file, uint64_t bytes, bool more)
 static int
 remove_other(struct fs *fs, const char *file, bool by_force)
 {
-	bool used;
 	int err;
 
-	if ((err = region_in_use(fs, file, &used)) != 0)
-		return err;
-	if (used && !by_force) {
-		fs_log(LOG_WARNING, "%s/%s is in use by other processes: not removed",
-		    region_dir(fs), file);
-		return EBUSY;
-	}
-	if ((err = region_unlink_forced(&fs->env, region_dir(fs), file)) == 0)
+	err = by_force ? region_unlink_forced(&fs->env, region_dir(fs), file) :
+			 region_unlink_unused(&fs->env, region_dir(fs), file);
+	if (err == 0)
 		home_forget(fs->opt->home, region_dir(fs));
 	return err;
 }

@@ -38,11 +38,6 @@ int region_extent(struct fs *fs, const char *file, uint64_t *bytesp, uint64_t *c
 struct region_report;
 int region_report(struct fs *fs, const char *file, struct region_report *report);
 
-/*
- * Is anybody alive attached?  By the locks that clients hold; also for regions that are damaged.
- */
-int region_in_use(struct fs *fs, const char *file, bool *usedp);
-
 /* Make the region bytes long; EINVAL if it is that long (more), or that short, already. */
 int region_resize(struct fs *fs, const char *file, uint64_t bytes, bool more);
 

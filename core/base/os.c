@@ -369,10 +369,10 @@ os_calloc(size_t n, size_t size, void **pp)
 /* --- locks on bytes ------------------------------------------------------------------------ */
 
 static int
-lock_fcntl(int fd, int command, short type, uint64_t byte, uint64_t n, bool *takenp)
+lock_fcntl(int fd, int command, short type, uint64_t *byte, uint64_t n, bool *takenp)
 {
 	struct flock fl = {
-		.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)byte, .l_len = (off_t)n
+		.l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)*byte, .l_len = (off_t)n
 	};
 
 	while (fcntl(fd, command, &fl) == -1)
@@ -380,6 +380,7 @@ lock_fcntl(int fd, int command, short type, uint64_t byte, uint64_t n, bool *tak
 			return errno == EACCES ? EAGAIN : errno;
 	if (takenp != NULL)
 		*takenp = fl.l_type != F_UNLCK;
+	*byte = (uint64_t)fl.l_start;
 	return 0;
 }
 
@@ -403,7 +404,7 @@ os_lock_try(int fd, uint64_t byte)
 
 	if ((ret = fault(OS_LOCK, "")) != 0)
 		return ret;
-	return lock_fcntl(fd, F_OFD_SETLK, F_WRLCK, byte, 1, NULL);
+	return lock_fcntl(fd, F_OFD_SETLK, F_WRLCK, &byte, 1, NULL);
 }
 
 int
@@ -413,7 +414,7 @@ os_lock_share(int fd, uint64_t byte)
 
 	if ((ret = fault(OS_LOCK, "")) != 0)
 		return ret;
-	return lock_fcntl(fd, F_OFD_SETLK, F_RDLCK, byte, 1, NULL);
+	return lock_fcntl(fd, F_OFD_SETLK, F_RDLCK, &byte, 1, NULL);
 }
 
 int
@@ -425,7 +426,7 @@ os_lock_wait(int fd, uint64_t byte, unsigned msec_most)
 
 	if ((ret = fault(OS_LOCK, "")) != 0)
 		return ret;
-	while ((ret = lock_fcntl(fd, F_OFD_SETLK, F_WRLCK, byte, 1, NULL)) == EAGAIN) {
+	while ((ret = lock_fcntl(fd, F_OFD_SETLK, F_WRLCK, &byte, 1, NULL)) == EAGAIN) {
 		if (os_monotonic_usec() >= end)
 			return EAGAIN;
 		os_sleep_usec(pause);
@@ -435,13 +436,21 @@ os_lock_wait(int fd, uint64_t byte, unsigned msec_most)
 }
 
 int
-os_lock_test_range(int fd, uint64_t first, uint64_t n, bool *takenp)
+os_lock_find(int fd, uint64_t first, uint64_t n, bool *takenp, uint64_t *bytep)
 {
 	int ret;
 
-	if ((ret = fault(OS_LOCK, "")) != 0)
+	if ((ret = fault(OS_LOCK, "")) != 0 ||
+	    (ret = lock_fcntl(fd, F_OFD_GETLK, F_WRLCK, &first, n, takenp)) != 0)
 		return ret;
-	return lock_fcntl(fd, F_OFD_GETLK, F_WRLCK, first, n, takenp);
+	*bytep = first;
+	return 0;
+}
+
+int
+os_lock_test_range(int fd, uint64_t first, uint64_t n, bool *takenp)
+{
+	return os_lock_find(fd, first, n, takenp, &first);
 }
 
 int
@@ -453,7 +462,7 @@ os_lock_test(int fd, uint64_t byte, bool *takenp)
 void
 os_unlock(int fd, uint64_t byte)
 {
-	(void)lock_fcntl(fd, F_OFD_SETLK, F_UNLCK, byte, 1, NULL);
+	(void)lock_fcntl(fd, F_OFD_SETLK, F_UNLCK, &byte, 1, NULL);
 }
 
 /* --- waiting ------------------------------------------------------------------------------- */

@@ -126,6 +126,8 @@ int os_lock_share(int fd, uint64_t byte);		     /* for reading; EAGAIN */
 int os_lock_test(int fd, uint64_t byte, bool *takenp);	     /* by another description than fd's? */
 /* Is any of n bytes from first on locked by another description than fd's? */
 int os_lock_test_range(int fd, uint64_t first, uint64_t n, bool *takenp);
+/* The same, and where such a lock begins. */
+int os_lock_find(int fd, uint64_t first, uint64_t n, bool *takenp, uint64_t *bytep);
 void os_unlock(int fd, uint64_t byte);
 
 int os_flock_try(int fd, bool exclusive); /* the whole file, by flock(2); EAGAIN */

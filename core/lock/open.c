@@ -70,6 +70,8 @@ describe(
 	*spec = (struct region_spec){
 		.dbenv = lt->dbenv,
 		.dir = lt->place.regions,
+		.home = lt->place.regions == NULL || lt->place.temporary ? NULL : lt->place.home,
+		.placed = lt->place.placed,
 		.file = LOCK_FILE,
 		.mode = mode,
 		.create = (flags & DB_CREATE) != 0,
@@ -85,6 +87,7 @@ describe(
 	if (env == NULL)
 		return;
 	spec->is_system = (env->region_flags & DB_SYSTEM_MEM) != 0;
+	spec->huge = (env->region_flags & DB_HUGE_PAGES) != 0;
 	spec->guard = (env->region_flags & DB_REGION_GUARD) != 0;
 	spec->populate = env->region_init != 0;
 	spec->shm_key = env->shm_key != 0 ? env->shm_key + 1 : 0;
@@ -145,21 +148,32 @@ handle_free(DB_LOCKTAB *lt)
 	free(lt);
 }
 
+struct opening {
+	DB_LOCKTAB *lt;
+	u_int32_t flags;
+	int mode;
+	bool adopt;
+	struct lock_shape *shape;
+};
+
 static int
-attach(DB_LOCKTAB *lt, u_int32_t flags, int mode, bool adopt, struct lock_shape *s)
+attach(void *arg)
 {
+	struct opening *o = arg;
+	DB_LOCKTAB *lt = o->lt;
+	struct lock_shape *s = o->shape;
 	uint32_t lk_max = lt->dbenv != NULL ? lt->dbenv->lk_max : 0;
 	struct region_spec spec;
 	int ret;
 
 	shape_compute(s, lk_max, lt->place.regions == NULL);
-	describe(lt, flags, mode, s, &spec);
+	describe(lt, o->flags, o->mode, s, &spec);
 	if ((ret = region_attach(&spec, &lt->region)) != 0)
 		return ret;
 	if ((ret = shape_attach(lt)) == EPROTO)
 		env_err(lt->dbenv, "%s: the lock table's geometry does not fit its region",
 		    lt->region->path);
-	if (ret == 0 && !adopt)
+	if (ret == 0 && !o->adopt)
 		ret = compare(lt, s);
 	if (ret == 0)
 		raise_limit(lt, lk_max);
@@ -175,6 +189,7 @@ table_open(const char *dir, u_int32_t flags, int mode, DB_ENV *dbenv, bool adopt
 {
 	bool is_private = dbenv != NULL && (dbenv->region_flags & DB_PRIVATE) != 0;
 	struct lock_shape shape;
+	struct opening o = { .flags = flags, .mode = mode, .adopt = adopt, .shape = &shape };
 	DB_LOCKTAB *lt;
 	int ret;
 
@@ -185,8 +200,8 @@ table_open(const char *dir, u_int32_t flags, int mode, DB_ENV *dbenv, bool adopt
 	lt->threaded = (flags & DB_THREAD) != 0;
 	lt->timeout_usec = dbenv != NULL ? dbenv->lk_timeout : 0;
 	pthread_mutex_init(&lt->mutex, NULL);
-	if ((ret = environment_find(dbenv, dir, is_private, &lt->place)) != 0 ||
-	    (ret = attach(lt, flags, mode, adopt, &shape)) != 0) {
+	o.lt = lt;
+	if ((ret = environment_attach(dbenv, dir, is_private, &lt->place, attach, &o)) != 0) {
 		handle_free(lt);
 		return ret;
 	}
@@ -251,12 +266,12 @@ unlink_gently(DB_ENV *dbenv)
 }
 
 int
-lock_unlink_in(DB_ENV *dbenv, const char *dir, int force)
+lock_unlink_in(DB_ENV *dbenv, const struct environment *place, int force)
 {
 	DB_ENV plain;
 
 	if (force)
-		return region_unlink_forced(dbenv, dir, LOCK_FILE);
+		return region_unlink_forced(dbenv, place->regions, LOCK_FILE);
 	memset(&plain, 0, sizeof(plain));
 	if (dbenv != NULL) {
 		plain.db_errcall = dbenv->db_errcall;
@@ -264,7 +279,8 @@ lock_unlink_in(DB_ENV *dbenv, const char *dir, int force)
 		plain.db_errpfx = dbenv->db_errpfx;
 		plain.db_verbose = dbenv->db_verbose;
 	}
-	plain.db_home = plain.region_dir = dir;
+	plain.db_home = place->home;
+	plain.region_dir = place->regions;
 	return unlink_gently(&plain);
 }
 
@@ -276,7 +292,7 @@ lock_unlink(const char *dir, int force, DB_ENV *dbenv)
 
 	if ((ret = environment_find(dbenv, dir, false, &place)) != 0)
 		return ret == ENOENT && force ? 0 : ret;
-	if ((ret = lock_unlink_in(dbenv, place.regions, force)) == 0)
+	if ((ret = lock_unlink_in(dbenv, &place, force)) == 0)
 		home_forget(place.home, place.regions);
 	environment_fini(&place);
 	return ret;

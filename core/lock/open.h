@@ -15,7 +15,7 @@
 int table_open(
     const char *dir, u_int32_t flags, int mode, DB_ENV *dbenv, bool adopt, DB_LOCKTAB **ltp);
 
-/* lock_unlink in the absolute directory that the region's file is in. */
-int lock_unlink_in(DB_ENV *dbenv, const char *dir, int force);
+/* lock_unlink in an environment that has been found; what the home says stays. */
+int lock_unlink_in(DB_ENV *dbenv, const struct environment *place, int force);
 
 #endif

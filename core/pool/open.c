@@ -9,6 +9,7 @@
 
 #include "../lock/open.h"
 #include "../region/home.h"
+#include "../region/memr.h"
 #include "file.h"
 #include "format.h"
 #include "page_table.h"
@@ -21,7 +22,6 @@
 
 #define MPOOL_FILE "__db_mpool.share"
 #define TWO_KINDS (u_int32_t)(DB_PRIVATE | DB_SYSTEM_MEM)
-#define PLACE_TRIES 10
 #define UNLINK_TRIES 10
 #define OPEN_FLAGS (DB_CREATE | DB_MPOOL_PRIVATE | DB_NOMMAP | DB_THREAD)
 
@@ -128,19 +128,29 @@ extents_are_inside(const DB_MPOOL *p)
 	return true;
 }
 
+struct opening {
+	DB_MPOOL *p;
+	int flags;
+	int mode;
+	size_t bytes;
+};
+
 static int
-attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
+attach(void *arg)
 {
+	struct opening *o = arg;
+	DB_MPOOL *p = o->p;
 	struct geometry g;
 	struct region_spec spec = { .dbenv = p->dbenv,
 		.dir = p->place.regions,
-		.home = p->temporary ? NULL : p->place.home,
+		.home = p->place.temporary ? NULL : p->place.home,
+		.is_pool = true,
 		.placed = p->place.placed,
 		.file = MPOOL_FILE,
-		.mode = mode,
-		.create = (flags & DB_CREATE) != 0,
+		.mode = o->mode,
+		.create = (o->flags & DB_CREATE) != 0,
 		.is_private = p->place.regions == NULL,
-		.nclients = format_clients(bytes),
+		.nclients = format_clients(o->bytes),
 		.subsystem_stamp = format_stamp(),
 		.init = format_init,
 		.count_lost = format_count_dirty,
@@ -149,10 +159,11 @@ attach(DB_MPOOL *p, int flags, int mode, size_t bytes)
 	uint32_t policy = asked & ~(uint32_t)DB_POLICY_IF_NEW;
 	int ret;
 
+	p->temporary = p->place.temporary;
 	set_memory(p->dbenv, &spec);
 	if (policy == 0)
 		policy = DB_POLICY_LRU;
-	if ((ret = format_compute(bytes, may_grow_to(p->dbenv), &g)) != 0)
+	if ((ret = format_compute(o->bytes, may_grow_to(p->dbenv), &g)) != 0)
 		return ret;
 	g.policy = policy;
 	g.barrier = may_do_without_fence(p->dbenv);
@@ -210,34 +221,15 @@ handle_free(DB_MPOOL *p)
 	free(p);
 }
 
-/* ESTALE: the home said meanwhile that its regions are elsewhere. */
-static int
-find_and_attach(DB_MPOOL *p, const char *dir, int flags, int mode, size_t bytes)
-{
-	bool is_private = wants_private(dir, flags, p->dbenv);
-	int ret, tries = 0;
-
-	do {
-		environment_fini(&p->place);
-		if ((ret = environment_find(p->dbenv, dir, is_private, &p->place)) != 0)
-			return ret;
-		p->temporary = p->place.temporary;
-		ret = attach(p, flags, mode, bytes);
-	} while (ret == ESTALE && ++tries < PLACE_TRIES);
-	if (ret == ESTALE)
-		env_err(p->dbenv, "%s: its regions are moved again and again", p->place.home);
-	return ret == ESTALE ? EAGAIN : ret;
-}
-
 int
 memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 {
+	struct opening o = { .flags = flags, .mode = mode };
 	struct thread *t;
-	size_t bytes;
 	DB_MPOOL *p;
 	int ret;
 
-	if (mpp == NULL || (ret = check_open(dbenv, flags, &bytes)) != 0)
+	if (mpp == NULL || (ret = check_open(dbenv, flags, &o.bytes)) != 0)
 		return mpp == NULL ? EINVAL : ret;
 	if ((ret = os_calloc(1, sizeof(*p), (void **)&p)) != 0)
 		return ret;
@@ -250,7 +242,9 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 	pthread_mutex_init(&p->files_mutex, NULL);
 	pthread_mutex_init(&p->threads_mutex, NULL);
 	pthread_mutex_init(&p->spare_mutex, NULL);
-	if ((ret = find_and_attach(p, dir, flags, mode, bytes)) != 0) {
+	o.p = p;
+	if ((ret = environment_attach(
+		 dbenv, dir, wants_private(dir, flags, dbenv), &p->place, attach, &o)) != 0) {
 		handle_free(p);
 		return ret;
 	}
@@ -487,14 +481,8 @@ remove_one(const char *file, void *arg)
 	if (strcmp(file, MPOOL_FILE) == 0)
 		return unlink_in(r->dbenv, &r->place, r->force);
 	if (strcmp(file, LOCK_FILE) == 0)
-		return lock_unlink_in(r->dbenv, r->place.regions, r->force);
-	if (r->force)
-		return region_unlink_forced(r->dbenv, r->place.regions, file);
-	env_err(r->dbenv,
-	    "%s/%s: a region of a kind that this library does not know; only "
-	    "force removes it",
-	    r->place.regions, file);
-	return EINVAL;
+		return lock_unlink_in(r->dbenv, &r->place, r->force);
+	return memr_unlink_in(r->dbenv, &r->place, file, r->force);
 }
 
 int

@@ -87,6 +87,19 @@ page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno)
 	return 0;
 }
 
+int
+page_cut_file(struct thread *t, int fd, uint64_t bytes)
+{
+	int ret;
+
+	/* Another pool's file by now? */
+	if ((ret = region_write_begin(t->pool->region)) != 0)
+		return ret;
+	ret = os_ftruncate(fd, bytes);
+	region_write_end(t->pool->region);
+	return ret;
+}
+
 /* --- descriptors to write with ------------------------------------------------------------- */
 
 static int

@@ -42,6 +42,7 @@ struct batch {
 	struct file_fd ffd;
 	struct job *jobs;
 	unsigned n;
+	bool may_write;
 	enum write_flags flags;
 	struct write_result *res;
 };
@@ -322,11 +323,9 @@ write_run(struct batch *b, unsigned i)
 	if (bytes > 0) {
 		uint64_t begun = os_monotonic_usec();
 
-		/* Not if what was copied is gone, or the file has another pool by now. */
-		ret = region_usable(b->t->pool->region) != 0 ?
-		    EIO :
-		    os_pwrite(b->ffd.fd, first->copy, bytes,
-			(uint64_t)key_pgno(first->key) << b->pageshift);
+		ret = !b->may_write ? EIO :
+				      os_pwrite(b->ffd.fd, first->copy, bytes,
+					  (uint64_t)key_pgno(first->key) << b->pageshift);
 		USDT4(write, key_file(first->key), key_pgno(first->key), n, ret);
 		latency_add(&b->t->pool->mp->latency[LATENCY_WRITE], os_monotonic_usec() - begun);
 	}
@@ -374,6 +373,21 @@ fail_all(struct batch *b, int error)
 		file_failed(b, error);
 }
 
+/* Not if what was copied is gone, or the file has another pool by now. */
+static void
+write_runs(struct batch *b)
+{
+	struct region *r = b->t->pool->region;
+
+	b->may_write = region_write_begin(r) == 0;
+	for (unsigned i = 0; i < b->n;)
+		i = b->jobs[i].writing ? write_run(b, i) : i + 1;
+	if (b->may_write) {
+		settle_times(b);
+		region_write_end(r);
+	}
+}
+
 static void
 write_jobs(struct batch *b)
 {
@@ -392,12 +406,10 @@ write_jobs(struct batch *b)
 			b->res->missed++;
 			file_failed(b, ret);
 		}
-	for (unsigned i = 0; i < b->n;) {
+	for (unsigned i = 0; i < b->n; i++)
 		any |= b->jobs[i].writing;
-		i = b->jobs[i].writing ? write_run(b, i) : i + 1;
-	}
 	if (any)
-		settle_times(b);
+		write_runs(b);
 	for (unsigned i = 0; i < b->n; i++)
 		if (b->jobs[i].writing)
 			done_writing(b, &b->jobs[i]);

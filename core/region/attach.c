@@ -180,34 +180,46 @@ create_in_segment(const struct region_spec *spec, struct region *r)
 }
 
 static int
-create(const struct region_spec *spec, struct region *r, enum attempt *attempt)
+make(const struct region_spec *spec, struct region *r, uint64_t deadline)
+{
+	int ret;
+
+	if ((ret = writing_wait(spec, r, deadline)) != 0)
+		return ret;
+	ret = spec->is_system ? create_in_segment(spec, r) : create_in_file(spec, r);
+	/* Of memory, segment.c has said how much there is. */
+	if (ret != 0 && (ret != ENOMEM || !spec->is_system))
+		env_err(spec->dbenv, "%s: cannot create a region of %llu bytes: %s", r->path,
+		    (unsigned long long)spec_size(spec), db_strerror(ret));
+	return ret;
+}
+
+static int
+create(const struct region_spec *spec, struct region *r, uint64_t deadline, enum attempt *attempt)
 {
 	bool same = false;
-	int ret;
+	int made, ret;
 
 	if (!spec->create) {
 		env_err(spec->dbenv, "%s does not exist yet", r->path);
 		return ENOENT;
 	}
-	ret = spec->is_system ? create_in_segment(spec, r) : create_in_file(spec, r);
-	if (ret != 0) {
-		/* R2: force may have removed ours meanwhile, and another may have made his. */
-		if (region_path_is_fd(r->path, r->fd, &same) == 0 && same)
-			(void)os_unlink(r->path);
-		/* Of memory, segment.c has said how much there is. */
-		if (ret != ENOMEM || !spec->is_system)
-			env_err(spec->dbenv, "%s: cannot create a region of %llu bytes: %s",
-			    r->path, (unsigned long long)spec_size(spec), db_strerror(ret));
-		return ret;
-	}
-	/* Only force removes a file under its creator; then this region is nobody's. */
+	made = make(spec, r, deadline);
+	/*
+	 * Only force removes a file under its creator; then this region is nobody's, and another
+	 * may be there (R2).
+	 */
 	if ((ret = region_path_is_fd(r->path, r->fd, &same)) != 0)
 		return say(spec, r, "cannot stat", ret);
 	*attempt = same ? ATTEMPT_DONE : ATTEMPT_AGAIN;
+	if (same && made != 0) {
+		(void)os_unlink(r->path);
+		return made;
+	}
 	if (same)
 		env_event(spec->dbenv, "%s: created, %llu bytes, client %u", r->path,
 		    (unsigned long long)r->size, r->self);
-	else if (r->is_system)
+	else if (made == 0 && r->is_system)
 		segment_abandon(r);
 	return 0;
 }
@@ -360,7 +372,8 @@ wait_for_region_byte(const struct region_spec *spec, struct region *r, uint64_t 
 
 /* With REGION_BYTE held, and the file known to be the path's. */
 static int
-attempt_locked(const struct region_spec *spec, struct region *r, enum attempt *attempt)
+attempt_locked(
+    const struct region_spec *spec, struct region *r, uint64_t deadline, enum attempt *attempt)
 {
 	enum layout_verdict verdict;
 	struct os_stat st;
@@ -372,7 +385,7 @@ attempt_locked(const struct region_spec *spec, struct region *r, enum attempt *a
 	if ((ret = check_trust(spec, r, &st)) != 0)
 		return ret;
 	if (st.size == 0)
-		return create(spec, r, attempt);
+		return create(spec, r, deadline, attempt);
 	if ((ret = layout_judge(spec, r->path, r->fd, st.size, &copy, &verdict)) != 0)
 		return ret;
 	r->is_system = layout_is_system(&copy, st.size);
@@ -396,7 +409,7 @@ attempt_once(
 	if ((ret = region_path_is_fd(r->path, r->fd, &same)) != 0)
 		return say(spec, r, "cannot stat", ret);
 	*attempt = ATTEMPT_AGAIN;
-	return same ? attempt_locked(spec, r, attempt) : 0;
+	return same ? attempt_locked(spec, r, deadline, attempt) : 0;
 }
 
 static void

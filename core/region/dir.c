@@ -21,6 +21,7 @@
 #include "home.h"
 
 #define REGION_PATTERN "__db_*.share"
+#define PLACE_TRIES 10
 
 static const char *
 variable(const char *name)
@@ -217,6 +218,23 @@ environment_fini(struct environment *env)
 	free(env->home);
 	free(env->regions);
 	*env = (struct environment){ 0 };
+}
+
+int
+environment_attach(const DB_ENV *dbenv, const char *dir, bool is_private, struct environment *env,
+    int (*attach)(void *arg), void *arg)
+{
+	int ret, tries = 0;
+
+	do {
+		environment_fini(env);
+		if ((ret = environment_find(dbenv, dir, is_private, env)) != 0)
+			return ret;
+		ret = attach(arg);
+	} while (ret == ESTALE && ++tries < PLACE_TRIES);
+	if (ret == ESTALE)
+		env_err(dbenv, "%s: its regions are moved again and again", env->home);
+	return ret == ESTALE ? EAGAIN : ret;
 }
 
 static int

@@ -5,15 +5,15 @@
  * Holding.  A directory is open for reading only, so its bytes can be locked only by all who want
  * to; but the kernel can be asked who would be in the way of an exclusive lock.  The place of the
  * regions makes a number.  Who comes claims that byte, and when nobody else claims another one,
- * he settles, by the byte in the upper half; who sees another settled is refused.  Of two that
- * claim at once the greater number gives way and looks on; so exactly one settles, and a process
- * that dies on the way is no longer in the way.  A private pool holds the whole home, by flock(2),
- * which the others share.
+ * he settles, by a second byte; who sees another settled is refused.  Of two that claim at once
+ * the greater number gives way and looks on; so exactly one settles, and a process that dies on
+ * the way is no longer in the way.  All of one place's regions hold it so.  Pools hold the whole
+ * directory as well, by flock(2), which a private one has to itself.
  *
  * The pointer is a symbolic link because it is made at one stroke.  It is made before the region
  * is, and goes after the last one: one that leads to a directory without regions says where they
- * would be.  Who removes it looks again afterwards, and who made a region there meanwhile finds
- * it put back.
+ * would be.  Who removes it claims number 0, the least, so that nobody comes meanwhile, and leaves
+ * it if anybody is there already.
  */
 #include "home.h"
 
@@ -27,7 +27,7 @@
 
 #include "region_impl.h"
 
-#define SETTLED (OS_BYTES_OF_NOBODY / 2) /* numbers are below; + number: it is settled */
+#define FORGETTER 0 /* a number below all places' */
 #define LOOK_USEC 1000
 
 /* --- holding ------------------------------------------------------------------------------- */
@@ -40,14 +40,11 @@ number_of(const char *dir, uint64_t *np)
 	int ret;
 
 	if ((ret = os_stat(dir, &st)) == 0)
-		*np = ((st.ident.dev + 1) * 0x9e3779b97f4a7c15 ^ st.ident.ino) % (SETTLED - 1) + 1;
+		*np =
+		    ((st.ident.dev + 1) * 0x9e3779b97f4a7c15 ^ st.ident.ino) % (HOME_SETTLED - 1) +
+		    1;
 	return ret;
 }
-
-struct others {
-	bool below, above; /* claims */
-	bool settled;
-};
 
 static int
 test_range(int fd, uint64_t first, uint64_t end, bool *takenp)
@@ -56,18 +53,17 @@ test_range(int fd, uint64_t first, uint64_t end, bool *takenp)
 	return first == end ? 0 : os_lock_test_range(fd, first, end - first, takenp);
 }
 
+/* Is anybody else's number locked, counted from base?  Whose is less? */
 static int
-look_at_others(int fd, uint64_t as, struct others *o)
+look_at_others(int fd, uint64_t base, uint64_t as, bool *anyp, bool *belowp)
 {
-	bool below, above;
+	bool above;
 	int ret;
 
-	if ((ret = test_range(fd, 1, as, &o->below)) != 0 ||
-	    (ret = test_range(fd, as + 1, SETTLED, &o->above)) != 0 ||
-	    (ret = test_range(fd, SETTLED + 1, SETTLED + as, &below)) != 0 ||
-	    (ret = test_range(fd, SETTLED + as + 1, 2 * SETTLED, &above)) != 0)
+	if ((ret = test_range(fd, base, base + as, belowp)) != 0 ||
+	    (ret = test_range(fd, base + as + 1, base + HOME_SETTLED, &above)) != 0)
 		return ret;
-	o->settled = below || above;
+	*anyp = *belowp || above;
 	return 0;
 }
 
@@ -76,43 +72,45 @@ static int
 settle(int fd, uint64_t as)
 {
 	uint64_t end = os_monotonic_usec() + (uint64_t)REGION_JOIN_MSEC * 1000;
-	bool claimed = false;
-	struct others o;
+	bool claimed = false, any, below = false, settled, lesser;
 	int ret;
 
-	while ((ret = look_at_others(fd, as, &o)) == 0) {
-		if (o.settled || os_monotonic_usec() >= end)
+	for (;;) {
+		/* Then look: of two who claim, one at least sees the other. */
+		if (!claimed && !below && (ret = os_lock_share(fd, as)) != 0)
+			return ret;
+		claimed = claimed || !below;
+		if ((ret = look_at_others(fd, 0, as, &any, &below)) != 0)
+			return ret;
+		/* Who has settled has his claim still. */
+		if (claimed && !any)
+			return os_lock_share(fd, HOME_SETTLED + as);
+		if ((ret = look_at_others(fd, HOME_SETTLED, as, &settled, &lesser)) != 0)
+			return ret;
+		if (settled || os_monotonic_usec() >= end)
 			return EAGAIN;
-		if (claimed && !o.below && !o.above)
-			return os_lock_share(fd, SETTLED + as);
-		if (!claimed && !o.below) {
-			/* Then look once more: whoever claims looks after that. */
-			if ((ret = os_lock_share(fd, as)) != 0)
-				break;
-			claimed = true;
-			continue;
-		}
-		if (claimed && o.below) {
+		if (claimed && below) {
 			os_unlock(fd, as);
 			claimed = false;
 		}
 		os_sleep_usec(LOOK_USEC);
 	}
-	return ret;
 }
 
 /* EAGAIN: others hold it otherwise. */
 static int
-hold(struct region *r, const char *home, const char *dir)
+hold(struct region *r, const struct region_spec *spec)
 {
 	uint64_t as = 0;
-	int ret;
+	int ret = 0;
 
-	if (dir != NULL && (ret = number_of(dir, &as)) != 0)
+	if (!spec->is_private && (ret = number_of(spec->dir, &as)) != 0)
 		return ret;
-	if ((ret = region_open_home(r, home)) != 0)
+	if ((ret = region_open_home(r, spec->home)) != 0)
 		return ret;
-	if ((ret = os_flock_try(r->home_fd, as == 0)) == 0 && as != 0)
+	if (spec->is_pool)
+		ret = os_flock_try(r->home_fd, spec->is_private);
+	if (ret == 0 && !spec->is_private)
 		ret = settle(r->home_fd, as);
 	if (ret == EAGAIN)
 		region_close_home(r);
@@ -123,8 +121,10 @@ hold(struct region *r, const char *home, const char *dir)
 static int
 say_held(const struct region_spec *spec)
 {
-	env_err(spec->dbenv, "%s: %s pool is in use over the same home", spec->home,
-	    spec->is_private ? "another" : "a private or differently placed");
+	env_err(spec->dbenv, "%s: %s in use over the same home", spec->home,
+	    spec->is_private   ? "another pool is" :
+		!spec->is_pool ? "regions in another place are" :
+				 "a private pool or regions in another place are");
 	return EBUSY;
 }
 
@@ -335,7 +335,7 @@ move_pointer(const struct region_spec *spec, struct region *r, const char *at)
 int
 home_take(const struct region_spec *spec, struct region *r)
 {
-	int held = hold(r, spec->home, spec->is_private ? NULL : spec->dir);
+	int held = hold(r, spec);
 	char *at = NULL;
 	int ret;
 
@@ -358,28 +358,51 @@ home_take(const struct region_spec *spec, struct region *r)
 }
 
 void
-home_give_back(const struct region_spec *spec, const struct region *r)
+home_give_back(const struct region_spec *spec, struct region *r)
 {
+	region_close_home(r);
 	if (r->pointed)
 		home_forget(spec->home, spec->dir);
+}
+
+/* *fdp is closed by the caller, who then no longer keeps others from coming.  EAGAIN: they are. */
+static int
+keep_others_out(const char *home, int *fdp)
+{
+	bool any, below;
+	int ret;
+
+	if ((ret = os_open(home, O_RDONLY | O_DIRECTORY, 0, fdp)) != 0)
+		return ret;
+	if (os_lock_share(*fdp, FORGETTER) != 0 ||
+	    look_at_others(*fdp, 0, FORGETTER, &any, &below) != 0)
+		return 0;
+	return any ? EAGAIN : 0;
+}
+
+static void
+forget_alone(const char *home, const char *dir)
+{
+	char *at, *path;
+
+	if (home_regions(NULL, home, &at) != 0)
+		return;
+	if (strcmp(at, dir) == 0 && !has_regions(dir) &&
+	    (path = join_path(home, HOME_POINTER)) != NULL) {
+		(void)os_unlink(path);
+		free(path);
+	}
+	free(at);
 }
 
 void
 home_forget(const char *home, const char *dir)
 {
-	char *at, *path;
+	int fd = -1;
 
-	if (strcmp(home, dir) == 0 || home_regions(NULL, home, &at) != 0)
-		return;
-	if (strcmp(at, dir) == 0 && !has_regions(dir) &&
-	    (path = join_path(home, HOME_POINTER)) != NULL) {
-		(void)os_unlink(path);
-		/* Somebody may just have made one, and found the pointer right. */
-		if (has_regions(dir))
-			(void)make_pointer(home, dir, path);
-		free(path);
-	}
-	free(at);
+	if (strcmp(home, dir) != 0 && keep_others_out(home, &fd) == 0)
+		forget_alone(home, dir);
+	os_close(fd);
 }
 
 void

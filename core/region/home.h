@@ -13,6 +13,10 @@
 
 #define HOME_POINTER "__db_regions"
 
+/* The bytes of a home that are locked, below OS_BYTES_OF_NOBODY: the number of a place, ... */
+#define HOME_SETTLED (OS_BYTES_OF_NOBODY / 4) /* + number */
+#define HOME_WRITING (OS_BYTES_OF_NOBODY / 2) /* + the process and the thread; writing.c */
+
 /*
  * home_regions - the absolute directory of home's regions: where its pointer leads, or itself.
  * *dirp is the caller's, from malloc.  With a sentence: ENOENT, ENOTDIR or EACCES the pointer leads
@@ -23,8 +27,8 @@ int home_regions(const DB_ENV *dbenv, const char *home, char **dirp);
 
 /*
  * home_take - before region_attach looks for spec->dir: hold spec->home for as long as r is
- * attached, alone if spec is private, else together with all whose regions are in the same
- * directory; and make the home say that they are there.  So one home has one pool, and of two who
+ * attached, together with all whose regions are in the same directory, or, if spec is private,
+ * as the only pool; and make the home say that they are there.  So one home has one pool, and of two who
  * come at once with different directories one is let in.  Where directories cannot be locked,
  * nothing is held.
  *
@@ -34,10 +38,13 @@ int home_regions(const DB_ENV *dbenv, const char *home, char **dirp);
  */
 int home_take(const struct region_spec *spec, struct region *r);
 
-/* After all nothing is in dir: what home_take made the home say goes. */
-void home_give_back(const struct region_spec *spec, const struct region *r);
+/* After all nothing is in dir: the home is let go, and what it was made to say is unsaid. */
+void home_give_back(const struct region_spec *spec, struct region *r);
 
-/* If home says that its regions are in dir (absolute), and there is none any more, unsay it. */
+/*
+ * If home says that its regions are in dir (absolute), and there is none any more, unsay it; not
+ * while anybody holds it, who may be about to make one.
+ */
 void home_forget(const char *home, const char *dir);
 
 /* Whatever home says: it does not any more. */

@@ -20,6 +20,7 @@
 
 #include "../base/atomics.h"
 #include "../base/os_shm.h"
+#include "home.h"
 #include "shlock.h"
 
 #define DEFAULT_BYTES 65536u
@@ -41,26 +42,10 @@ name_is_good(const char *name, bool any)
 	    (any || (strcmp(name, "mpool") != 0 && strcmp(name, "lock") != 0));
 }
 
-/* Where the region files are. */
-static int
-find_dir(const DB_ENV *dbenv, const char *dir, char **dirp, bool *temporaryp)
-{
-	char *home;
-	int ret;
-
-	if ((ret = environment_dir(dbenv, dir, &home, temporaryp)) != 0)
-		return ret;
-	ret = environment_region_dir(dbenv, home, dirp);
-	free(home);
-	return ret;
-}
-
 int
-memr_path(DB_ENV *dbenv, const char *dir, const char *name, bool any, char **dirp, char **filep,
-    bool *temporaryp)
+memr_file(const DB_ENV *dbenv, const char *name, bool any, char **filep)
 {
 	char *file;
-	int ret;
 
 	if (!name_is_good(name, any)) {
 		env_err(dbenv,
@@ -70,10 +55,6 @@ memr_path(DB_ENV *dbenv, const char *dir, const char *name, bool any, char **dir
 	}
 	if (asprintf(&file, "__db_%s.share", name) == -1)
 		return ENOMEM;
-	if (dirp != NULL && (ret = find_dir(dbenv, dir, dirp, temporaryp)) != 0) {
-		free(file);
-		return ret;
-	}
 	*filep = file;
 	return 0;
 }
@@ -182,31 +163,49 @@ settle(DB_REGION *reg, size_t bytes)
 	return bytes == 0 ? 0 : region_grow(r, memr_data() + bytes);
 }
 
+struct opening {
+	DB_ENV *dbenv;
+	DB_REGION *reg;
+	char *file;
+	int flags, mode;
+	size_t bytes;
+};
+
 static int
-attach(DB_ENV *dbenv, const char *dir, const char *file, int flags, int mode, size_t bytes,
-    DB_REGION *reg)
+attach(void *arg)
 {
-	struct region_spec spec = { .dbenv = dbenv,
-		.dir = dir,
-		.file = file,
-		.mode = mode,
-		.create = (flags & DB_CREATE) != 0 || dir == NULL,
-		.is_private = dir == NULL,
-		.last_detach = (flags & DB_LASTDETACH) != 0 || reg->temporary,
-		.size = memr_data() + (bytes == 0 ? DEFAULT_BYTES : bytes),
+	const struct opening *o = arg;
+	const struct environment *place = &o->reg->place;
+	struct region_spec spec = { .dbenv = o->dbenv,
+		.dir = place->regions,
+		.home = place->regions == NULL || place->temporary ? NULL : place->home,
+		.placed = place->placed,
+		.file = o->file,
+		.mode = o->mode,
+		.create = (o->flags & DB_CREATE) != 0 || place->regions == NULL,
+		.is_private = place->regions == NULL,
+		.last_detach = (o->flags & DB_LASTDETACH) != 0 || place->temporary,
+		.size = memr_data() + (o->bytes == 0 ? DEFAULT_BYTES : o->bytes),
 		.nclients = MEMR_CLIENTS,
 		.subsystem_stamp = MEMR_STAMP,
 		.init = format_body };
 	int ret;
 
-	set_memory(dbenv, &spec);
+	set_memory(o->dbenv, &spec);
 	if (spec.is_private)
 		spec.is_system = false;
-	if ((ret = region_attach(&spec, &reg->region)) != 0)
+	if ((ret = region_attach(&spec, &o->reg->region)) != 0)
 		return ret;
-	if ((ret = settle(reg, bytes)) != 0)
-		(void)region_detach(reg->region, false, NULL, NULL);
+	if ((ret = settle(o->reg, o->bytes)) != 0)
+		(void)region_detach(o->reg->region, false, NULL, NULL);
 	return ret;
+}
+
+static void
+handle_free(DB_REGION *reg)
+{
+	environment_fini(&reg->place);
+	free(reg);
 }
 
 int
@@ -215,24 +214,19 @@ memr_open(const char *dir, const char *name, int flags, int mode, size_t bytes, 
 {
 	bool private = (dir == NULL && dbenv == NULL) ||
 	    (dbenv != NULL && (dbenv->region_flags & DB_PRIVATE) != 0);
-	char *where = NULL, *file;
-	DB_REGION *reg;
+	struct opening o = { .dbenv = dbenv, .flags = flags, .mode = mode, .bytes = bytes };
 	int ret;
 
 	if (regp == NULL || (ret = check_open(dbenv, flags, bytes)) != 0)
 		return EINVAL;
-	if ((ret = os_calloc(1, sizeof(*reg), (void **)&reg)) != 0)
+	if ((ret = memr_file(dbenv, name, false, &o.file)) != 0)
 		return ret;
-	ret = memr_path(dbenv, dir, name, false, private ? NULL : &where, &file, &reg->temporary);
-	if (ret == 0) {
-		ret = attach(dbenv, where, file, flags, mode, bytes, reg);
-		free(where);
-		free(file);
-	}
+	if ((ret = os_calloc(1, sizeof(*o.reg), (void **)&o.reg)) == 0 &&
+	    (ret = environment_attach(dbenv, dir, private, &o.reg->place, attach, &o)) != 0)
+		handle_free(o.reg);
+	free(o.file);
 	if (ret == 0)
-		*regp = reg;
-	else
-		free(reg);
+		*regp = o.reg;
 	return ret;
 }
 
@@ -254,7 +248,7 @@ memr_close(DB_REGION *reg)
 	if (!forked && shlock_is_held(reg->region, &reg->body->lock))
 		release_lock(reg, reg->region->self);
 	ret = region_detach(reg->region, false, NULL, NULL);
-	free(reg);
+	handle_free(reg);
 	return forked ? EINVAL : ret;
 }
 
@@ -269,22 +263,34 @@ unlink_gently(DB_ENV *dbenv, const char *dir, const char *file)
 	struct region *r;
 	int ret;
 
-	if ((ret = region_attach(&spec, &r)) != 0)
-		return ret;
-	return region_detach(r, true, NULL, NULL);
+	if ((ret = region_attach(&spec, &r)) == 0)
+		return region_detach(r, true, NULL, NULL);
+	/* Perhaps what a dead process or an earlier boot left. */
+	return ret == ENOENT ? region_unlink_unused(dbenv, dir, file) : ret;
+}
+
+int
+memr_unlink_in(DB_ENV *dbenv, const struct environment *place, const char *file, int force)
+{
+	return force ? region_unlink_forced(dbenv, place->regions, file) :
+		       unlink_gently(dbenv, place->regions, file);
 }
 
 int
 memr_unlink(const char *dir, const char *name, int force, DB_ENV *dbenv)
 {
-	char *where, *file;
-	bool temporary;
+	struct environment place;
+	char *file;
 	int ret;
 
-	if ((ret = memr_path(dbenv, dir, name, false, &where, &file, &temporary)) != 0)
-		return ret == ENOENT && force ? 0 : ret;
-	ret = force ? region_unlink_forced(dbenv, where, file) : unlink_gently(dbenv, where, file);
-	free(where);
+	if ((ret = memr_file(dbenv, name, false, &file)) != 0)
+		return ret;
+	if ((ret = environment_find(dbenv, dir, false, &place)) == 0) {
+		if ((ret = memr_unlink_in(dbenv, &place, file, force)) == 0)
+			home_forget(place.home, place.regions);
+		environment_fini(&place);
+	} else if (ret == ENOENT && force)
+		ret = 0;
 	free(file);
 	return ret;
 }

@@ -33,7 +33,7 @@ static_assert(sizeof(struct memr_body) == 64, "shared");
 struct __db_region {
 	struct region *region;
 	struct memr_body *body;
-	bool temporary; /* goes with its last user */
+	struct environment place;
 };
 
 /* The first of the application's bytes. */
@@ -48,8 +48,10 @@ void memr_release_heap(DB_REGION *reg, uint32_t number);
 /* The heap as it is now: NULL if there is none inside the region. */
 void *memr_heap_area(const DB_REGION *reg, uint64_t *offsetp, size_t *bytesp);
 
-/* "DIR/__db_NAME.share"; reserved names, too, if any is set. */
-int memr_path(DB_ENV *dbenv, const char *dir, const char *name, bool any, char **dirp, char **filep,
-    bool *temporaryp);
+/* "__db_NAME.share", the caller's; reserved names, too, if any is set.  EINVAL. */
+int memr_file(const DB_ENV *dbenv, const char *name, bool any, char **filep);
+
+/* memr_unlink in an environment that has been found; what the home says stays. */
+int memr_unlink_in(DB_ENV *dbenv, const struct environment *place, const char *file, int force);
 
 #endif

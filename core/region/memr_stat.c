@@ -155,17 +155,19 @@ int
 memr_look(const char *dir, const char *name, DB_ENV *dbenv, DB_REGION_STAT *st)
 {
 	DB_REGION_STAT own = { 0 };
-	char *where, *file;
-	bool temporary;
+	struct environment place;
+	char *file;
 	int ret;
 
 	if (st == NULL)
 		return EINVAL;
-	if ((ret = memr_path(dbenv, dir, name, true, &where, &file, &temporary)) != 0)
+	if ((ret = memr_file(dbenv, name, true, &file)) != 0)
 		return ret;
-	if ((ret = look_at(dbenv, where, file, &own)) == 0)
-		*st = own;
-	free(where);
+	if ((ret = environment_find(dbenv, dir, false, &place)) == 0) {
+		if ((ret = look_at(dbenv, place.regions, file, &own)) == 0)
+			*st = own;
+		environment_fini(&place);
+	}
 	free(file);
 	return ret;
 }

@@ -215,7 +215,7 @@ region_detach(struct region *r, bool remove, bool (*last)(struct region *r, void
 	return ret;
 }
 
-/* --- removal by force ---------------------------------------------------------------------- */
+/* --- removal without joining ------------------------------------------------------------------ */
 
 /* So that those who are attached get ESTALE.  A file that is no region keeps its bytes. */
 static void
@@ -246,23 +246,12 @@ unlink_segment(struct region *r)
 	return segment_remove_forced(r, &copy);
 }
 
-/* r->fd is open.  *againp: the path led to another file than that. */
+/* With REGION_BYTE held, or by force without it. */
 static int
-unlink_open(struct region *r, bool *againp)
+unlink_everything(struct region *r)
 {
-	bool same;
 	int ret;
 
-	*againp = false;
-	if (os_lock_wait(r->fd, REGION_BYTE, REGION_JOIN_MSEC) != 0)
-		env_warn(r->dbenv, "%s: removed though a live process is creating or joining it",
-		    r->path);
-	if ((ret = region_path_is_fd(r->path, r->fd, &same)) != 0)
-		return ret;
-	if (!same) {
-		*againp = true;
-		return 0;
-	}
 	if ((ret = unlink_segment(r)) != 0)
 		return ret;
 	clear_valid(r);
@@ -272,7 +261,43 @@ unlink_open(struct region *r, bool *againp)
 }
 
 static int
-unlink_path(struct region *r)
+check_unused(struct region *r)
+{
+	bool anybody;
+	int ret;
+
+	if ((ret = client_any_locked(r->fd, &anybody)) != 0)
+		return ret;
+	if (anybody)
+		env_err(r->dbenv, "%s: not removed: other processes use it", r->path);
+	return anybody ? EBUSY : 0;
+}
+
+/* r->fd is open.  *againp: the path led to another file than that. */
+static int
+unlink_open(struct region *r, bool force, bool *againp)
+{
+	bool same;
+	int ret;
+
+	*againp = false;
+	if ((ret = os_lock_wait(r->fd, REGION_BYTE, REGION_JOIN_MSEC)) != 0) {
+		env_warn(r->dbenv, "%s: %sremoved though a live process is creating or joining it",
+		    r->path, force ? "" : "not ");
+		if (!force)
+			return ret;
+	}
+	if ((ret = region_path_is_fd(r->path, r->fd, &same)) != 0)
+		return ret;
+	if (!same) {
+		*againp = true;
+		return 0;
+	}
+	return !force && (ret = check_unused(r)) != 0 ? ret : unlink_everything(r);
+}
+
+static int
+unlink_path(struct region *r, bool force)
 {
 	bool again;
 	int ret;
@@ -281,18 +306,18 @@ unlink_path(struct region *r)
 		again = false;
 		ret = region_open_fd(r, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
 		if (ret == 0)
-			ret = unlink_open(r, &again);
-		else if (ret != ENOENT)
+			ret = unlink_open(r, force, &again);
+		else if (ret != ENOENT && force)
 			/* What cannot be opened, a symbolic link too, can still be removed. */
 			ret = os_unlink(r->path);
 		memory_unmap(r);
 		region_close_fd(r);
 	} while (again);
-	return ret == ENOENT ? 0 : ret;
+	return ret;
 }
 
-int
-region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file)
+static int
+unlink_file(DB_ENV *dbenv, const char *dir, const char *file, bool force)
 {
 	struct region *r = NULL;
 	int ret;
@@ -304,11 +329,25 @@ region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file)
 		r->path = NULL;
 		ret = ENOMEM;
 	} else
-		ret = unlink_path(r);
+		ret = unlink_path(r, force);
+	if (ret == ENOENT && force)
+		ret = 0;
 	if (ret != 0)
 		env_err(dbenv, "%s/%s: cannot remove: %s", dir, file, db_strerror(ret));
 	else
-		env_event(dbenv, "%s/%s: removed by force", dir, file);
+		env_event(dbenv, "%s/%s: removed%s", dir, file, force ? " by force" : "");
 	region_destroy(r);
 	return ret;
+}
+
+int
+region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file)
+{
+	return unlink_file(dbenv, dir, file, true);
+}
+
+int
+region_unlink_unused(DB_ENV *dbenv, const char *dir, const char *file)
+{
+	return unlink_file(dbenv, dir, file, false);
 }

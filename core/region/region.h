@@ -38,10 +38,11 @@ struct region_spec {
 	DB_ENV *dbenv;	 /* for messages; may be NULL */
 	const char *dir; /* absolute directory; NULL with is_private */
 	/*
-	 * The home whose pool this is, absolute: held as region/home.h says, and made to say where
-	 * its regions are.  NULL: neither.
+	 * The home that this is a region of, absolute: held as region/home.h says, and made to say
+	 * where its regions are.  NULL: neither.
 	 */
 	const char *home;
+	bool is_pool;	   /* of which a home has one */
 	bool placed;	   /* dir was asked for, and is not only what the home said */
 	const char *file;  /* name in it, "__db_mpool.share" */
 	int mode;	   /* 0: 0600; less the umask */
@@ -104,8 +105,9 @@ struct region {
  * System memory: ENOMEM if the machine has not size bytes to spare; ENXIO if the segment is in
  * another IPC namespace; EIDRM if it is gone though there are live clients (with none, the region
  * is made anew); EEXIST if shm_key is taken.
- * With a home: EBUSY if another pool is in use over it, or its regions are elsewhere; ESTALE,
- * without a sentence, if dir was not asked for and the home does not say so any more.
+ * With a home: EBUSY if another pool is in use over it, if its regions are elsewhere, or if a
+ * client of one that was removed by force is still writing; ESTALE, without a sentence, if dir was
+ * not asked for and the home does not say so any more.
  * Other errors: ENOENT, EAGAIN, ENOSPC, EINVAL (larger than the machine), ENOMEM.
  */
 int region_attach(const struct region_spec *spec, struct region **rp);
@@ -130,11 +132,28 @@ int region_detach(
 int region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file);
 
 /*
+ * region_unlink_unused - remove the file, whatever is in it, if nobody is attached: EBUSY with a
+ * sentence otherwise.  ENOENT; EAGAIN a live process is creating, joining or removing it for too
+ * long; else errors as region_unlink_forced's.
+ */
+int region_unlink_unused(DB_ENV *dbenv, const char *dir, const char *file);
+
+/*
  * region_usable - the check at the door of every call: EINVAL in a forked child, DB_RUNRECOVERY
  * if panicked, or if a guarded file lost its bytes, ESTALE if removed by force, else 0.  Four
  * loads.
  */
 int region_usable(const struct region *r);
+
+/*
+ * region_write_begin, region_write_end - around each write to a file of the region's home (and each
+ * change of its length), the look at the region's state included: region_usable's answer, and
+ * unless that is 0, no write and no end.  While a thread is between the two, nobody makes a new
+ * region over the home in place of one that was removed by force.  Two system calls; not to be
+ * nested, nothing to be waited for in between but the write.
+ */
+int region_write_begin(struct region *r);
+void region_write_end(struct region *r);
 
 /*
  * region_panic - mark the region as damaged, say why (printf-like), once; later calls add
@@ -257,5 +276,13 @@ struct environment {
 int environment_find(
     const DB_ENV *dbenv, const char *dir, bool is_private, struct environment *env);
 void environment_fini(struct environment *env);
+
+/*
+ * environment_attach - environment_find, then attach(arg), which is to region_attach what it finds;
+ * again if that is ESTALE, because the home said something else meanwhile.  *env is set, and the
+ * caller's, in either case.
+ */
+int environment_attach(const DB_ENV *dbenv, const char *dir, bool is_private,
+    struct environment *env, int (*attach)(void *arg), void *arg);
 
 #endif

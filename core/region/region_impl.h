@@ -8,7 +8,7 @@
  *   client.c  the table of clients      attached.c  what is attached, for fork(2)
  *   segment.c System V segments         look.c    reading without attaching
  *   grow.c    more bytes, fewer bytes    home.c  who holds a home, where its regions are
- *   guard.c   bytes that are gone
+ *   guard.c   bytes that are gone    writing.c  who is just writing to a home's files
  *
  * A region in a file has two open file descriptions: r->fd carries the locks and nothing else;
  * the mapping is made through another one that is closed at once.  A mapping keeps its
@@ -118,6 +118,14 @@ enum lost { LOST_NOT, LOST_SILENT, LOST_SAID };
 /* From when the file is mapped until it is unmapped.  Removing what was not added does nothing. */
 void guard_add(struct region *r);
 void guard_remove(struct region *r);
+
+/* --- writing.c ----------------------------------------------------------------------------- */
+
+/*
+ * Before a pool is made: until nobody writes to the home's files for an earlier one.  EBUSY with a
+ * sentence that names him; 0, too, if r's file is no longer the path's.
+ */
+int writing_wait(const struct region_spec *spec, const struct region *r, uint64_t deadline);
 
 /* --- segment.c ----------------------------------------------------------------------------- */
 

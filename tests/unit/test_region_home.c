@@ -26,6 +26,7 @@ spec_at(const struct t *t, const char *name)
 
 	spec.is_system = false;
 	spec.home = t->dir;
+	spec.is_pool = true;
 	spec.placed = name != NULL;
 	return spec;
 }
@@ -45,6 +46,7 @@ attach_private(const struct t *t, struct region **rp)
 	struct region_spec spec = spec_in(NULL);
 
 	spec.is_private = true;
+	spec.is_pool = true;
 	spec.home = t->dir;
 	last_sentence[0] = '\0';
 	return region_attach(&spec, rp);
@@ -205,8 +207,7 @@ of_those_who_come_at_once_with_different_places_one_wins(void **state)
  * Somebody else on the way, with a number below or above all others: as the calls of the one who
  * is tested go by, he claims, and settles or dies.
  */
-#define SETTLED (OS_BYTES_OF_NOBODY / 2)
-#define JUST_CLAIMED 7 /* the lock after that on the tested one's number */
+#define JUST_CLAIMED 3 /* the lock after that on the tested one's number */
 #define MUCH_LATER 40
 
 static struct {
@@ -227,10 +228,10 @@ go_on(void)
 		t_check(os_lock_share(somebody.fd, somebody.number) == 0);
 	if (somebody.locks != MUCH_LATER)
 		return;
-	t_check(os_lock_test_range(somebody.fd, SETTLED, SETTLED, &taken) == 0);
+	t_check(os_lock_test_range(somebody.fd, HOME_SETTLED, HOME_SETTLED, &taken) == 0);
 	somebody.too_early = taken;
 	if (somebody.settles)
-		t_check(os_lock_share(somebody.fd, SETTLED + somebody.number) == 0);
+		t_check(os_lock_share(somebody.fd, HOME_SETTLED + somebody.number) == 0);
 	else
 		close(somebody.fd);
 }
@@ -284,7 +285,7 @@ who_claims_a_home_waits_for_others_who_do(void **state)
 	for (int i = 0; i < 8; i++) {
 		bool settles = i >= 4;
 		int ret = attach_beside_somebody(
-		    t, i & 1 ? 1 : SETTLED - 1, i & 2 ? 0 : JUST_CLAIMED, settles);
+		    t, i & 1 ? 1 : HOME_SETTLED - 1, i & 2 ? 0 : JUST_CLAIMED, settles);
 
 		assert_int_equal(ret, settles ? EBUSY : 0);
 		assert_false(somebody.too_early);

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * core/region: who stands still while he creates or removes a region, and is overtaken by others.
+ * The hook makes him wait before a certain system call; so what happens meanwhile is no matter of
+ * time.
+ */
+#include "region_t.h"
+
+/* --- a process that stands still ----------------------------------------------------------- */
+
+static struct {
+	struct t_child *c;
+	enum os_call call;
+	unsigned n; /* the n-th from now; 0: none */
+	int error;  /* that the call fails with, when it goes on */
+} still;
+
+static int
+stands_still(enum os_call call, const char *what)
+{
+	(void)what;
+	if (still.n == 0 || call != still.call || --still.n != 0)
+		return 0;
+	t_tell(still.c, 's');
+	t_await(still.c, 'g');
+	return still.error;
+}
+
+struct creator {
+	struct t *t;
+	enum os_call call;
+	unsigned n;
+	int error;
+};
+
+static int
+creates_slowly(struct t_child *c, void *arg)
+{
+	struct creator *w = arg;
+	struct region_spec spec = spec_in(w->t->dir);
+	struct region *r = NULL;
+	int ret;
+
+	still.c = c;
+	still.call = w->call;
+	still.n = w->n;
+	still.error = w->error;
+	os_fault_hook = stands_still;
+	ret = region_attach(&spec, &r);
+	os_fault_hook = NULL;
+	t_tell_u64(c, (uint64_t)ret);
+	t_check(ret == 0);
+	t_tell_u64(c, r->layout->region_id);
+	t_tell_u64(c, (uint64_t)region_usable(r));
+	detach(r);
+	return 0;
+}
+
+/* --- creators ------------------------------------------------------------------------------ */
+
+/* Whatever he fails in, he comes to the region that was made after him, and it stays. */
+static void
+overtake(struct t *t, enum os_call call, unsigned n, int error)
+{
+	struct creator w = { t, call, n, error };
+	struct region *mine, *again;
+	struct t_child c;
+	uint64_t id;
+
+	t_fork(&c, creates_slowly, &w);
+	t_await(&c, 's');
+	t_check(region_unlink_forced(&test_env, t->dir, REGION_FILE) == 0);
+	mine = attach(t);
+	id = mine->layout->region_id;
+	t_tell(&c, 'g');
+	assert_int_equal(t_await_u64(&c), 0);
+	assert_int_equal(t_await_u64(&c), id);
+	assert_int_equal(t_await_u64(&c), 0);
+	assert_int_equal(t_join(&c), 0);
+	assert_int_equal(region_usable(mine), 0);
+	again = attach(t);
+	assert_false(again->created);
+	assert_int_equal(again->layout->region_id, id);
+	detach(again);
+	detach(mine);
+	t_check(region_unlink_forced(&test_env, t->dir, REGION_FILE) == 0);
+}
+
+/* In a segment: force has taken it from him, so that he fails by himself. */
+static void
+overtaken_creator_that_fails_comes_to_the_others_region(void **state)
+{
+	if (in_system_memory())
+		overtake(*state, OS_SHM, 2, 0);
+	else
+		overtake(*state, OS_MAP, 1, ENOMEM);
+}
+
+/* --- removers ------------------------------------------------------------------------------ */
+
+static int
+tells_before_it_locks(enum os_call call, const char *what)
+{
+	(void)what;
+	if (call == OS_LOCK && still.n != 0) {
+		still.n = 0;
+		t_tell(still.c, 'l');
+	}
+	return 0;
+}
+
+static int
+joins(struct t_child *c, void *arg)
+{
+	struct region *r;
+	int usable;
+
+	t_await(c, 'j');
+	still.c = c;
+	still.n = 1;
+	os_fault_hook = tells_before_it_locks;
+	r = attach(arg);
+	os_fault_hook = NULL;
+	usable = region_usable(r);
+	t_tell_u64(c, (uint64_t)usable);
+	t_await(c, 'e');
+	detach(r);
+	return usable;
+}
+
+static struct t_child *joiner;
+
+/* Between the question who is attached and the removal, somebody comes. */
+static int
+lets_a_joiner_come(enum os_call call, const char *what)
+{
+	struct t_child *c = joiner;
+
+	(void)what;
+	if (call != OS_UNLINK || c == NULL)
+		return 0;
+	joiner = NULL;
+	t_tell(c, 'j');
+	t_await(c, 'l');
+	return 0;
+}
+
+static void
+unlink_of_an_unused_region_lets_nobody_in_meanwhile(void **state)
+{
+	struct t *t = *state;
+	struct t_child c;
+
+	for (int round = 0; round < 20; round++) {
+		(void)leave_region(t);
+		t_fork(&c, joins, t);
+		joiner = &c;
+		os_fault_hook = lets_a_joiner_come;
+		t_check(region_unlink_unused(&test_env, t->dir, REGION_FILE) == 0);
+		os_fault_hook = NULL;
+		assert_int_equal(t_await_u64(&c), 0);
+		assert_true(exists(t));
+		t_tell(&c, 'e');
+		assert_int_equal(t_join(&c), 0);
+	}
+}
+
+static void
+unlink_of_an_unused_region_is_busy_while_it_is_used(void **state)
+{
+	struct t *t = *state;
+	struct region *r = attach(t);
+
+	last_sentence[0] = '\0';
+	assert_int_equal(region_unlink_unused(&test_env, t->dir, REGION_FILE), EBUSY);
+	assert_non_null(strstr(last_sentence, REGION_FILE));
+	assert_true(exists(t));
+	assert_int_equal(region_usable(r), 0);
+	detach(r);
+	assert_int_equal(region_unlink_unused(&test_env, t->dir, REGION_FILE), 0);
+	assert_int_equal(region_unlink_unused(&test_env, t->dir, REGION_FILE), ENOENT);
+	t_write_file(t_path(t, REGION_FILE), "rubbish", 7);
+	assert_int_equal(region_unlink_unused(&test_env, t->dir, REGION_FILE), 0);
+	assert_false(exists(t));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		segment_test(overtaken_creator_that_fails_comes_to_the_others_region),
+		segment_test(unlink_of_an_unused_region_lets_nobody_in_meanwhile),
+		segment_test(unlink_of_an_unused_region_is_busy_while_it_is_used),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
