@@ -3,8 +3,9 @@
  * base/cgroup.c - how much memory the control group of this process leaves it.
  *
  * A container may have far less than the machine.  Each group on the way from the process's own to
- * the root may have a limit, and the tightest counts: what it allows less what is used, caches that
- * the kernel would give up not counted as used.  Version 2 (memory.max) and version 1
+ * the root may have a limit, and the tightest counts: what it allows less what is used, files' pages
+ * that the kernel would give up not counted as used: those that nobody used again, and half of
+ * those that somebody did.  Version 2 (memory.max) and version 1
  * (memory.limit_in_bytes) are both looked for, where everybody mounts them; a container that sees
  * only a part of the tree sees its own group at the root.
  *
@@ -18,10 +19,11 @@
 #include "os.h"
 
 static const struct version {
-	const char *limit, *used, *cache;
+	const char *limit, *used, *inactive, *active;
 } versions[] = {
-	{ "memory.max", "memory.current", "\ninactive_file " },
-	{ "memory.limit_in_bytes", "memory.usage_in_bytes", "\ntotal_inactive_file " },
+	{ "memory.max", "memory.current", "\ninactive_file ", "\nactive_file " },
+	{ "memory.limit_in_bytes", "memory.usage_in_bytes", "\ntotal_inactive_file ",
+	    "\ntotal_active_file " },
 };
 
 /* "max", and what is not there, is no limit. */
@@ -39,16 +41,26 @@ read_number(const char *dir, const char *name)
 }
 
 static uint64_t
-read_cache(const char *dir, const char *key)
+find_number(const char *text, const char *key)
 {
-	char path[4200], text[8192], *at;
+	const char *at = strstr(text, key);
+
+	return at == NULL ? 0 : strtoull(at + strlen(key), NULL, 10);
+}
+
+static uint64_t
+read_cache(const char *dir, const struct version *v)
+{
+	uint64_t inactive, active;
+	char path[4200], text[8192];
 
 	if ((size_t)snprintf(path, sizeof(path), "%s/memory.stat", dir) >= sizeof(path))
 		return 0;
 	text[0] = '\n';
 	os_read_text(path, text + 1, sizeof(text) - 1);
-	at = strstr(text, key);
-	return at == NULL ? 0 : strtoull(at + strlen(key), NULL, 10);
+	inactive = find_number(text, v->inactive);
+	active = find_number(text, v->active) / 2;
+	return inactive < UINT64_MAX - active ? inactive + active : UINT64_MAX;
 }
 
 static uint64_t
@@ -58,7 +70,7 @@ left_in(const char *dir, const struct version *v)
 
 	if (limit == UINT64_MAX || used == UINT64_MAX)
 		return UINT64_MAX;
-	cache = read_cache(dir, v->cache);
+	cache = read_cache(dir, v);
 	used = cache < used ? used - cache : 0;
 	return used < limit ? limit - used : 0;
 }

@@ -79,10 +79,15 @@ caches_are_not_counted_as_used(void **state)
 	write_number(t, "outer/memory.max", 50 * MIB);
 	write_number(t, "outer/memory.current", 40 * MIB);
 	write_text(t, "outer/memory.stat",
-	    "anon 1\nworkingset_inactive_file 7\ninactive_file 31457280\nactive_file 2\n");
+	    "anon 1\nworkingset_inactive_file 7\ninactive_file 31457280\nactive_file 1\n");
 	assert_true(os_cgroup_left(t->dir, "/outer") == 40 * MIB);
 	write_text(t, "outer/memory.stat", "inactive_file 31457280\n");
 	assert_true(os_cgroup_left(t->dir, "/outer") == 40 * MIB);
+	/* What was used again may be needed again: half of it. */
+	write_text(t, "outer/memory.stat", "inactive_file 1048576\nactive_file 10485760\n");
+	assert_true(os_cgroup_left(t->dir, "/outer") == 16 * MIB);
+	write_text(t, "outer/memory.stat", "active_file 10485760\n");
+	assert_true(os_cgroup_left(t->dir, "/outer") == 15 * MIB);
 	write_text(t, "outer/memory.stat", "inactive_file 99999999999\n");
 	assert_true(os_cgroup_left(t->dir, "/outer") == 50 * MIB);
 }
@@ -98,6 +103,8 @@ version_one_is_read_too(void **state)
 	write_number(t, "outer/memory.limit_in_bytes", 50 * MIB);
 	write_number(t, "outer/memory.usage_in_bytes", 40 * MIB);
 	write_text(t, "outer/memory.stat", "inactive_file 1\ntotal_inactive_file 1048576\n");
+	assert_true(os_cgroup_left(t->dir, "/outer/inner") == 11 * MIB);
+	write_text(t, "outer/memory.stat", "total_active_file 2097152\n");
 	assert_true(os_cgroup_left(t->dir, "/outer/inner") == 11 * MIB);
 }
 
