@@ -58,17 +58,26 @@ put_zeros_under(struct region *r, uintptr_t addr)
 		   0) != MAP_FAILED;
 }
 
+/* Sent by somebody, or early news of a page that failed: not about an instruction of ours. */
+static bool
+can_be_ignored(const siginfo_t *info)
+{
+	return info->si_code <= 0 || info->si_code == BUS_MCEERR_AO;
+}
+
 static void
 pass_on(int sig, siginfo_t *info, void *context)
 {
 	if (previous.sa_flags & SA_SIGINFO)
 		previous.sa_sigaction(sig, info, context);
+	else if (previous.sa_handler == SIG_IGN && can_be_ignored(info))
+		return;
 	else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN)
 		previous.sa_handler(sig);
 	else {
 		/* The instruction is repeated, and this time it kills. */
 		(void)signal(sig, SIG_DFL);
-		if (info->si_code <= 0)
+		if (can_be_ignored(info))
 			(void)raise(sig);
 	}
 }
