@@ -25,13 +25,13 @@ fault(void)
 }
 
 int
-os_shm_create(int32_t key, uint64_t bytes, bool huge, int32_t *idp)
+os_shm_create(int32_t key, uint64_t bytes, bool huge, uint32_t mode, int32_t *idp)
 {
 	int id, ret, kind = huge ? SHM_HUGETLB : SHM_NORESERVE;
 
 	if ((ret = fault()) != 0)
 		return ret;
-	id = shmget((key_t)key, bytes, IPC_CREAT | IPC_EXCL | kind | 0600);
+	id = shmget((key_t)key, bytes, IPC_CREAT | IPC_EXCL | kind | (int)(mode & 0777));
 	if (id == -1)
 		return errno;
 	*idp = id;

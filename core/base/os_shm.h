@@ -25,11 +25,11 @@ struct os_segment {
 };
 
 /*
- * Create a segment of zeros that takes memory only where it is touched, open to its owner alone.
+ * Create a segment of zeros that takes memory only where it is touched, with these permissions.
  * key 0: under no key; else EEXIST if there is one under it.  ENOSPC, ENOMEM and EINVAL are the
  * system's limits.  huge: in huge pages, which are all set aside at once; EPERM.
  */
-int os_shm_create(int32_t key, uint64_t bytes, bool huge, int32_t *idp);
+int os_shm_create(int32_t key, uint64_t bytes, bool huge, uint32_t mode, int32_t *idp);
 
 /* Is there a segment under this key? */
 bool os_shm_key_is_taken(int32_t key);

@@ -25,14 +25,14 @@
 void
 region_lock(DB_MPOOL *p)
 {
-	if (shlock_lock(p->region, &p->region->layout->lock) == EOWNERDEAD)
+	if (shlock_lock_counted(p->region, &p->region->layout->lock) == EOWNERDEAD)
 		file_repair_locked(p);
 }
 
 void
 region_unlock(DB_MPOOL *p)
 {
-	shlock_unlock(p->region, &p->region->layout->lock);
+	shlock_unlock_counted(p->region, &p->region->layout->lock);
 }
 
 static uint32_t

@@ -92,8 +92,9 @@ spec_max(const struct region_spec *spec)
  * group or world bits that it gives in spec->mode itself.
  */
 static int
-check_trust(const struct region_spec *spec, const struct region *r, const struct os_stat *st)
+check_trust(const struct region_spec *spec, const struct region *r)
 {
+	const struct os_stat *st = &r->file;
 	struct os_stat dir;
 	uint32_t me = (uint32_t)geteuid();
 	uint32_t writers = st->mode & OTHERS_WRITE & ~(uint32_t)spec->mode;
@@ -209,7 +210,7 @@ create(const struct region_spec *spec, struct region *r, uint64_t deadline, enum
 	 * Only force removes a file under its creator; then this region is nobody's, and another
 	 * may be there (R2).
 	 */
-	if ((ret = region_path_is_fd(r->path, r->fd, &same)) != 0)
+	if ((ret = region_is_at_path(r, &same)) != 0)
 		return say(spec, r, "cannot stat", ret);
 	*attempt = same ? ATTEMPT_DONE : ATTEMPT_AGAIN;
 	if (same && made != 0) {
@@ -341,13 +342,11 @@ open_or_create(const struct region_spec *spec, struct region *r)
 
 /* Where there are no locks there are no regions: an empty file is nobody's beginning of one. */
 static void
-remove_empty(const struct region *r)
+remove_empty(struct region *r)
 {
-	struct os_stat st;
 	bool same;
 
-	if (os_fstat(r->fd, &st) == 0 && st.size == 0 &&
-	    region_path_is_fd(r->path, r->fd, &same) == 0 && same)
+	if (region_is_at_path(r, &same) == 0 && same && r->file.size == 0)
 		(void)os_unlink(r->path);
 }
 
@@ -376,19 +375,16 @@ attempt_locked(
     const struct region_spec *spec, struct region *r, uint64_t deadline, enum attempt *attempt)
 {
 	enum layout_verdict verdict;
-	struct os_stat st;
 	RLAYOUT copy;
 	int ret;
 
-	if ((ret = os_fstat(r->fd, &st)) != 0)
-		return say(spec, r, "cannot stat", ret);
-	if ((ret = check_trust(spec, r, &st)) != 0)
+	if ((ret = check_trust(spec, r)) != 0)
 		return ret;
-	if (st.size == 0)
+	if (r->file.size == 0)
 		return create(spec, r, deadline, attempt);
-	if ((ret = layout_judge(spec, r->path, r->fd, st.size, &copy, &verdict)) != 0)
+	if ((ret = layout_judge(spec, r->path, r->fd, r->file.size, &copy, &verdict)) != 0)
 		return ret;
-	r->is_system = layout_is_system(&copy, st.size);
+	r->is_system = layout_is_system(&copy, r->file.size);
 	if (verdict == LAYOUT_VALID && r->is_system &&
 	    (ret = segment_join(spec, r, &copy, &verdict)) != 0)
 		return ret;
@@ -406,7 +402,7 @@ attempt_once(
 	if ((ret = open_or_create(spec, r)) != 0 ||
 	    (ret = wait_for_region_byte(spec, r, deadline)) != 0)
 		return ret;
-	if ((ret = region_path_is_fd(r->path, r->fd, &same)) != 0)
+	if ((ret = region_is_at_path(r, &same)) != 0)
 		return say(spec, r, "cannot stat", ret);
 	*attempt = ATTEMPT_AGAIN;
 	return same ? attempt_locked(spec, r, deadline, attempt) : 0;

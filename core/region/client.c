@@ -127,6 +127,8 @@ client_describe(struct client *c)
 	c->uid = (uint32_t)geteuid();
 	c->start_ticks = own_start_ticks();
 	c->attached_usec = os_now_usec();
+	/* It has no lock; how often it began to take one goes on (shlock.c). */
+	c->locks &= ~(uint64_t)UINT32_MAX;
 	memset(c->name, 0, sizeof(c->name));
 	strncpy(c->name, program_invocation_short_name, sizeof(c->name) - 1);
 }

@@ -98,7 +98,7 @@ change_locked(struct region *r, int (*change)(struct region *r, uint64_t size), 
 	bool same;
 	int ret;
 
-	if ((ret = region_path_is_fd(r->path, r->fd, &same)) != 0)
+	if ((ret = region_is_at_path(r, &same)) != 0)
 		return ret;
 	return same ? change(r, size) : ESTALE;
 }

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../base/atomics.h"
 #include "../base/os_shm.h"
 
 int
@@ -22,6 +23,7 @@ region_look_init(struct region_look *look, int fd)
 {
 	struct region_look own = { .fd = fd };
 	const RLAYOUT *inside;
+	uint64_t size;
 	struct os_stat st;
 	RLAYOUT named;
 	size_t n;
@@ -32,9 +34,11 @@ region_look_init(struct region_look *look, int fd)
 		return ret;
 	own.bytes = st.size;
 	if (n == sizeof(named) && layout_is_system(&named, st.size))
-		own.segment = segment_attach_quietly(&named, &own.segment_error);
-	if ((inside = own.segment) != NULL)
-		own.bytes = inside->size < named.max ? inside->size : named.max;
+		own.segment = segment_attach_quietly(&named, &st.ident, &own.segment_error);
+	if ((inside = own.segment) != NULL) {
+		size = load_relaxed(&inside->size);
+		own.bytes = size < named.max ? size : named.max;
+	}
 	*look = own;
 	return 0;
 }

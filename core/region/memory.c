@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../base/os_shm.h"
 
@@ -76,16 +77,16 @@ believable(uint64_t size, uint64_t max)
 int
 memory_map_file(struct region *r, uint64_t size, uint64_t max, size_t align)
 {
-	struct os_stat lock_st, map_st;
+	struct os_stat st;
 	void *addr;
 	int fd = -1, ret;
 
 	max = believable(size, max);
 	if ((ret = os_open(r->path, O_RDWR | O_NOFOLLOW, 0, &fd)) != 0)
 		return ret;
-	if ((ret = os_fstat(r->fd, &lock_st)) == 0 && (ret = os_fstat(fd, &map_st)) == 0) {
-		/* Only who ignores R1 can have exchanged it. */
-		if (lock_st.ident.dev != map_st.ident.dev || lock_st.ident.ino != map_st.ident.ino)
+	if ((ret = os_fstat(fd, &st)) == 0) {
+		/* Only who ignores R1, or force, can have exchanged it. */
+		if (memcmp(&st.ident, &r->file.ident, sizeof(st.ident)) != 0)
 			ret = ESTALE;
 		else
 			ret = os_map(fd, (size_t)max, mapping_align(align), &addr);

@@ -129,10 +129,10 @@ set_memory(const DB_ENV *env, struct region_spec *spec)
 static void
 release_lock(DB_REGION *reg, uint32_t number)
 {
-	if (!shlock_inherit(reg->region, &reg->body->lock, number))
+	if (!shlock_inherit_counted(reg->region, &reg->body->lock, number))
 		return;
 	store_seq(&reg->body->died, 1);
-	shlock_unlock(reg->region, &reg->body->lock);
+	shlock_unlock_counted(reg->region, &reg->body->lock);
 }
 
 static void
@@ -353,7 +353,7 @@ memr_lock(DB_REGION *reg)
 
 	if ((ret = memr_enter(reg)) != 0)
 		return ret;
-	died = shlock_lock(reg->region, &reg->body->lock) == EOWNERDEAD;
+	died = shlock_lock_counted(reg->region, &reg->body->lock) == EOWNERDEAD;
 	if (load_seq(&reg->body->died) != 0) {
 		store_seq(&reg->body->died, 0);
 		died = true;
@@ -368,7 +368,7 @@ memr_unlock(DB_REGION *reg)
 	if (reg == NULL || region_is_inherited(reg->region) ||
 	    !shlock_is_held(reg->region, &reg->body->lock))
 		return EINVAL;
-	shlock_unlock(reg->region, &reg->body->lock);
+	shlock_unlock_counted(reg->region, &reg->body->lock);
 	return memr_enter(reg);
 }
 

@@ -59,21 +59,21 @@ lock(DB_REGION *reg)
 
 	if ((ret = memr_enter(reg)) != 0)
 		return ret;
-	if (shlock_lock(reg->region, l) == EOWNERDEAD && (ret = repair(reg)) != 0)
-		shlock_unlock(reg->region, l);
+	if (shlock_lock_counted(reg->region, l) == EOWNERDEAD && (ret = repair(reg)) != 0)
+		shlock_unlock_counted(reg->region, l);
 	return ret;
 }
 
 static void
 unlock(DB_REGION *reg)
 {
-	shlock_unlock(reg->region, &reg->region->layout->lock);
+	shlock_unlock_counted(reg->region, &reg->region->layout->lock);
 }
 
 void
 memr_release_heap(DB_REGION *reg, uint32_t number)
 {
-	if (!shlock_inherit(reg->region, &reg->region->layout->lock, number))
+	if (!shlock_inherit_counted(reg->region, &reg->region->layout->lock, number))
 		return;
 	(void)repair(reg);
 	unlock(reg);

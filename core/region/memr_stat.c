@@ -58,14 +58,14 @@ fill_heap(DB_REGION_STAT *st, DB_REGION *reg)
 
 	if (st->st_error != 0 || (area = memr_heap_area(reg, &offset, &bytes)) == NULL)
 		return;
-	if (shlock_lock(reg->region, l) == EOWNERDEAD)
+	if (shlock_lock_counted(reg->region, l) == EOWNERDEAD)
 		(void)shalloc_repair(area, bytes);
 	if (shalloc_check(area, bytes, &heap) == 0) {
 		st->st_heap = heap.area_bytes;
 		st->st_heapused = heap.used_bytes;
 		st->st_heapmost = heap.largest_free;
 	}
-	shlock_unlock(reg->region, l);
+	shlock_unlock_counted(reg->region, l);
 }
 
 int

@@ -23,6 +23,9 @@
 
 #include "../base/atomics.h"
 
+#define PANIC_WAIT_USEC 100000
+#define PANIC_LOOK_USEC 1000
+
 static int
 say_lost(struct region *r)
 {
@@ -64,59 +67,90 @@ region_ptr(const struct region *r, roff_t offset, size_t bytes)
 	return r->addr + offset;
 }
 
+/* The first byte last: half of it is nothing. */
+static void
+tell(char *to, size_t to_bytes, const char *what)
+{
+	size_t n = strnlen(what, to_bytes - 1);
+
+	if (n == 0)
+		return;
+	store_seq((uint8_t *)to, 0);
+	memset(to + 1, 0, to_bytes - 1);
+	memcpy(to + 1, what + 1, n - 1);
+	store_seq((uint8_t *)to, (uint8_t)what[0]);
+}
+
 static void
 report_panic(struct region *r, const char *why)
 {
 	RLAYOUT *rl = r->layout;
-	size_t n = strlen(program_invocation_short_name);
 
-	POOL_ASSERT(strlen(why) < sizeof(rl->panic_why));
-	memset(rl->panic_name, 0, sizeof(rl->panic_name));
-	memcpy(rl->panic_name, program_invocation_short_name,
-	    n < sizeof(rl->panic_name) ? n : sizeof(rl->panic_name) - 1);
-	memcpy(rl->panic_why, why, strlen(why) + 1);
+	rl->panic_pid = (int32_t)getpid();
 	rl->panic_uid = (uint32_t)geteuid();
 	rl->panic_usec = os_now_usec();
+	tell(rl->panic_name, sizeof(rl->panic_name), program_invocation_short_name);
+	tell(rl->panic_why, sizeof(rl->panic_why), why);
+	store_seq(&rl->panic, 1);
 	env_err(r->dbenv, "%s: damaged, nothing may use it any more: %s",
 	    r->path == NULL ? "private region" : r->path, why);
+	if (r->is_system && !region_is_inherited(r))
+		segment_note_panic(r);
+}
+
+/*
+ * Who takes panic_by writes the report, and sets panic when it is whole; another who finds damage
+ * meanwhile waits for that, unless the reporter is dead, or does not come to an end with it.
+ */
+static bool
+may_report(struct region *r)
+{
+	uint64_t end = os_monotonic_usec() + PANIC_WAIT_USEC;
+	uint32_t me = r->self + 1, by = 0;
+	RLAYOUT *rl = r->layout;
+
+	while (load_seq(&rl->panic) == 0 && os_monotonic_usec() < end) {
+		if (cas_seq(&rl->panic_by, &by, me))
+			return true;
+		if (by != 0 && by != me && !client_is_alive(r, by - 1) &&
+		    cas_seq(&rl->panic_by, &by, me))
+			return true;
+		os_sleep_usec(PANIC_LOOK_USEC);
+		by = 0;
+	}
+	return false;
 }
 
 int
 region_panic(struct region *r, const char *fmt, ...)
 {
-	RLAYOUT *rl = r->layout;
-	char why[sizeof(rl->panic_why)];
-	int32_t nobody = 0;
+	char why[REGION_WHY_BYTES];
 	va_list ap;
 
-	/* Who writes panic_pid first gives the reason; who comes second does not wait for it. */
-	if (load_seq(&rl->panic) == 0 && cas_seq(&rl->panic_pid, &nobody, (int32_t)getpid())) {
+	if (load_seq(&r->layout->panic) == 0 && may_report(r)) {
 		va_start(ap, fmt);
 		if (vsnprintf(why, sizeof(why), fmt, ap) < 0)
 			why[0] = '\0';
 		va_end(ap);
 		report_panic(r, why);
-		store_seq(&rl->panic, 1);
-		if (r->is_system && !region_is_inherited(r))
-			segment_note_panic(r);
 	}
-	store_seq(&rl->panic, 1);
+	store_seq(&r->layout->panic, 1);
 	return DB_RUNRECOVERY;
 }
 
 /* --- removal ------------------------------------------------------------------------------- */
 
 int
-region_path_is_fd(const char *path, int fd, bool *samep)
+region_is_at_path(struct region *r, bool *samep)
 {
-	struct os_stat at_path, at_fd;
+	struct os_stat at_path;
 	int ret;
 
-	if ((ret = os_fstat(fd, &at_fd)) != 0)
+	if ((ret = os_fstat(r->fd, &r->file)) != 0)
 		return ret;
-	if ((ret = os_stat(path, &at_path)) != 0 && ret != ENOENT)
+	if ((ret = os_stat(r->path, &at_path)) != 0 && ret != ENOENT)
 		return ret;
-	*samep = ret == 0 && memcmp(&at_path.ident, &at_fd.ident, sizeof(at_fd.ident)) == 0;
+	*samep = ret == 0 && memcmp(&at_path.ident, &r->file.ident, sizeof(at_path.ident)) == 0;
 	return 0;
 }
 
@@ -192,7 +226,7 @@ detach_file(struct region *r, bool remove, bool (*last)(struct region *r, void *
 	if ((ret = os_lock_wait(r->fd, REGION_BYTE, REGION_JOIN_MSEC)) != 0)
 		env_err(r->dbenv, "%s: detached without looking who is left: %s", r->path,
 		    db_strerror(ret));
-	else if ((ret = region_path_is_fd(r->path, r->fd, &same)) != 0)
+	else if ((ret = region_is_at_path(r, &same)) != 0)
 		env_err(r->dbenv, "%s: cannot stat: %s", r->path, db_strerror(ret));
 	else if (same && load_seq(&r->layout->valid) == DB_REGIONMAGIC)
 		ret = leave_locked(r, remove, last, arg);
@@ -236,12 +270,11 @@ clear_valid(struct region *r)
 static int
 unlink_segment(struct region *r)
 {
-	struct os_stat st;
 	RLAYOUT copy;
 	size_t n;
 
-	if (os_fstat(r->fd, &st) != 0 || os_pread(r->fd, &copy, sizeof(copy), 0, &n) != 0 ||
-	    n < sizeof(copy) || !layout_is_system(&copy, st.size))
+	if (os_pread(r->fd, &copy, sizeof(copy), 0, &n) != 0 || n < sizeof(copy) ||
+	    !layout_is_system(&copy, r->file.size))
 		return 0;
 	return segment_remove_forced(r, &copy);
 }
@@ -287,13 +320,28 @@ unlink_open(struct region *r, bool force, bool *againp)
 		if (!force)
 			return ret;
 	}
-	if ((ret = region_path_is_fd(r->path, r->fd, &same)) != 0)
+	if ((ret = region_is_at_path(r, &same)) != 0)
 		return ret;
 	if (!same) {
 		*againp = true;
 		return 0;
 	}
 	return !force && (ret = check_unused(r)) != 0 ? ret : unlink_everything(r);
+}
+
+/* By force, of what may not be written: only if there is nobody who would have to be told. */
+static int
+unlink_readable(struct region *r)
+{
+	bool same;
+	int ret;
+
+	if ((ret = region_open_fd(r, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0)) != 0 ||
+	    (ret = region_is_at_path(r, &same)) != 0)
+		return ret;
+	if (check_unused(r) != 0)
+		return EACCES;
+	return unlink_everything(r);
 }
 
 static int
@@ -307,7 +355,9 @@ unlink_path(struct region *r, bool force)
 		ret = region_open_fd(r, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
 		if (ret == 0)
 			ret = unlink_open(r, force, &again);
-		else if (ret != ENOENT && force)
+		else if (force && ret == EACCES)
+			ret = unlink_readable(r);
+		else if (force && ret != ENOENT)
 			/* What cannot be opened, a symbolic link too, can still be removed. */
 			ret = os_unlink(r->path);
 		memory_unmap(r);

@@ -24,6 +24,7 @@
 #include <stdbool.h>
 
 #include "../base/error.h"
+#include "../base/os.h"
 #include "rlayout.h"
 
 #define REGION_BYTE ((uint64_t)1 << 40)	       /* the OFD lock that orders creators and removers */
@@ -79,12 +80,13 @@ struct region {
 	size_t mapped;	 /* bytes of address space */
 	RLAYOUT *layout; /* == addr */
 	struct client *clients;
-	uint32_t nclients; /* checked copy */
-	uint32_t self;	   /* this process's client number */
-	int fd;		   /* the region file; holds the byte lock of self */
-	int home_fd;	   /* the home directory, held; -1: none */
-	bool pointed;	   /* this attach made the home say where its regions are */
-	bool created;	   /* this attach made it */
+	uint32_t nclients;   /* checked copy */
+	uint32_t self;	     /* this process's client number */
+	int fd;		     /* the region file; holds the byte lock of self */
+	struct os_stat file; /* behind fd, when it was last compared with the path's */
+	int home_fd;	     /* the home directory, held; -1: none */
+	bool pointed;	     /* this attach made the home say where its regions are */
+	bool created;	     /* this attach made it */
 	bool is_private;
 	bool is_system;
 	bool is_guarded;
@@ -125,7 +127,8 @@ int region_detach(
 
 /*
  * region_unlink_forced - remove the file whatever is in it.  Clears valid in a region that has
- * the right magic, so that those attached get ESTALE.  Absent: 0.  A segment that cannot be got
+ * the right magic, so that those attached get ESTALE.  Absent: 0.  EACCES the caller may not write
+ * it, and there are live clients, who could not be told, or he may not even look whether.  A segment that cannot be got
  * at (ENXIO, EACCES, EPERM) keeps its file if there are live clients; without, the file goes and
  * a sentence names the segment.
  */

@@ -18,7 +18,6 @@
 #ifndef REGION_REGION_IMPL_H
 #define REGION_REGION_IMPL_H
 
-#include "../base/os.h"
 #include "region.h"
 
 #define CLIENTS_MAX 65536u /* more is damage */
@@ -125,7 +124,7 @@ void guard_remove(struct region *r);
  * Before a pool is made: until nobody writes to the home's files for an earlier one.  EBUSY with a
  * sentence that names him; 0, too, if r's file is no longer the path's.
  */
-int writing_wait(const struct region_spec *spec, const struct region *r, uint64_t deadline);
+int writing_wait(const struct region_spec *spec, struct region *r, uint64_t deadline);
 
 /* --- segment.c ----------------------------------------------------------------------------- */
 
@@ -169,7 +168,7 @@ void segment_note_panic(struct region *r);
  * For a look: attached read-only, or NULL if it is not there, not ours or not to be had; *errorp
  * says which: ENXIO another IPC namespace, EIDRM none, EPERM or EACCES.
  */
-void *segment_attach_quietly(const RLAYOUT *named, int *errorp);
+void *segment_attach_quietly(const RLAYOUT *named, const struct os_ident *file, int *errorp);
 
 /* --- client.c ------------------------------------------------------------------------------ */
 
@@ -193,7 +192,7 @@ void region_grow_forked(void);
 
 /* --- region.c ------------------------------------------------------------------------------ */
 
-/* R2: is the file behind fd the one that path names?  *samep is false if path names none. */
-int region_path_is_fd(const char *path, int fd, bool *samep);
+/* R2: is the file behind r->fd the one that the path names?  Not if that names none.  r->file. */
+int region_is_at_path(struct region *r, bool *samep);
 
 #endif

@@ -24,7 +24,7 @@ typedef uint64_t roff_t; /* bytes from the region's start */
 
 #define DB_REGIONMAGIC 0x120897u
 #define INVALID_SEGID (-1)
-#define REGION_FORMAT 2u /* raised when any shared structure changes */
+#define REGION_FORMAT 3u /* raised when any shared structure changes */
 #define REGION_BYTE_ORDER 0x01020304u
 #define REGION_PROGRAM_BYTES 24 /* of a program's name, NUL-terminated */
 #define REGION_WHY_BYTES 128
@@ -65,20 +65,22 @@ typedef struct rlayout {
 	uint8_t boot_id[16];
 	uint32_t clean; /* not 0: last detach was clean and nothing was dirty */
 	uint32_t nclients;
-	uint64_t max;	 /* bytes the region may grow to */
-	roff_t clients;	 /* struct client[nclients] */
-	roff_t body;	 /* the subsystem's first byte, cache-line aligned */
-	uint32_t ipc_ns; /* where segid means something: its IPC namespace's number */
+	uint64_t max;	    /* bytes the region may grow to */
+	roff_t clients;	    /* struct client[nclients] */
+	roff_t body;	    /* the subsystem's first byte, cache-line aligned */
+	uint64_t file_ino;  /* of the region's file: who names this segment, */
+	int64_t file_btime; /* when that was born */
+	uint32_t ipc_ns;    /* where segid means something: its IPC namespace's number */
 	/* ours: the panic report, complete if panic is not 0 */
-	int32_t panic_pid; /* who found the damage; taken first, so that one process reports */
+	int32_t panic_pid; /* who found the damage */
 	uint64_t panic_usec;
 	uint32_t panic_uid;
-	uint32_t spare;
+	uint32_t panic_by; /* client number + 1 of who writes this report; taken first */
 	char panic_name[REGION_PROGRAM_BYTES]; /* of his program */
 	char panic_why[REGION_WHY_BYTES];
 } RLAYOUT;
 
-static_assert(sizeof(RLAYOUT) == 312, "RLAYOUT is an ABI between processes");
+static_assert(sizeof(RLAYOUT) == 328, "RLAYOUT is an ABI between processes");
 
 /* Who is attached.  Number i lives while it holds the OFD lock on byte CLIENT_BYTE + i. */
 enum client_state { CLIENT_FREE = 0, CLIENT_LIVE = 1, CLIENT_REAPING = 2 };
@@ -91,7 +93,7 @@ struct client {
 	uint64_t start_ticks;		 /* the process's start, against equal pids */
 	uint64_t attached_usec;		 /* wall clock */
 	char name[REGION_PROGRAM_BYTES]; /* the program's */
-	uint64_t spare;
+	uint64_t locks; /* shlock.c: how many it has or wants, and how often it wanted one */
 };
 
 static_assert(sizeof(struct client) == 64, "one cache line each");

@@ -4,9 +4,10 @@
  *
  * The region's file holds one RLAYOUT, which names the segment; the segment begins with its own.
  * An id by itself proves nothing: after a restart, in another IPC namespace, or once the segment
- * is gone, it may be a stranger's.  So both carry the region's id and the boot's, and a segment
- * is used or removed only after they were found equal, while it is attached, because so long its
- * id cannot become another's.  Its length is told by the region's id too: it says which of the
+ * is gone, it may be a stranger's.  So both carry the region's id and the boot's, and the segment
+ * says which file names it, so that nobody is led to it by a copy.  It is used or removed only
+ * after all that was found so, while it is attached, because so long its id cannot become another's.
+ * Its length is told by the region's id too: it says which of the
  * segments that nobody names is the one that a dead creator made.
  *
  *   creation                                    removal
@@ -17,7 +18,8 @@
  *   5 the region, valid last; 6 the file's valid
  *
  * Whoever dies in between leaves a file without valid, and who comes next removes what it names,
- * or, after 2 and 3, the segment of that very length that is empty or has the ids.
+ * or, after 2 and 3, the segment of that very length that is empty or has the ids.  Only its owner
+ * (or root) can remove a segment: to others it stays, and a sentence says which.
  *
  * Everything here runs under REGION_BYTE; see attach.c and region.c for who calls when.
  */
@@ -56,11 +58,21 @@ length(const RLAYOUT *named)
 	return named->max - named->region_id % os_page_size();
 }
 
+/* Not every process that looks at a file is told when it was born. */
 static bool
-carries_ids(const RLAYOUT *inside, const RLAYOUT *named)
+names_file(const RLAYOUT *inside, const struct os_ident *file)
+{
+	return inside->file_ino == file->ino &&
+	    (inside->file_btime == file->btime_nsec || inside->file_btime == 0 ||
+		file->btime_nsec == 0);
+}
+
+static bool
+carries_ids(const RLAYOUT *inside, const RLAYOUT *named, const struct os_ident *file)
 {
 	return inside->region_id == named->region_id &&
-	    memcmp(inside->boot_id, named->boot_id, sizeof(named->boot_id)) == 0;
+	    memcmp(inside->boot_id, named->boot_id, sizeof(named->boot_id)) == 0 &&
+	    names_file(inside, file);
 }
 
 static size_t
@@ -88,13 +100,13 @@ hold(int32_t id, const RLAYOUT *named, struct held *h)
 }
 
 static int
-hold_named(const RLAYOUT *named, struct held *h)
+hold_named(const RLAYOUT *named, const struct os_ident *file, struct held *h)
 {
 	int ret;
 
 	if ((ret = hold(named->segid, named, h)) != 0 || h->addr == NULL)
 		return ret;
-	if (!carries_ids(h->addr, named))
+	if (!carries_ids(h->addr, named, file))
 		release(h);
 	return 0;
 }
@@ -103,6 +115,7 @@ hold_named(const RLAYOUT *named, struct held *h)
 
 struct search {
 	const RLAYOUT *named;
+	const struct os_stat *file;
 	struct held *h;
 };
 
@@ -121,30 +134,52 @@ is_it(const struct os_segment *segment, void *arg)
 	struct search *s = arg;
 
 	if (segment->bytes != length(s->named) || segment->attached > 0 ||
+	    segment->cuid != s->file->uid ||
 	    segment->changed_sec < (int64_t)(s->named->created_usec / 1000000) - 1)
 		return 0;
 	if (hold(segment->id, s->named, s->h) != 0 || s->h->addr == NULL)
 		return 0;
-	if (carries_ids(s->h->addr, s->named) || is_empty(s->h->addr))
+	if (carries_ids(s->h->addr, s->named, &s->file->ident) || is_empty(s->h->addr))
 		return 1;
 	release(s->h);
 	return 0;
 }
 
 static int
-hold_leftover(const RLAYOUT *named, struct held *h)
+hold_leftover(const struct region *r, const RLAYOUT *named, struct held *h)
 {
-	struct search s = { .named = named, .h = h };
+	struct search s = { .named = named, .file = &r->file, .h = h };
 	int ret;
 
 	h->addr = NULL;
 	if (named->segid != INVALID_SEGID)
-		return hold_named(named, h);
+		return hold_named(named, &r->file.ident, h);
 	ret = os_shm_each(is_it, &s);
 	return ret == 1 ? 0 : ret;
 }
 
 /* --- creation ------------------------------------------------------------------------------ */
+
+/* The file's permissions, which the umask had a say in, but never more than asked. */
+static uint32_t
+permissions(const struct region_spec *spec, const struct region *r)
+{
+	uint32_t mode = spec->mode == 0 ? 0600 : (uint32_t)spec->mode | 0600;
+
+	return r->file.mode & mode & 0777;
+}
+
+/*
+ * From its first moment: who finds a dead creator's has to be able to look.  The group is not yet
+ * the file's.
+ */
+static uint32_t
+first_permissions(const struct region_spec *spec, const struct region *r)
+{
+	uint32_t mode = permissions(spec, r);
+
+	return r->file.gid == (uint32_t)getegid() ? mode : mode & ~(uint32_t)070;
+}
 
 static bool
 is_limit(int error)
@@ -169,7 +204,8 @@ make_huge(const struct region_spec *spec, struct region *r, RLAYOUT *named, bool
 		own.max = (own.max + huge - 1) / huge * huge;
 		own.flags |= REGION_HUGE;
 		if ((ret = os_pwrite(r->fd, &own, sizeof(own), 0)) == 0)
-			ret = os_shm_create(spec->shm_key, length(&own), true, &r->segid);
+			ret = os_shm_create(spec->shm_key, length(&own), true,
+			    first_permissions(spec, r), &r->segid);
 	}
 	if (ret == 0) {
 		*named = own;
@@ -186,16 +222,17 @@ make_huge(const struct region_spec *spec, struct region *r, RLAYOUT *named, bool
 static int
 make_ordinary(const struct region_spec *spec, struct region *r, RLAYOUT *named)
 {
+	uint32_t mode = first_permissions(spec, r);
 	int ret;
 
 	if ((ret = memory_check(spec->dbenv, r->path, named->size)) != 0)
 		return ret;
-	ret = os_shm_create(spec->shm_key, length(named), false, &r->segid);
+	ret = os_shm_create(spec->shm_key, length(named), false, mode, &r->segid);
 	if (is_limit(ret) && named->max > named->size) {
 		named->max = named->size;
 		if ((ret = os_pwrite(r->fd, named, sizeof(*named), 0)) != 0)
 			return ret;
-		ret = os_shm_create(spec->shm_key, length(named), false, &r->segid);
+		ret = os_shm_create(spec->shm_key, length(named), false, mode, &r->segid);
 	}
 	if (ret != 0 && ret != EEXIST)
 		env_err(spec->dbenv,
@@ -221,19 +258,6 @@ make(const struct region_spec *spec, struct region *r, RLAYOUT *named)
 	return ret;
 }
 
-/* The file's owner and permissions, which the umask had a say in, but never more than asked. */
-static int
-give_away(const struct region_spec *spec, const struct region *r)
-{
-	uint32_t mode = spec->mode == 0 ? 0600 : (uint32_t)spec->mode | 0600;
-	struct os_stat st;
-	int ret;
-
-	if ((ret = os_fstat(r->fd, &st)) != 0)
-		return ret;
-	return os_shm_own(r->segid, st.uid, st.gid, st.mode & mode & 0777);
-}
-
 static int
 fill(const struct region_spec *spec, struct region *r, RLAYOUT *named)
 {
@@ -246,7 +270,7 @@ fill(const struct region_spec *spec, struct region *r, RLAYOUT *named)
 		memory_ask_huge(r);
 	named->segid = r->segid;
 	*r->layout = *named;
-	if ((ret = give_away(spec, r)) != 0)
+	if ((ret = os_shm_own(r->segid, r->file.uid, r->file.gid, permissions(spec, r))) != 0)
 		return ret;
 	return os_pwrite(r->fd, named, sizeof(*named), 0);
 }
@@ -261,6 +285,8 @@ segment_create(const struct region_spec *spec, struct region *r, uint64_t size, 
 	layout_init(&named, spec, size, max);
 	named.flags |= REGION_SYSTEM;
 	named.ipc_ns = (uint32_t)os_ipc_namespace();
+	named.file_ino = r->file.ident.ino;
+	named.file_btime = r->file.ident.btime_nsec;
 	r->is_system = true;
 	if ((ret = os_pwrite(r->fd, &named, sizeof(named), 0)) != 0 ||
 	    (ret = make(spec, r, &named)) != 0)
@@ -371,7 +397,7 @@ segment_join(
 
 	if (is_elsewhere(copy))
 		return say_elsewhere(spec->dbenv, r, copy);
-	if ((ret = hold_named(copy, &h)) != 0) {
+	if ((ret = hold_named(copy, &r->file.ident, &h)) != 0) {
 		env_err(spec->dbenv, "%s: cannot attach segment %d: %s", r->path, copy->segid,
 		    db_strerror(ret));
 		return ret;
@@ -384,7 +410,7 @@ segment_join(
 }
 
 void *
-segment_attach_quietly(const RLAYOUT *named, int *errorp)
+segment_attach_quietly(const RLAYOUT *named, const struct os_ident *file, int *errorp)
 {
 	struct held h = { .addr = NULL };
 	int ret = 0;
@@ -394,16 +420,40 @@ segment_attach_quietly(const RLAYOUT *named, int *errorp)
 	else if (is_elsewhere(named))
 		ret = ENXIO;
 	else
-		ret = hold_named(named, &h);
+		ret = hold_named(named, file, &h);
 	*errorp = ret != 0 || h.addr != NULL ? ret : EIDRM;
 	return h.addr;
 }
 
 /* --- removal ------------------------------------------------------------------------------- */
 
+static void
+say_stays(const struct region *r, int32_t segid, int error)
+{
+	env_err(r->dbenv, "%s: segment %d stays (%s): ipcrm -m %d removes it", r->path, segid,
+	    db_strerror(error), segid);
+}
+
+/* With live clients that cannot be told, a second pool over their files would follow. */
+static int
+judge_unreachable(struct region *r, int32_t segid, int error)
+{
+	bool anybody;
+	int ret;
+
+	if ((ret = client_any_locked(r->fd, &anybody)) != 0)
+		return ret;
+	if (anybody)
+		return error;
+	say_stays(r, segid, error);
+	return 0;
+}
+
+/* It stays if it is another user's, who died: nobody else uses it. */
 int
 segment_discard(DB_ENV *dbenv, struct region *r, const RLAYOUT *copy)
 {
+	int32_t id = copy->segid;
 	struct held h;
 	int ret;
 
@@ -411,10 +461,13 @@ segment_discard(DB_ENV *dbenv, struct region *r, const RLAYOUT *copy)
 		return 0;
 	if (is_elsewhere(copy))
 		return say_elsewhere(dbenv, r, copy);
-	if ((ret = hold_leftover(copy, &h)) == 0 && h.addr != NULL) {
-		ret = os_shm_remove(h.is.id);
+	if ((ret = hold_leftover(r, copy, &h)) == 0 && h.addr != NULL) {
+		id = h.is.id;
+		ret = os_shm_remove(id);
 		release(&h);
 	}
+	if (ret == EPERM || ret == EACCES)
+		return judge_unreachable(r, id, ret);
 	if (ret != 0)
 		env_err(dbenv, "%s: cannot remove the segment that a dead process left: %s",
 		    r->path, db_strerror(ret));
@@ -465,28 +518,6 @@ segment_note_panic(struct region *r)
 
 /* --- removal by force ---------------------------------------------------------------------- */
 
-static void
-say_stays(const struct region *r, int32_t segid, int error)
-{
-	env_err(r->dbenv, "%s: segment %d stays (%s): ipcrm -m %d removes it", r->path, segid,
-	    db_strerror(error), segid);
-}
-
-/* With live clients that cannot be told, a second pool over their files would follow. */
-static int
-judge_unreachable(struct region *r, const RLAYOUT *copy, int error)
-{
-	bool anybody;
-	int ret;
-
-	if ((ret = client_any_locked(r->fd, &anybody)) != 0)
-		return ret;
-	if (anybody)
-		return error;
-	say_stays(r, copy->segid, error);
-	return 0;
-}
-
 /* Once its users are told, what cannot be removed is only memory. */
 static int
 remove_held(struct region *r, const RLAYOUT *copy, const struct held *h)
@@ -512,10 +543,10 @@ segment_remove_forced(struct region *r, const RLAYOUT *copy)
 	if (layout_is_other_boot(copy))
 		return 0;
 	if (is_elsewhere(copy))
-		return judge_unreachable(r, copy, say_elsewhere(r->dbenv, r, copy));
-	if ((ret = hold_leftover(copy, &h)) == 0 && h.addr != NULL) {
+		return judge_unreachable(r, copy->segid, say_elsewhere(r->dbenv, r, copy));
+	if ((ret = hold_leftover(r, copy, &h)) == 0 && h.addr != NULL) {
 		ret = remove_held(r, copy, &h);
 		release(&h);
 	}
-	return ret == 0 ? 0 : judge_unreachable(r, copy, ret);
+	return ret == 0 ? 0 : judge_unreachable(r, copy->segid, ret);
 }

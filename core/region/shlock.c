@@ -9,8 +9,15 @@
  * word, and because the word is raised a wake between the look and the sleep is not missed.
  *
  * A waiter may be killed and so may the owner before it wakes anybody: every sleep ends after
- * SLEEP_USEC, and before each one the owner is looked at (R4).  The words may be damaged: an
- * owner that is no client is dead, and any value of waiters means at most a sleep too long.
+ * SLEEP_USEC, and before each one the owner is looked at (R4).
+ *
+ * The words may be damaged.  An owner that is no client is dead, and any value of waiters means at
+ * most a sleep too long.  An owner that lives may yet not be the one.  Of counted locks each client
+ * counts, in its own entry of the table, those that it has or is just taking, and with each that it
+ * begins to take it raises the upper half.  A client whose count is 0, while the word names it all
+ * the time, has not got the lock, and is treated as dead; that the upper half is still the same
+ * after the word was taken over shows that the client has not come in between, or else the word is
+ * given back to it.
  */
 #include "shlock.h"
 
@@ -21,6 +28,7 @@
 
 #define SPINS 100
 #define SLEEP_USEC 100000
+#define LOCKS_BEGUN ((uint64_t)1 << 32 | 1) /* raises both halves of struct client.locks */
 
 static uint32_t
 owner_word(const struct region *r)
@@ -70,23 +78,86 @@ spin(struct shlock *l, uint32_t me)
 	return false;
 }
 
-int
-shlock_lock(struct region *r, struct shlock *l)
+/* Around each attempt to have a counted lock, and as long as it is had. */
+static void
+count_begin(struct region *r, bool counted)
 {
-	uint32_t me = owner_word(r), owner;
+	if (counted)
+		(void)add_seq(&r->clients[r->self].locks, LOCKS_BEGUN);
+}
 
-	if (take(l, 0, me) || spin(l, me))
+static void
+count_end(struct region *r, bool counted)
+{
+	if (counted)
+		(void)sub_seq(&r->clients[r->self].locks, 1);
+}
+
+static bool
+take_counting(struct region *r, struct shlock *l, uint32_t from, bool counted)
+{
+	count_begin(r, counted);
+	if (take(l, from, owner_word(r)))
+		return true;
+	count_end(r, counted);
+	return false;
+}
+
+/* From a live owner that has not got it.  We are not counted ourselves. */
+static bool
+take_from_innocent(struct region *r, struct shlock *l, uint32_t owner)
+{
+	struct client *c = &r->clients[owner - 1];
+	uint64_t locks = load_seq(&c->locks);
+
+	if ((uint32_t)locks != 0 || load_seq(&l->owner) != owner || load_seq(&c->locks) != locks)
+		return false;
+	if (owner == owner_word(r))
+		locks += LOCKS_BEGUN;
+	if (!take_counting(r, l, owner, true))
+		return false;
+	if (load_seq(&c->locks) == locks)
+		return true;
+	/* It came after all, and has it. */
+	(void)take(l, owner_word(r), owner);
+	count_end(r, true);
+	return false;
+}
+
+static int
+lock_it(struct region *r, struct shlock *l, bool counted)
+{
+	uint32_t owner;
+
+	count_begin(r, counted);
+	if (take(l, 0, owner_word(r)) || spin(l, owner_word(r)))
 		return 0;
+	count_end(r, counted);
 	for (;;) {
 		owner = load_seq(&l->owner);
 		if (owner == 0) {
-			if (take(l, 0, me))
+			if (take_counting(r, l, 0, counted))
 				return 0;
-		} else if (client_is_alive(r, owner - 1))
-			sleep_for(l, owner);
-		else if (take(l, owner, me))
+		} else if (!client_is_alive(r, owner - 1)) {
+			if (take_counting(r, l, owner, counted))
+				return EOWNERDEAD;
+		} else if (counted && take_from_innocent(r, l, owner))
 			return EOWNERDEAD;
+		else
+			sleep_for(l, owner);
 	}
+}
+
+int
+shlock_lock(struct region *r, struct shlock *l)
+{
+	return lock_it(r, l, false);
+}
+
+int
+shlock_lock_counted(struct region *r, struct shlock *l)
+{
+	return lock_it(r, l, true);
 }
 
 void
@@ -97,10 +168,23 @@ shlock_unlock(struct region *r, struct shlock *l)
 		wake_waiters(l);
 }
 
+void
+shlock_unlock_counted(struct region *r, struct shlock *l)
+{
+	shlock_unlock(r, l);
+	count_end(r, true);
+}
+
 bool
 shlock_inherit(struct region *r, struct shlock *l, uint32_t number)
 {
 	return take(l, number + 1, owner_word(r));
+}
+
+bool
+shlock_inherit_counted(struct region *r, struct shlock *l, uint32_t number)
+{
+	return take_counting(r, l, number + 1, true);
 }
 
 bool

@@ -68,7 +68,7 @@ say_writing(const struct region_spec *spec, const struct region *r, uint64_t byt
 }
 
 int
-writing_wait(const struct region_spec *spec, const struct region *r, uint64_t deadline)
+writing_wait(const struct region_spec *spec, struct region *r, uint64_t deadline)
 {
 	uint64_t byte = 0;
 	bool taken, same;
@@ -77,7 +77,7 @@ writing_wait(const struct region_spec *spec, const struct region *r, uint64_t de
 		return 0;
 	while (os_lock_find(r->home_fd, HOME_WRITING, HOME_WRITING, &taken, &byte) == 0 && taken) {
 		/* Then the caller finds out, too, and starts again. */
-		if (region_path_is_fd(r->path, r->fd, &same) == 0 && !same)
+		if (region_is_at_path(r, &same) == 0 && !same)
 			return 0;
 		if (os_monotonic_usec() >= deadline)
 			return say_writing(spec, r, byte);

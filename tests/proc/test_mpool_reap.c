@@ -241,7 +241,7 @@ dies_under_the_region_lock(struct t_child *c, void *arg)
 
 	fill(f, 0, 'f');
 	fill(g, 0, 'g');
-	must(shlock_lock(mp->region, &mp->region->layout->lock));
+	must(shlock_lock_counted(mp->region, &mp->region->layout->lock));
 	memset(mp->hash, 0, mp->g.nhash * sizeof(uint32_t));
 	mp->mp->free_row = mp->mp->free_open = 3;
 	f->row->opens = 9;

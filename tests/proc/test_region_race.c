@@ -81,9 +81,9 @@ reap_all(struct plan *p, struct region *r)
 	for (i = 0; i < r->nclients; i++)
 		if (client_claim_dead(r, i)) {
 			store_seq(&body_of(r)->claims[i], 0);
-			if (shlock_inherit(r, &body_of(r)->lock, i)) {
+			if (shlock_inherit_counted(r, &body_of(r)->lock, i)) {
 				body_of(r)->bytes = 0;
-				shlock_unlock(r, &body_of(r)->lock);
+				shlock_unlock_counted(r, &body_of(r)->lock);
 			}
 			client_free(r, i);
 			add_seq(&p->board->reaped, 1);
@@ -136,12 +136,12 @@ change_size(struct plan *p, struct region *r)
 {
 	struct body *b = body_of(r);
 
-	if (shlock_lock(r, &b->lock) == EOWNERDEAD) {
+	if (shlock_lock_counted(r, &b->lock) == EOWNERDEAD) {
 		t_check(p->mode == MODE_KILL);
 		b->bytes = 0;
 	}
 	change_size_locked(p, r);
-	shlock_unlock(r, &b->lock);
+	shlock_unlock_counted(r, &b->lock);
 }
 
 static void
@@ -157,12 +157,12 @@ use(struct plan *p, struct region *r)
 		/* So that they meet on a machine with one processor, too. */
 		if (draw(p, 2) == 0)
 			os_yield();
-		if (shlock_lock(r, &b->lock) == EOWNERDEAD) {
+		if (shlock_lock_counted(r, &b->lock) == EOWNERDEAD) {
 			t_check(p->mode == MODE_KILL);
 			b->bytes = 0;
 		}
 		b->counter = *(volatile uint64_t *)&b->counter + 1;
-		shlock_unlock(r, &b->lock);
+		shlock_unlock_counted(r, &b->lock);
 		if (draw(p, 3) == 0)
 			change_size(p, r);
 	}

@@ -491,10 +491,10 @@ increment(struct region *r, int turns)
 	int i, dead = 0;
 
 	for (i = 0; i < turns; i++) {
-		dead += shlock_lock(r, &b->lock) == EOWNERDEAD;
+		dead += shlock_lock_counted(r, &b->lock) == EOWNERDEAD;
 		/* Not atomic: two inside at once lose one. */
 		b->counter = *(volatile uint64_t *)&b->counter + 1;
-		shlock_unlock(r, &b->lock);
+		shlock_unlock_counted(r, &b->lock);
 	}
 	return dead;
 }
@@ -585,10 +585,10 @@ holds_the_lock(struct t_child *c, void *arg)
 {
 	struct region *r = attach(arg);
 
-	t_check(shlock_lock(r, &body_of(r)->lock) == 0);
+	t_check(shlock_lock_counted(r, &body_of(r)->lock) == 0);
 	t_tell_u64(c, r->self);
 	t_await(c, 'g');
-	shlock_unlock(r, &body_of(r)->lock);
+	shlock_unlock_counted(r, &body_of(r)->lock);
 	detach(r);
 	return 0;
 }
@@ -603,11 +603,11 @@ shlock_of_a_dead_owner_is_taken_over_once(void **state)
 	t_fork(&c, holds_the_lock, t);
 	(void)t_await_u64(&c);
 	t_kill(&c);
-	assert_int_equal(shlock_lock(r, &body_of(r)->lock), EOWNERDEAD);
+	assert_int_equal(shlock_lock_counted(r, &body_of(r)->lock), EOWNERDEAD);
 	assert_int_equal(body_of(r)->lock.owner, r->self + 1);
-	shlock_unlock(r, &body_of(r)->lock);
-	assert_int_equal(shlock_lock(r, &body_of(r)->lock), 0);
-	shlock_unlock(r, &body_of(r)->lock);
+	shlock_unlock_counted(r, &body_of(r)->lock);
+	assert_int_equal(shlock_lock_counted(r, &body_of(r)->lock), 0);
+	shlock_unlock_counted(r, &body_of(r)->lock);
 	detach(r);
 }
 
@@ -621,8 +621,8 @@ takes_the_lock(void *arg)
 {
 	struct waiter *w = arg;
 
-	w->ret = shlock_lock(w->r, &body_of(w->r)->lock);
-	shlock_unlock(w->r, &body_of(w->r)->lock);
+	w->ret = shlock_lock_counted(w->r, &body_of(w->r)->lock);
+	shlock_unlock_counted(w->r, &body_of(w->r)->lock);
 	return NULL;
 }
 
@@ -671,11 +671,11 @@ shlock_of_another_thread_of_this_client_is_waited_for(void **state)
 	struct waiter w = { .r = r, .ret = -1 };
 	pthread_t thread;
 
-	assert_int_equal(shlock_lock(r, &body_of(r)->lock), 0);
+	assert_int_equal(shlock_lock_counted(r, &body_of(r)->lock), 0);
 	t_check(pthread_create(&thread, NULL, takes_the_lock, &w) == 0);
 	await_sleeper(r);
 	assert_int_equal(load_seq((uint32_t *)&w.ret), (uint32_t)-1);
-	shlock_unlock(r, &body_of(r)->lock);
+	shlock_unlock_counted(r, &body_of(r)->lock);
 	pthread_join(thread, NULL);
 	assert_int_equal(w.ret, 0);
 	detach(r);
@@ -693,15 +693,86 @@ shlock_with_any_rubbish_in_it_can_be_taken(void **state)
 		for (j = 0; j < 5; j++) {
 			l->owner = bad[i];
 			l->waiters = bad[j];
-			assert_int_equal(shlock_lock(r, l), EOWNERDEAD);
+			assert_int_equal(shlock_lock_counted(r, l), EOWNERDEAD);
 			assert_int_equal(l->owner, r->self + 1);
-			shlock_unlock(r, l);
+			shlock_unlock_counted(r, l);
 			assert_int_equal(l->owner, 0);
 		}
 	/* Nor does an unlock take it from somebody else. */
 	l->owner = 7;
-	shlock_unlock(r, l);
+	shlock_unlock_counted(r, l);
 	assert_int_equal(l->owner, 7);
+	detach(r);
+}
+
+/* Attached; in no lock, or in the one that the word does not name. */
+static int
+is_innocent(struct t_child *c, void *arg)
+{
+	struct region *r = attach(arg);
+	struct shlock other = { 0 };
+	bool busy = t_await_u64(c) != 0;
+
+	if (busy)
+		t_check(shlock_lock_counted(r, &other) == 0);
+	t_tell_u64(c, r->self);
+	t_await(c, 'g');
+	if (busy)
+		shlock_unlock_counted(r, &other);
+	t_tell(c, 'u');
+	t_await(c, 'e');
+	detach(r);
+	return 0;
+}
+
+static void
+shlock_damaged_to_name_a_live_client_that_has_none_is_taken_over(void **state)
+{
+	struct t *t = *state;
+	struct region *r = attach(t);
+	struct shlock *l = &body_of(r)->lock;
+	struct t_child c;
+
+	t_fork(&c, is_innocent, t);
+	t_tell_u64(&c, 0);
+	l->owner = (uint32_t)t_await_u64(&c) + 1;
+	assert_int_equal(shlock_lock_counted(r, l), EOWNERDEAD);
+	assert_int_equal(l->owner, r->self + 1);
+	shlock_unlock_counted(r, l);
+	/* Ourselves, too. */
+	l->owner = r->self + 1;
+	assert_int_equal(shlock_lock_counted(r, l), EOWNERDEAD);
+	shlock_unlock_counted(r, l);
+	assert_int_equal((uint32_t)r->clients[r->self].locks, 0);
+	t_tell(&c, 'g');
+	t_await(&c, 'u');
+	t_tell(&c, 'e');
+	assert_int_equal(t_join(&c), 0);
+	detach(r);
+}
+
+static void
+shlock_damaged_to_name_a_client_in_another_lock_waits_until_it_is_out(void **state)
+{
+	struct t *t = *state;
+	struct region *r = attach(t);
+	struct shlock *l = &body_of(r)->lock;
+	struct waiter w = { .r = r, .ret = -1 };
+	struct t_child c;
+	pthread_t thread;
+
+	t_fork(&c, is_innocent, t);
+	t_tell_u64(&c, 1);
+	l->owner = (uint32_t)t_await_u64(&c) + 1;
+	t_check(pthread_create(&thread, NULL, takes_the_lock, &w) == 0);
+	await_sleeper(r);
+	assert_int_equal(load_seq((uint32_t *)&w.ret), (uint32_t)-1);
+	t_tell(&c, 'g');
+	t_await(&c, 'u');
+	pthread_join(thread, NULL);
+	assert_int_equal(w.ret, EOWNERDEAD);
+	t_tell(&c, 'e');
+	assert_int_equal(t_join(&c), 0);
 	detach(r);
 }
 
@@ -718,16 +789,16 @@ shlock_is_inherited_from_that_client_only(void **state)
 	number = (uint32_t)t_await_u64(&c);
 	t_kill(&c);
 	assert_true(client_claim_dead(r, number));
-	assert_false(shlock_inherit(r, l, number + 1));
+	assert_false(shlock_inherit_counted(r, l, number + 1));
 	assert_int_equal(l->owner, number + 1);
 	assert_false(shlock_is_held(r, l));
-	assert_true(shlock_inherit(r, l, number));
+	assert_true(shlock_inherit_counted(r, l, number));
 	assert_true(shlock_is_held(r, l));
-	assert_false(shlock_inherit(r, l, number));
-	shlock_unlock(r, l);
+	assert_false(shlock_inherit_counted(r, l, number));
+	shlock_unlock_counted(r, l);
 	client_free(r, number);
-	assert_int_equal(shlock_lock(r, l), 0);
-	shlock_unlock(r, l);
+	assert_int_equal(shlock_lock_counted(r, l), 0);
+	shlock_unlock_counted(r, l);
 	detach(r);
 }
 
@@ -757,6 +828,8 @@ main(void)
 		segment_test(shlock_waiter_gets_it_from_the_owner_alive_or_killed),
 		segment_test(shlock_of_another_thread_of_this_client_is_waited_for),
 		segment_test(shlock_with_any_rubbish_in_it_can_be_taken),
+		segment_test(shlock_damaged_to_name_a_live_client_that_has_none_is_taken_over),
+		segment_test(shlock_damaged_to_name_a_client_in_another_lock_waits_until_it_is_out),
 		segment_test(shlock_is_inherited_from_that_client_only),
 	};
 

@@ -58,7 +58,7 @@ stamps_that_differ_are_eproto_naming_both(void **state)
 
 	poke_field(t, format, 77);
 	expect_refusal(t, EPROTO, "format 77");
-	expect_refusal(t, EPROTO, "format 2");
+	expect_refusal(t, EPROTO, "format 3");
 	poke_field(t, format, good.format);
 	poke_field(t, pointer_bytes, 4);
 	expect_refusal(t, EPROTO, "pointers of 4 bytes");
@@ -148,7 +148,8 @@ fields_for_people_do_no_harm(void **state)
 		offsetof(RLAYOUT, majver), offsetof(RLAYOUT, minver), offsetof(RLAYOUT, patch),
 		offsetof(RLAYOUT, segid), offsetof(RLAYOUT, flags), offsetof(RLAYOUT, region_id),
 		offsetof(RLAYOUT, generation), offsetof(RLAYOUT, created_usec),
-		offsetof(RLAYOUT, clean), offsetof(RLAYOUT, panic_pid),
+		offsetof(RLAYOUT, clean), offsetof(RLAYOUT, panic_pid), offsetof(RLAYOUT, panic_by),
+		offsetof(RLAYOUT, file_ino), offsetof(RLAYOUT, file_btime),
 		offsetof(RLAYOUT, panic_usec), offsetof(RLAYOUT, panic_uid),
 		offsetof(RLAYOUT, panic_name), offsetof(RLAYOUT, panic_why) };
 	static const uint32_t bad = 0xdeadbeef;
@@ -235,6 +236,80 @@ panic_keeps_the_first_reason_and_stops_everybody(void **state)
 	assert_int_equal(attach_error(t), DB_RUNRECOVERY);
 	assert_int_equal(region_unlink_forced(NULL, t->dir, REGION_FILE), 0);
 	detach(attach(t));
+}
+
+static void
+panic_of_who_died_before_he_said_why_is_said_by_the_next(void **state)
+{
+	struct t *t = *state;
+	struct region *a = attach(t), *b = attach(t);
+
+	/* b was the reporter, with half a reason. */
+	b->layout->panic_by = b->self + 1;
+	(void)strcpy(b->layout->panic_why + 1, "alf a reason");
+	detach(b);
+	assert_int_equal(region_usable(a), 0);
+	assert_int_equal(region_panic(a, "whole"), DB_RUNRECOVERY);
+	assert_int_equal(region_usable(a), DB_RUNRECOVERY);
+	assert_string_equal(a->layout->panic_why, "whole");
+	assert_int_equal(a->layout->panic_pid, getpid());
+	detach(a);
+}
+
+static void
+panic_of_who_is_stopped_before_he_said_why_has_no_reason_and_is_one(void **state)
+{
+	struct t *t = *state;
+	struct region *a = attach(t), *b = attach(t);
+
+	b->layout->panic_by = b->self + 1;
+	(void)strcpy(b->layout->panic_why + 1, "alf a reason");
+	assert_int_equal(region_panic(a, "another"), DB_RUNRECOVERY);
+	assert_int_equal(region_usable(b), DB_RUNRECOVERY);
+	assert_string_equal(a->layout->panic_why, "");
+	detach(a);
+	detach(b);
+}
+
+static int
+finds_damage(struct t_child *c, void *arg)
+{
+	struct region *r = attach(arg);
+	char name = (char)t_await_u64(c), why[101];
+
+	memset(why, name, sizeof(why) - 1);
+	why[sizeof(why) - 1] = '\0';
+	t_tell(c, 'r');
+	t_await(c, 'g');
+	(void)region_panic(r, "%s", why);
+	/* Whoever came first: panic is set, and so the whole of one reason is there. */
+	t_check(load_seq(&r->layout->panic) != 0);
+	memset(why, r->layout->panic_why[0], sizeof(why) - 1);
+	t_check(strcmp(why, r->layout->panic_why) == 0);
+	detach(r);
+	return 0;
+}
+
+static void
+panic_of_several_at_once_keeps_the_whole_reason_of_one(void **state)
+{
+	struct t *t = *state;
+	struct t_child c[4];
+
+	for (int round = 0; round < 20; round++) {
+		detach(attach(t));
+		for (int i = 0; i < 4; i++) {
+			t_fork(&c[i], finds_damage, t);
+			t_tell_u64(&c[i], (uint64_t)('a' + i));
+		}
+		for (int i = 0; i < 4; i++)
+			t_await(&c[i], 'r');
+		for (int i = 0; i < 4; i++)
+			t_tell(&c[i], 'g');
+		for (int i = 0; i < 4; i++)
+			assert_int_equal(t_join(&c[i]), 0);
+		assert_int_equal(region_unlink_forced(NULL, t->dir, REGION_FILE), 0);
+	}
 }
 
 static void
@@ -418,6 +493,8 @@ hear_sigbus(int sig, siginfo_t *info, void *context)
 	    PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 }
 
+enum before { DEFAULT, IGNORED, HANDLED };
+
 /* A file of the application's own; with a handler of its own from before, or without. */
 static int
 touches_its_own_file(struct t_child *c, void *arg)
@@ -428,14 +505,18 @@ touches_its_own_file(struct t_child *c, void *arg)
 	static const struct rlimit no_core;
 	struct region *r;
 	uint8_t *own;
+	uint64_t before = t_await_u64(c);
 	int fd;
 
 	/* Without, too, not even the test runner's. */
-	if (t_await_u64(c) == 0)
-		sa = (struct sigaction){ .sa_handler = SIG_DFL };
+	if (before != HANDLED)
+		sa = (struct sigaction){ .sa_handler = before == IGNORED ? SIG_IGN : SIG_DFL };
 	t_check(sigaction(SIGBUS, &sa, NULL) == 0 && setrlimit(RLIMIT_CORE, &no_core) == 0);
 	spec.guard = true;
 	t_check(region_attach(&spec, &r) == 0);
+	if (before == IGNORED)
+		t_check(raise(SIGBUS) == 0);
+	t_tell(c, 'i');
 	t_write_file(t_path(t, "own"), "", 0);
 	fd = open(t_path(t, "own"), O_RDWR | O_CLOEXEC);
 	own = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -451,12 +532,13 @@ signal_for_other_addresses_goes_where_it_went_before(void **state)
 {
 	struct t_child c;
 
-	t_fork(&c, touches_its_own_file, *state);
-	t_tell_u64(&c, 1);
-	assert_int_equal(t_join(&c), 0);
-	t_fork(&c, touches_its_own_file, *state);
-	t_tell_u64(&c, 0);
-	assert_int_equal(t_join(&c), 128 + SIGBUS);
+	for (enum before before = DEFAULT; before <= HANDLED; before++) {
+		t_fork(&c, touches_its_own_file, *state);
+		t_tell_u64(&c, before);
+		/* One that is only sent is ignored, if it was before. */
+		t_await(&c, 'i');
+		assert_int_equal(t_join(&c), before == HANDLED ? 0 : 128 + SIGBUS);
+	}
 }
 
 int
@@ -473,6 +555,9 @@ main(void)
 		t_test(file_shorter_than_its_layout_is_damage),
 		t_test(client_table_full_of_rubbish_can_be_joined),
 		t_test(panic_keeps_the_first_reason_and_stops_everybody),
+		t_test(panic_of_who_died_before_he_said_why_is_said_by_the_next),
+		t_test(panic_of_who_is_stopped_before_he_said_why_has_no_reason_and_is_one),
+		t_test(panic_of_several_at_once_keeps_the_whole_reason_of_one),
 		t_test(panic_reason_of_any_length_and_bytes_is_printable),
 		t_test(region_ptr_stays_inside),
 		t_test(report_says_who_found_the_damage_when_and_why),

@@ -529,6 +529,48 @@ strangers_segment_is_neither_used_nor_removed(void **state)
 	t_check(shmctl(stranger, IPC_RMID, NULL) == 0);
 }
 
+/* Somebody lays a copy of the file elsewhere, for others to find. */
+static void
+copy_of_a_file_does_not_lead_to_its_segment(void **state)
+{
+	struct t *t = *state;
+	struct region *r = attach_system(t), *other;
+	struct region_spec spec = system_spec(t);
+	RLAYOUT copy = file_copy(t);
+	struct region_look look;
+	uint64_t id = r->layout->region_id;
+	int fd;
+
+	spec.dir = t_path(t, "elsewhere");
+	t_check(mkdir(spec.dir, 0700) == 0);
+	t_write_file(t_path(t, "elsewhere/" REGION_FILE), &copy, sizeof(copy));
+	fd = open(t_path(t, "elsewhere/" REGION_FILE), O_RDONLY | O_CLOEXEC);
+	t_check(fd >= 0 && region_look_init(&look, fd) == 0);
+	assert_null(look.segment);
+	assert_int_equal(look.segment_error, EIDRM);
+	region_look_fini(&look);
+	close(fd);
+
+	assert_int_equal(region_unlink_forced(&test_env, spec.dir, REGION_FILE), 0);
+	assert_int_equal(access(t_path(t, "elsewhere/" REGION_FILE), F_OK), -1);
+	assert_int_equal(region_usable(r), 0);
+	assert_int_equal(segments(), 1);
+
+	t_write_file(t_path(t, "elsewhere/" REGION_FILE), &copy, sizeof(copy));
+	assert_int_equal(region_attach(&spec, &other), 0);
+	assert_true(other->created && other->layout->region_id != id);
+	assert_int_equal(region_detach(other, true, NULL, NULL), 0);
+	assert_int_equal(segments(), 1);
+	assert_int_equal(region_usable(r), 0);
+	/* The file itself may be renamed. */
+	t_check(rename(t_path(t, REGION_FILE), t_path(t, "elsewhere/" REGION_FILE)) == 0);
+	assert_int_equal(region_attach(&spec, &other), 0);
+	assert_true(other->layout->region_id == id);
+	detach(other);
+	t_check(rename(t_path(t, "elsewhere/" REGION_FILE), t_path(t, REGION_FILE)) == 0);
+	detach(r);
+}
+
 static void
 other_boots_segment_id_is_not_followed(void **state)
 {
@@ -789,6 +831,7 @@ main(void)
 		segment_test(segment_that_is_not_found_with_live_clients_is_eidrm),
 		segment_test(error_of_shmat_deletes_nothing),
 		segment_test(strangers_segment_is_neither_used_nor_removed),
+		segment_test(copy_of_a_file_does_not_lead_to_its_segment),
 		segment_test(other_boots_segment_id_is_not_followed),
 		segment_test(another_ipc_namespace_is_enxio),
 		segment_test(segment_that_others_may_write_is_refused_to_root),
