@@ -3,11 +3,11 @@
  * base/cgroup.c - how much memory the control group of this process leaves it.
  *
  * A container may have far less than the machine.  Each group on the way from the process's own to
- * the root may have a limit, and the tightest counts: what it allows less what is used, files' pages
- * that the kernel would give up not counted as used: those that nobody used again, and half of
- * those that somebody did.  Version 2 (memory.max) and version 1
- * (memory.limit_in_bytes) are both looked for, where everybody mounts them; a container that sees
- * only a part of the tree sees its own group at the root.
+ * the root may have a limit, and the tightest counts: what it allows less what is used.  Files'
+ * pages that the kernel would give up do not count as used: those that nobody used again, and half
+ * of those that somebody did.  Version 2 (memory.max) and version 1 (memory.limit_in_bytes) are
+ * both looked for, where everybody mounts them; a container that sees only a part of the tree sees
+ * its own group at the root.
  *
  * What cannot be read limits nothing.  Nothing here fails, and nothing is remembered: limits are
  * changed while processes run.

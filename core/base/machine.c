@@ -7,6 +7,7 @@
  * fails: each function says in os.h what it returns when the kernel does not know.  The few files
  * of /proc are read without the fault hook.
  */
+#include "atomics.h"
 #include "os.h"
 
 #include <errno.h>
@@ -200,7 +201,14 @@ os_huge_pages_granted(bool shared)
 uint64_t
 os_memory_bytes(void)
 {
-	return (uint64_t)sysconf(_SC_PHYS_PAGES) * os_page_size();
+	static uint64_t bytes; /* as it was when this was asked first */
+	uint64_t n = load_relaxed(&bytes);
+
+	if (n == 0) {
+		n = (uint64_t)sysconf(_SC_PHYS_PAGES) * os_page_size();
+		store_relaxed(&bytes, n);
+	}
+	return n;
 }
 
 static uint64_t

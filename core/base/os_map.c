@@ -53,7 +53,16 @@ os_map(int fd, size_t bytes, size_t align, void **addrp)
 	void *p;
 	int ret;
 
-	if ((ret = fault(OS_MAP)) != 0 || (ret = reserve(bytes, align, &addr)) != 0)
+	if ((ret = fault(OS_MAP)) != 0)
+		return ret;
+	if (align <= os_page_size()) {
+		p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
+		if (p == MAP_FAILED)
+			return errno;
+		*addrp = p;
+		return 0;
+	}
+	if ((ret = reserve(bytes, align, &addr)) != 0)
 		return ret;
 	p = mmap((void *)addr, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);
 	if (p == MAP_FAILED) {

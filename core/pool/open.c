@@ -118,9 +118,10 @@ join_barrier(DB_MPOOL *p)
 static bool
 extents_are_inside(const DB_MPOOL *p)
 {
-	size_t bytes = (size_t)1 << p->g.extent_shift;
+	size_t bytes = (size_t)1 << p->g.extent_shift, size = region_size(p->region);
+	uint64_t e = size > p->g.area ? (size - p->g.area) >> p->g.extent_shift : 0;
 
-	for (uint64_t e = 0; e < p->g.nextents; e++)
+	for (; e < p->g.nextents; e++)
 		if (load_seq(&p->extents[e]) != EXTENT_CLOSED &&
 		    region_ptr(p->region, p->g.area + e * bytes, bytes) == NULL &&
 		    load_seq(&p->extents[e]) != EXTENT_CLOSED)

@@ -77,27 +77,21 @@ region_dir(const DB_ENV *dbenv)
 	return dir != NULL && dir[0] != '\0' ? dir : NULL;
 }
 
-/* The canonical name of base/dir, or of dir alone; it has to be a directory. */
+/* The canonical name of base/dir, or of dir alone; it has to be a directory: hence the dot. */
 static int
 resolve(const char *base, const char *dir, char **dirp)
 {
-	char *joined = NULL, *absolute;
+	bool relative = base != NULL && dir[0] != '/';
+	char *path, *absolute;
 	int ret = 0;
 
-	if (base != NULL && dir[0] != '/') {
-		if (asprintf(&joined, "%s/%s", base, dir) == -1)
-			return ENOMEM;
-		dir = joined;
-	}
-	if ((absolute = realpath(dir, NULL)) == NULL)
+	if (asprintf(&path, "%s%s%s/.", relative ? base : "", relative ? "/" : "", dir) == -1)
+		return ENOMEM;
+	if ((absolute = realpath(path, NULL)) == NULL)
 		ret = errno;
-	else if (!is_directory(absolute))
-		ret = ENOTDIR;
-	free(joined);
+	free(path);
 	if (ret == 0)
 		*dirp = absolute;
-	else
-		free(absolute);
 	return ret;
 }
 
@@ -150,13 +144,13 @@ environment_region_dir(const DB_ENV *dbenv, const char *dir, char **regionp)
 	return ret;
 }
 
-/* Of the environment in the directory at. */
+/* Of the environment in the directory at, which dir means. */
 static int
-find_home(const DB_ENV *dbenv, const char *at, char **homep)
+find_home(const DB_ENV *dbenv, const char *dir, const char *at, char **homep)
 {
 	bool temporary;
 
-	if (home_name(dbenv) == NULL)
+	if (home_name(dbenv) == NULL || dir == NULL)
 		return copy_string(at, homep);
 	return environment_dir(dbenv, ".", homep, &temporary);
 }
@@ -164,7 +158,9 @@ find_home(const DB_ENV *dbenv, const char *at, char **homep)
 static int
 find_private(const DB_ENV *dbenv, struct environment *e)
 {
-	return home_name(dbenv) == NULL ? 0 : find_home(dbenv, ".", &e->home);
+	bool temporary;
+
+	return home_name(dbenv) == NULL ? 0 : environment_dir(dbenv, ".", &e->home, &temporary);
 }
 
 int
@@ -176,7 +172,7 @@ environment_home(const DB_ENV *dbenv, const char *dir, char **homep)
 
 	if ((ret = environment_dir(dbenv, dir, &at, &temporary)) != 0)
 		return ret;
-	ret = find_home(dbenv, at, homep);
+	ret = find_home(dbenv, dir, at, homep);
 	free(at);
 	return ret;
 }
@@ -202,7 +198,7 @@ environment_find(const DB_ENV *dbenv, const char *dir, bool is_private, struct e
 	if (is_private)
 		ret = find_private(dbenv, &own);
 	else if ((ret = environment_dir(dbenv, dir, &at, &own.temporary)) == 0 &&
-	    (ret = find_home(dbenv, at, &own.home)) == 0)
+	    (ret = find_home(dbenv, dir, at, &own.home)) == 0)
 		ret = find_regions(dbenv, at, &own);
 	free(at);
 	if (ret == 0)

@@ -32,18 +32,23 @@
 
 /* --- holding ------------------------------------------------------------------------------- */
 
-/* Whatever its path: by which file the directory is. */
+/* Whatever its path: by which file the directory is.  1: the home itself. */
 static int
-number_of(const char *dir, uint64_t *np)
+number_of(int home_fd, const char *home, const char *dir, uint64_t *np)
 {
-	struct os_stat st;
+	struct os_stat st, at_home;
 	int ret;
 
-	if ((ret = os_stat(dir, &st)) == 0)
+	*np = 1;
+	if (strcmp(dir, home) == 0)
+		return 0;
+	if ((ret = os_stat(dir, &st)) != 0 || (ret = os_fstat(home_fd, &at_home)) != 0)
+		return ret;
+	if (memcmp(&st.ident, &at_home.ident, sizeof(st.ident)) != 0)
 		*np =
-		    ((st.ident.dev + 1) * 0x9e3779b97f4a7c15 ^ st.ident.ino) % (HOME_SETTLED - 1) +
-		    1;
-	return ret;
+		    ((st.ident.dev + 1) * 0x9e3779b97f4a7c15 ^ st.ident.ino) % (HOME_SETTLED - 2) +
+		    2;
+	return 0;
 }
 
 static int
@@ -97,21 +102,29 @@ settle(int fd, uint64_t as)
 	}
 }
 
+static int
+hold_together(struct region *r, const struct region_spec *spec)
+{
+	uint64_t as;
+	int ret;
+
+	if ((ret = number_of(r->home_fd, spec->home, spec->dir, &as)) != 0)
+		return ret;
+	return settle(r->home_fd, as);
+}
+
 /* EAGAIN: others hold it otherwise. */
 static int
 hold(struct region *r, const struct region_spec *spec)
 {
-	uint64_t as = 0;
 	int ret = 0;
 
-	if (!spec->is_private && (ret = number_of(spec->dir, &as)) != 0)
-		return ret;
 	if ((ret = region_open_home(r, spec->home)) != 0)
 		return ret;
 	if (spec->is_pool)
 		ret = os_flock_try(r->home_fd, spec->is_private);
 	if (ret == 0 && !spec->is_private)
-		ret = settle(r->home_fd, as);
+		ret = hold_together(r, spec);
 	if (ret == EAGAIN)
 		region_close_home(r);
 	/* Where there is only flock(2), or not even that, that is all. */

@@ -28,9 +28,9 @@ int home_regions(const DB_ENV *dbenv, const char *home, char **dirp);
 /*
  * home_take - before region_attach looks for spec->dir: hold spec->home for as long as r is
  * attached, together with all whose regions are in the same directory, or, if spec is private,
- * as the only pool; and make the home say that they are there.  So one home has one pool, and of two who
- * come at once with different directories one is let in.  Where directories cannot be locked,
- * nothing is held.
+ * as the only pool; and make the home say that they are there.  So one home has one pool, and of
+ * two who come at once with different directories one is let in.  Where directories cannot be
+ * locked, nothing is held.
  *
  * ESTALE, without a sentence: spec->dir was not asked for (spec->placed), and is not what the home
  * says any more.  EBUSY with a sentence: another pool is in use, or there are regions in another

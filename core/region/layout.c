@@ -24,7 +24,6 @@
 #include <string.h>
 
 #define LINE_BYTES 64u
-#define PROBE_BYTES 4096 /* of the file's beginning */
 
 static uint64_t
 round_up(uint64_t v, uint64_t unit)
@@ -243,22 +242,20 @@ int
 layout_judge(const struct region_spec *spec, const char *path, int fd, uint64_t file_bytes,
     RLAYOUT *copy, enum layout_verdict *verdict)
 {
-	uint8_t probe[PROBE_BYTES];
 	size_t n;
 	int ret;
 
-	if ((ret = os_pread(fd, probe, sizeof(probe), 0, &n)) != 0) {
+	memset(copy, 0, sizeof(*copy));
+	if ((ret = os_pread(fd, copy, sizeof(*copy), 0, &n)) != 0) {
 		env_err(spec->dbenv, "%s: cannot read: %s", path, db_strerror(ret));
 		return ret;
 	}
-	memset(copy, 0, sizeof(*copy));
-	if (is_zero(probe, n)) {
+	if (is_zero((const uint8_t *)copy, n)) {
 		*verdict = LAYOUT_LEFTOVER;
 		return 0;
 	}
 	if (n < sizeof(*copy))
 		return say_damaged(spec, path, "it is too short");
-	memcpy(copy, probe, sizeof(*copy));
 	/* The bytes are elsewhere then; whether they are all there segment_join asks. */
 	if (layout_is_system(copy, file_bytes))
 		file_bytes = copy->max;

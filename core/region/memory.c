@@ -145,7 +145,8 @@ memory_ask_huge(struct region *r)
 void
 memory_unmap(struct region *r)
 {
-	guard_remove(r);
+	if (r->is_guarded)
+		guard_remove(r);
 	if (r->is_system)
 		os_shm_detach(r->addr);
 	else

@@ -23,7 +23,7 @@
 
 #include "../base/atomics.h"
 
-#define PANIC_WAIT_USEC 100000
+#define PANIC_WAIT_USEC 100000 /* for another who reports */
 #define PANIC_LOOK_USEC 1000
 
 static int
@@ -54,14 +54,22 @@ region_usable(const struct region *r)
 	return valid ? 0 : ESTALE;
 }
 
-void *
-region_ptr(const struct region *r, roff_t offset, size_t bytes)
+size_t
+region_size(const struct region *r)
 {
 	size_t size = load_relaxed(&r->size);
 
 	/* It may have grown or shrunk; never beyond what is mapped here. */
 	if (load_acquire(&r->layout->size) != size)
 		size = region_look_again((struct region *)(uintptr_t)r);
+	return size;
+}
+
+void *
+region_ptr(const struct region *r, roff_t offset, size_t bytes)
+{
+	size_t size = region_size(r);
+
 	if (offset > size || bytes > size - offset)
 		return NULL;
 	return r->addr + offset;

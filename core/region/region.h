@@ -127,10 +127,10 @@ int region_detach(
 
 /*
  * region_unlink_forced - remove the file whatever is in it.  Clears valid in a region that has
- * the right magic, so that those attached get ESTALE.  Absent: 0.  EACCES the caller may not write
- * it, and there are live clients, who could not be told, or he may not even look whether.  A segment that cannot be got
+ * the right magic, so that those attached get ESTALE.  Absent: 0.  A segment that cannot be got
  * at (ENXIO, EACCES, EPERM) keeps its file if there are live clients; without, the file goes and
- * a sentence names the segment.
+ * a sentence names the segment.  EACCES: the caller may not write the file, and has live clients
+ * who could not be told, or may not even look whether there are any.
  */
 int region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file);
 
@@ -182,6 +182,9 @@ int region_grow(struct region *r, uint64_t size);
  * and the clients.
  */
 int region_shrink(struct region *r, uint64_t size);
+
+/* How long the region is now. */
+size_t region_size(const struct region *r);
 
 /* Where offset..offset+bytes of the region is, or NULL if that is not inside it now. */
 void *region_ptr(const struct region *r, roff_t offset, size_t bytes);

@@ -6,9 +6,9 @@
  * An id by itself proves nothing: after a restart, in another IPC namespace, or once the segment
  * is gone, it may be a stranger's.  So both carry the region's id and the boot's, and the segment
  * says which file names it, so that nobody is led to it by a copy.  It is used or removed only
- * after all that was found so, while it is attached, because so long its id cannot become another's.
- * Its length is told by the region's id too: it says which of the
- * segments that nobody names is the one that a dead creator made.
+ * after all that was found so, while it is attached, because so long its id cannot become
+ * another's.  Its length is told by the region's id too: it says which of the segments that nobody
+ * names is the one that a dead creator made.
  *
  *   creation                                    removal
  *   1 the file says: no valid, no segment       1 the file loses valid
