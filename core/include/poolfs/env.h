@@ -119,8 +119,9 @@ struct __db_env {
 	 * Where the region files are, if not in the environment's directory: absolute, or
 	 * relative to db_home (without one, to that directory).  The environment's directory then
 	 * has a symbolic link __db_regions that leads there, by which processes that leave this
-	 * NULL find them; to say something else is EBUSY while there are regions.  A link that is
-	 * another user's is EPERM to root, and in a directory with the sticky bit.
+	 * NULL find them; to say something else is EBUSY while there are regions.  That goes for
+	 * regions of every kind: pool, lock table, the application's own.  A link that is another
+	 * user's is EPERM to root, and in a directory with the sticky bit.
 	 */
 	const char *region_dir;
 	/*

@@ -129,7 +129,8 @@ typedef struct __db_lock_stat {
  * May wait 5 s for a live creator.  EINVAL: flags; a policy that there is not; lk_modes less than
  * 2 or more than 128, or without lk_conflicts not 3; another matrix or lk_detect than the table's.
  * ENOENT: no table, and no DB_CREATE.  EAGAIN: a live process has been creating or joining it for
- * too long; all client numbers are taken.  EPROTO: of another version.  ENOSPC, ENOMEM.
+ * too long; all client numbers are taken.  EBUSY: the environment's regions are in another place
+ * than region_dir.  EPROTO: of another version.  ENOSPC, ENOMEM.
  * DB_RUNRECOVERY.
  */
 POOLFS_API int lock_open(

@@ -106,11 +106,13 @@ typedef struct __db_mpool_fstat {
  *
  * Errors: EINVAL flags, mp_size of 1..20479 bytes or more than the machine's memory; ENOENT no
  * pool and no DB_CREATE, or no such directory; ENOSPC the region does not fit on the disk; EBUSY
- * another pool is in use over the same home; EPROTO a region of another format; DB_RUNRECOVERY a
- * damaged one; EAGAIN see above; ENOMEM; what open(2) and mmap(2) return.  System memory: ENOMEM
- * less is available than the pool needs; EEXIST shm_key is taken; ENXIO the segment is in another
- * IPC namespace; EIDRM somebody removed it under live processes; what shmget(2) and shmat(2)
- * return.
+ * another pool is in use over the same home, its regions are in another place, or for 5 s a process
+ * has not come to the end of a write for a pool that was removed by force (the sentence names it:
+ * it would overwrite what is written through the new one); EPROTO a region of another format;
+ * DB_RUNRECOVERY a damaged one; EAGAIN see above; ENOMEM; what open(2) and mmap(2) return.  System
+ * memory: ENOMEM less is available than the pool needs; EEXIST shm_key is taken; ENXIO the segment
+ * is in another IPC namespace; EIDRM somebody removed it under live processes; what shmget(2) and
+ * shmat(2) return.
  */
 POOLFS_API int memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp);
 
@@ -130,7 +132,9 @@ POOLFS_API int memp_close(DB_MPOOL *mp);
  * never count); what is dirty is written first, and if any page cannot be written the call is
  * EIO, names the files, and removes nothing.  With force: absent is 0, and the pool goes whatever
  * its state; the number of dirty pages lost is reported.  Processes attached to a pool removed by
- * force get ESTALE from their next call.
+ * force get ESTALE from their next call, and write nothing more, but for a write that was on its
+ * way: no new pool is made before that has ended.  EACCES, with force too: the caller may not
+ * write the region's file, and live processes are attached.
  */
 POOLFS_API int memp_unlink(const char *dir, int force, DB_ENV *dbenv);
 

@@ -72,11 +72,12 @@ typedef struct {
  * What a dead process left half made is made anew, if DB_CREATE says so, at once.
  *
  * *regp is the caller's until memr_close.  Errors: ENOENT not there, and no DB_CREATE; EAGAIN a
- * live process has been creating it for 5 seconds, or all of 224 clients are attached; EPROTO made
- * by another version; DB_RUNRECOVERY damaged; EPERM not trusted (a symbolic link, another's file in
- * a sticky directory, or one that others may write and the caller is root without having given
- * that mode); EACCES; EINVAL larger than the machine; ENOSPC, ENOMEM no room for it, or no room to
- * grow; ENXIO, EIDRM its segment is in another IPC namespace, or was removed; EEXIST shm_key.
+ * live process has been creating it for 5 seconds, or all of 224 clients are attached; EBUSY the
+ * environment's regions are in another place than region_dir; EPROTO made by another version;
+ * DB_RUNRECOVERY damaged; EPERM not trusted (a symbolic link, another's file in a sticky directory,
+ * or one that others may write and the caller is root without having given that mode); EACCES;
+ * EINVAL larger than the machine; ENOSPC, ENOMEM no room for it, or no room to grow; ENXIO, EIDRM
+ * its segment is in another IPC namespace, or was removed; EEXIST shm_key.
  */
 POOLFS_API int memr_open(const char *dir, const char *name, int flags, int mode, size_t bytes,
     DB_ENV *dbenv, DB_REGION **regp);
@@ -90,9 +91,10 @@ POOLFS_API int memr_open(const char *dir, const char *name, int flags, int mode,
 POOLFS_API int memr_close(DB_REGION *reg);
 
 /*
- * memr_unlink - remove region name.  Absent: ENOENT, with force 0.  EBUSY: live processes are
- * attached, never because of dead ones.  With force it goes whatever is in it and whoever uses it:
- * they get ESTALE at their next call.  Otherwise errors as memr_open's, and unlink(2)'s.
+ * memr_unlink - remove region name; also what a dead process left half made.  Absent: ENOENT, with
+ * force 0.  EBUSY: live processes are attached, never because of dead ones.  With force it goes
+ * whatever is in it and whoever uses it: they get ESTALE at their next call; EACCES if the caller
+ * may not write it, and they could not be told.  Otherwise errors as memr_open's, and unlink(2)'s.
  */
 POOLFS_API int memr_unlink(const char *dir, const char *name, int force, DB_ENV *dbenv);
 
