@@ -8,6 +8,7 @@
 #ifndef TESTS_LOCK_T_H
 #define TESTS_LOCK_T_H
 
+#include "memory_t.h"
 #include "said_t.h"
 
 #include <errno.h>
@@ -36,10 +37,9 @@ static DB_ENV test_env = { .db_errcall = hear };
 static inline DB_LOCKTAB *
 table_with(const struct t *t, DB_ENV *env, u_int32_t flags)
 {
-	const char *memory = getenv("TEST_MEMORY");
 	DB_LOCKTAB *lt = NULL;
 
-	if (memory != NULL && strcmp(memory, "system") == 0)
+	if (in_system_memory())
 		env->region_flags |= DB_SYSTEM_MEM;
 	must(lock_open(t->dir, DB_CREATE | flags, 0, env, &lt));
 	return lt;

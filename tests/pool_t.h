@@ -3,8 +3,7 @@
  * pool_t.h - what the tests of core/pool share: a pool in the test's directory, pages that say
  * what they hold, and what was said last.
  *
- * With TEST_MEMORY=system in the environment the pools are in System V segments, in an IPC
- * namespace of the test's own, so that none is left.
+ * With TEST_MEMORY=system in the environment the pools are in System V segments (memory_t.h).
  *
  * must() and refuses() serve in children and threads too.  Everything here fails the test that
  * calls it; finish() is how a test that ends at rest ends: the walker, the sums, memp_close.
@@ -12,6 +11,7 @@
 #ifndef TESTS_POOL_T_H
 #define TESTS_POOL_T_H
 
+#include "memory_t.h"
 #include "said_t.h"
 
 #include <errno.h>
@@ -36,23 +36,6 @@
 /* --- pools ----------------------------------------------------------------------------------- */
 
 static DB_ENV test_env;
-
-static inline bool
-in_system_memory(void)
-{
-	const char *memory = getenv("TEST_MEMORY");
-
-	return memory != NULL && strcmp(memory, "system") == 0;
-}
-
-__attribute__((constructor)) static void
-own_ipc_namespace(void)
-{
-	if (!in_system_memory() || unshare(CLONE_NEWIPC) == 0)
-		return;
-	(void)printf("1..0 # SKIP no IPC namespace of its own: %s\n", strerror(errno));
-	exit(77);
-}
 
 /* test_env for a pool of so many bytes whose home is the test's directory. */
 static inline DB_ENV *

@@ -11,6 +11,7 @@
 #ifndef TESTS_REGION_T_H
 #define TESTS_REGION_T_H
 
+#include "memory_t.h"
 #include "t.h"
 
 #include <errno.h>
@@ -81,14 +82,6 @@ body_lost(struct region *r, void *arg)
 
 /* Of this run alone: so its segments are told from all others by their length. */
 static uint64_t segment_max;
-
-static inline bool
-in_system_memory(void)
-{
-	const char *memory = getenv("TEST_MEMORY");
-
-	return memory != NULL && strcmp(memory, "system") == 0;
-}
 
 static inline struct region_spec
 spec_in(const char *dir)

@@ -2,6 +2,7 @@
 /*
  * poolfs/region.h: the application's regions, in files and (TEST_MEMORY=system) in segments.
  */
+#include "memory_t.h"
 #include "t.h"
 
 #include <errno.h>
@@ -32,10 +33,8 @@ static DB_ENV env;
 static int
 setup(void **state)
 {
-	const char *memory = getenv("TEST_MEMORY");
-
 	env = (DB_ENV){ .db_errcall = hear, .region_max = MAX };
-	if (memory != NULL && strcmp(memory, "system") == 0)
+	if (in_system_memory())
 		env.region_flags = DB_SYSTEM_MEM;
 	return t_setup(state);
 }
