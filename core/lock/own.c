@@ -14,13 +14,16 @@
  * that takes a lock and cleared before the one that puts it.  What is linked - the index, the free
  * slots - is guarded by busy.
  *
- * Not more than kept_max locks of a handle are kept; for one more, another that is idle in the same
- * partition is given up while that partition is locked anyway.
+ * Not more than kept_max locks of a handle are kept.  Beyond that most new ones are not, and do
+ * with the cells that were used last; for one in NEWCOMERS another that is idle in the same
+ * partition is given up, while that partition is locked anyway: so what is used again comes to be
+ * kept, and what is used once costs little.
  */
 #include "table.h"
 
 #include <stdlib.h>
 
+#define NEWCOMERS 16u
 #define CHAIN_MOST 16u		      /* a longer way is not a short one */
 #define RETAKES_MOST (UINT32_MAX / 2) /* then it is counted, and granted anew */
 
@@ -382,16 +385,19 @@ own_may_keep(DB_LOCKTAB *lt, struct mine *m, uint32_t part, uint32_t *slotp, DB_
 {
 	struct own *e;
 
-	if (add_seq(&lt->nkept, 1) < lt->kept_max)
+	if (load_relaxed(&lt->nkept) < lt->kept_max) {
+		(void)add_seq(&lt->nkept, 1);
 		return true;
+	}
+	if (add_relaxed(&lt->newcomers, 1) % NEWCOMERS != 0)
+		return false;
 	set_lock(lt, m->set);
 	if ((e = find_victim(m->set, part)) != NULL) {
 		*slotp = slot_of(m->set, e);
 		*victimp = e->lock;
+		(void)add_seq(&lt->nkept, 1);
 	}
 	set_unlock(lt, m->set);
-	if (e == NULL)
-		(void)sub_seq(&lt->nkept, 1);
 	return e != NULL;
 }
 

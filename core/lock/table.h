@@ -26,7 +26,7 @@
 #define OWN_NAME 28u	 /* bytes; an object with a longer name is not kept IDLE */
 #define OWN_FIRST 16u	 /* slots of the first segment; each further one has twice as many */
 #define OWN_SEGMENTS 20u
-#define KEPT_MAX 16384u /* locks that a handle keeps IDLE at most */
+#define KEPT_MAX 4096u /* locks that a handle keeps IDLE at most */
 
 /* A lock that a locker of ours has, or has put and keeps.  See own.c. */
 struct own {
@@ -84,6 +84,7 @@ struct __db_locktab {
 	uint32_t self;	/* client number */
 	uint32_t nkept; /* slots whose locks may become IDLE */
 	uint32_t kept_max;
+	uint32_t newcomers; /* beyond that */
 	uint64_t nrequests; /* as lock_stat said last */
 	uint64_t nreleases;
 	uint64_t nasked; /* questions to the kernel by waiters whether others live */

@@ -104,6 +104,15 @@ by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static const char *
+objects_text(uint32_t objects)
+{
+	return objects == 0 ? "a new object each time" :
+	    objects == 1    ? "the same object" :
+	    objects == 1000 ? "1000 objects in turn" :
+			      "20000 objects in turn";
+}
+
 static void
 compare(uint32_t workers, uint32_t objects)
 {
@@ -121,13 +130,12 @@ compare(uint32_t workers, uint32_t objects)
 		m[s] = v[s][ROUNDS / 2];
 	}
 	if (workers == 1)
-		printf("| get and put, %u object%s, one process | ns | %.0f | %.0f | %.1f |\n",
-		    objects, objects == 1 ? "" : "s", m[0], m[1], m[1] / m[0]);
+		printf("| get and put, %s, one process | ns | %.0f | %.0f | %.1f |\n",
+		    objects_text(objects), m[0], m[1], m[1] / m[0]);
 	else
 		printf(
-		    "| the same, two processes on different objects, %u each | million/s together "
-		    "| %.1f | %.1f | %.1f |\n",
-		    objects, workers * 1e3 / m[0], workers * 1e3 / m[1], m[1] / m[0]);
+		    "| the same, two processes, %s | million/s together | %.1f | %.1f | %.1f |\n",
+		    objects_text(objects), workers * 1e3 / m[0], workers * 1e3 / m[1], m[1] / m[0]);
 	(void)fflush(stdout);
 }
 
@@ -144,7 +152,7 @@ int
 main(void)
 {
 	static const char *const what[] = { "in one queue", "in a chain" };
-	static const uint32_t objects[] = { 1, 1000, 10000 };
+	static const uint32_t objects[] = { 1, 1000, 20000, 0 };
 	const char *dir = getenv("TMPDIR");
 	char home[300];
 
@@ -156,9 +164,9 @@ main(void)
 	(void)snprintf(home, sizeof(home), "%s/libdb", base);
 	(void)mkdir(home, 0700);
 	printf("| locks | unit | poolfs | libdb 5.3 | times as fast |\n|---|---|---:|---:|---:|\n");
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < 4; i++)
 		compare(1, objects[i]);
-	for (unsigned i = 0; i < 3; i++)
+	for (unsigned i = 0; i < 4; i++)
 		compare(2, objects[i]);
 	(void)snprintf(home, sizeof(home), "%s/detect", base);
 	for (int chain = 0; chain <= 1; chain++) {

@@ -16,7 +16,10 @@ struct lock_side {
 	const char *name;
 	/* Join the table in home, or make it.  0 or an error. */
 	int (*open)(const char *home);
-	/* n times: get WRITE on one of so many objects, in turn, and put it.  0 or an error. */
+	/*
+	 * n times: get WRITE on one of so many objects, in turn, or (0) on one that was never
+	 * locked before, and put it.  0 or an error.
+	 */
 	int (*pairs)(uint32_t worker, uint32_t objects, uint32_t n);
 	void (*close)(void);
 };

@@ -25,6 +25,7 @@ side_open(const char *home)
 static int
 side_pairs(uint32_t worker, uint32_t objects, uint32_t n)
 {
+	static uint32_t next = 1000000;
 	uint32_t aligned[BENCH_NAME_BYTES / 4];
 	uint8_t *name = (uint8_t *)aligned;
 	DB_LOCK lock;
@@ -34,8 +35,10 @@ side_pairs(uint32_t worker, uint32_t objects, uint32_t n)
 	memset(&obj, 0, sizeof(obj));
 	obj.data = name;
 	obj.size = BENCH_NAME_BYTES;
-	for (uint32_t i = 0; i < n; i++) {
-		bench_object(name, worker + 1, i % objects);
+	for (uint32_t i = 0, at = 0; i < n; i++) {
+		bench_object(name, worker + 1, objects != 0 ? at : next++);
+		if (++at == objects)
+			at = 0;
 		if ((ret = env->lock_get(env, locker, 0, &obj, DB_LOCK_WRITE, &lock)) != 0 ||
 		    (ret = env->lock_put(env, &lock)) != 0)
 			return ret;

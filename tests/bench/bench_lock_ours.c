@@ -25,14 +25,17 @@ side_open(const char *home)
 static int
 side_pairs(uint32_t worker, uint32_t objects, uint32_t n)
 {
+	static uint32_t next = 1000000;
 	uint32_t aligned[BENCH_NAME_BYTES / 4];
 	uint8_t *name = (uint8_t *)aligned;
 	DBT obj = { .data = name, .size = BENCH_NAME_BYTES };
 	DB_LOCK lock;
 	int ret;
 
-	for (uint32_t i = 0; i < n; i++) {
-		bench_object(name, worker + 1, i % objects);
+	for (uint32_t i = 0, at = 0; i < n; i++) {
+		bench_object(name, worker + 1, objects != 0 ? at : next++);
+		if (++at == objects)
+			at = 0;
 		if ((ret = lock_get(lt, locker, 0, &obj, DB_LOCK_WRITE, &lock)) != 0 ||
 		    (ret = lock_put(lt, lock)) != 0)
 			return ret;
