@@ -29,6 +29,8 @@
 #include "state.h"
 
 #define SENTENCE_BYTES 512
+#define ROOM_USEC 5000u
+#define ROOM_TRIES 100u
 
 /* --- making -------------------------------------------------------------------------------- */
 
@@ -150,24 +152,32 @@ open_hearing(struct fs *fs, int fd, const char *path, int flags, DB_MPOOLFILE **
 
 /*
  * mpool_open_fd, which takes fd over.  The pool's table of files has an end: files that are open
- * only in case somebody wants them again make room, or else some that are not just in use.  Only
- * if that does not help it is worth a sentence.
+ * only in case somebody wants them again make room, or else some that are not just in use.  Their
+ * rows are free once nobody is writing a page of theirs any more.  Only if none of that helps it
+ * is worth a sentence.
  */
 int
 file_open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPOOLFILE **mpfp)
 {
-	int spare = fcntl(fd, F_DUPFD_CLOEXEC, 0), err;
-	int flags = DB_ODDFILESIZE | (writable ? 0 : DB_RDONLY);
+	int flags = DB_ODDFILESIZE | (writable ? 0 : DB_RDONLY), spare, err;
 	char path[PATH_MAX], said[SENTENCE_BYTES];
+	bool closes, closed = false;
 
 	if (fs->opt->read_only || fs->opt->no_atime)
 		(void)fcntl(fd, F_SETFL, O_NOATIME);
 	file_name(fs, f, path);
-	err = open_hearing(fs, fd, path, flags, mpfp, said);
-	if ((err == ENFILE || err == ENOMEM) && spare != -1 &&
-	    (file_close_idle(fs) > 0 || file_close_unused(fs) > 0)) {
-		err = open_hearing(fs, spare, path, flags, mpfp, said);
-		spare = -1;
+	for (unsigned tries = 0;; tries++) {
+		spare = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		err = open_hearing(fs, fd, path, flags, mpfp, said);
+		if ((err != ENFILE && err != ENOMEM) || spare == -1 || tries == ROOM_TRIES)
+			break;
+		closes = file_close_idle(fs) > 0 || file_close_unused(fs) > 0;
+		closed |= closes;
+		if (!closed)
+			break;
+		if (!closes)
+			os_sleep_usec(ROOM_USEC);
+		fd = spare;
 	}
 	if (said[0] != '\0')
 		fs_log(LOG_WARNING, "%s", said);
