@@ -162,8 +162,8 @@ python3 - "$home/__db_mpool.share" <<'EOP'
 import struct, sys
 # RLAYOUT: panic, panic_pid, panic_why.
 with open(sys.argv[1], "r+b") as f:
-    for offset, value in ((36, struct.pack("=i", 1)), (140, struct.pack("=i", 4711)),
-                          (184, b"on purpose\0")):
+    for offset, value in ((36, struct.pack("=i", 1)), (156, struct.pack("=i", 4711)),
+                          (200, b"on purpose\0")):
         f.seek(offset)
         f.write(value)
 EOP
