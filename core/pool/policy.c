@@ -98,12 +98,17 @@ only_client(const DB_MPOOL *p, uint32_t leaving)
 	return found;
 }
 
-/* Once more after the store: who comes meanwhile stores later, or is seen now. */
+/*
+ * Once more after the store: who comes meanwhile stores later, or is seen now.  Uses in company are
+ * stamped with the clock's time, which may be the end of a lease: what is left of it is void.
+ */
 void
 policy_company(DB_MPOOL *p, uint32_t leaving)
 {
 	uint32_t only = only_client(p, leaving);
 
+	if (only != NO_CLIENT && p->lru && p->small)
+		(void)policy_tick(p);
 	store_seq(&p->mp->alone, only + 1);
 	if (only != NO_CLIENT && only_client(p, leaving) != only)
 		store_seq(&p->mp->alone, 0);

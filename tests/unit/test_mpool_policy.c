@@ -191,7 +191,6 @@ policy_lru_order_survives_the_end_of_the_clock(void **state)
 	finish(mp);
 }
 
-/* A page that has not been used for a third of the clock's circle still is the oldest. */
 /* Used in the order first, first + 1 ... they go in that order. */
 static void
 use_in_order(DB_MPOOLFILE *f, db_pgno_t first, db_pgno_t n)
@@ -231,6 +230,26 @@ policy_lru_small_pool_of_two_processes_counts_uses_between_two_loads_as_one(void
 		touch(f, 2 * room + n, 0);
 		assert_false(is_resident(f, n));
 	}
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+/* While somebody else is there uses are stamped with the end of the times that were to be given. */
+static void
+policy_lru_page_used_in_company_is_older_than_what_is_used_alone_later(void **state)
+{
+	DB_MPOOL *mp = pool_of_policy(*state, 256 * KIB, DB_POLICY_LRU), *other = NULL;
+	uint32_t room = room_of(mp, PS);
+	DB_MPOOLFILE *f = sparse_file(*state, mp, "f", 2 * room, PS);
+
+	use_in_order(f, 0, room);
+	must(memp_open(NULL, 0, 0, &test_env, &other));
+	touch(f, 0, 0);
+	must(memp_close(other));
+	use_in_order(f, 1, room - 1);
+	touch(f, room, 0);
+	assert_false(is_resident(f, 0));
+	assert_true(is_resident(f, 1));
 	must(memp_fclose(f));
 	finish(mp);
 }
@@ -282,6 +301,7 @@ policy_lru_small_pool_keeps_the_order_of_uses_by_several_threads(void **state)
 	finish(mp);
 }
 
+/* A page that has not been used for a third of the clock's circle still is the oldest. */
 static void
 policy_lru_page_unused_for_ages_still_goes_first(void **state)
 {
@@ -534,6 +554,7 @@ main(void)
 		t_test(policy_lru_order_does_not_depend_on_dirt),
 		t_test(policy_lru_order_survives_the_end_of_the_clock),
 		t_test(policy_lru_small_pool_of_two_processes_counts_uses_between_two_loads_as_one),
+		t_test(policy_lru_page_used_in_company_is_older_than_what_is_used_alone_later),
 		t_test(policy_lru_small_pool_keeps_the_order_of_uses_by_several_threads),
 		t_test(policy_lru_page_unused_for_ages_still_goes_first),
 		t_test(policy_lru_in_a_larger_pool_hits_as_often_as_an_exact_list),
