@@ -16,6 +16,7 @@
 
 #define CLAMP_TICKS (1u << 28)
 #define CLAMP_AGE (1u << 29)
+#define LOADS_PER_LOOK 64
 #define LEASE 4096u	/* times, a power of two */
 #define TICKS_LRU 512	/* so many lie between two uses of a page that is about to go, about */
 #define HITS_PER_PAGE 8 /* a thread's, until it moves the clock without a page coming in */
@@ -118,6 +119,20 @@ static bool
 is_alone(const DB_MPOOL *p)
 {
 	return load_relaxed(&p->mp->alone) == p->self + 1;
+}
+
+/*
+ * Of two that leave at once each may take the other to be still there, and nobody says that a third
+ * is alone: who loads looks now and then.
+ */
+static void
+look_around(struct thread *t)
+{
+	DB_MPOOL *p = t->pool;
+
+	if (!is_alone(p) && ++t->loads % LOADS_PER_LOOK == 0 &&
+	    only_client(p, NO_CLIENT) != NO_CLIENT)
+		policy_company(p, NO_CLIENT);
 }
 
 /* --- hits ------------------------------------------------------------------------------------ */
@@ -302,9 +317,10 @@ policy_enter(struct thread *t, uint32_t f, uint64_t key, unsigned pageshift, boo
 			first_use(t, f);
 		return ahead ? FW_AHEAD : 0;
 	}
-	if (p->small)
+	if (p->small) {
+		look_around(t);
 		now = next_time(t);
-	else if (++t->loads % p->loads_per_tick == 0)
+	} else if (++t->loads % p->loads_per_tick == 0)
 		now = policy_tick(p);
 	else
 		now = time_now(p);

@@ -254,6 +254,25 @@ policy_lru_page_used_in_company_is_older_than_what_is_used_alone_later(void **st
 	finish(mp);
 }
 
+/* Two that close at the same moment each count the other: neither says who is alone now. */
+static void
+policy_lru_process_finds_out_that_it_is_alone_when_nobody_says_so(void **state)
+{
+	DB_MPOOL *mp = pool_of_policy(*state, 256 * KIB, DB_POLICY_LRU), *other = NULL;
+	uint32_t room = room_of(mp, PS);
+	DB_MPOOLFILE *f = sparse_file(*state, mp, "f", 4 * room, PS);
+
+	must(memp_open(NULL, 0, 0, &test_env, &other));
+	use_in_order(f, 0, 3 * room);
+	assert_int_equal(load_seq(&mp->mp->alone), 0);
+	must(memp_close(other));
+	store_seq(&mp->mp->alone, 0);
+	use_in_order(f, 0, 2 * room);
+	assert_int_equal(load_seq(&mp->mp->alone), mp->self + 1);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 struct user {
 	DB_MPOOLFILE *f;
 	db_pgno_t n;
@@ -555,6 +574,7 @@ main(void)
 		t_test(policy_lru_order_survives_the_end_of_the_clock),
 		t_test(policy_lru_small_pool_of_two_processes_counts_uses_between_two_loads_as_one),
 		t_test(policy_lru_page_used_in_company_is_older_than_what_is_used_alone_later),
+		t_test(policy_lru_process_finds_out_that_it_is_alone_when_nobody_says_so),
 		t_test(policy_lru_small_pool_keeps_the_order_of_uses_by_several_threads),
 		t_test(policy_lru_page_unused_for_ages_still_goes_first),
 		t_test(policy_lru_in_a_larger_pool_hits_as_often_as_an_exact_list),
