@@ -23,9 +23,10 @@
 #include "victims.h"
 #include "writeback.h"
 
-#define SPOILT_TRIES 8
-#define AHEAD 8	    /* frames whose words are asked for early */
-#define PATIENCE 24 /* rounds without a frame, most of them 1 ms, before "the pool is full" */
+#define SPOILT_TRIES 10000
+#define SPOILT_PINNED 8 /* scans in a row that found a pin: it is no passer-by's */
+#define AHEAD 8		/* frames whose words are asked for early */
+#define PATIENCE 24	/* rounds without a frame, most of them 1 ms, before "the pool is full" */
 
 /* VALID (and clean, unless dirty may go) with the expected key -> EVICTING. */
 static bool
@@ -196,18 +197,26 @@ evict_undone(struct thread *t, uint32_t f, uint64_t key, uint64_t version)
 	note_clear(t, f);
 }
 
-/* Of several that meet such a page each is in the others' way for a moment. */
+/*
+ * Of several that meet such a page each is in the others' way for a moment: one that looks at it
+ * has a slot set, one that proposes to evict it has a proposal standing.  A proposal whose owner
+ * was stopped stands until somebody takes it back.
+ */
 bool
 evict_spoilt(struct thread *t, uint32_t f, uint64_t key)
 {
 	const struct frame *fr = frame_at(t->pool, f);
+	unsigned in_a_row = 0;
 	bool pinned;
 
-	for (unsigned tries = 0; tries < SPOILT_TRIES; tries++) {
+	for (unsigned tries = 0; tries < SPOILT_TRIES && in_a_row < SPOILT_PINNED; tries++) {
 		if (evict_frames(t, &f, &key, 1, 0, &pinned) > 0 || load_acquire(&fr->key) != key ||
 		    !fw_is_spoilt(load_seq(&fr->word)))
 			return true;
-		os_yield();
+		in_a_row = pinned ? in_a_row + 1 : 0;
+		if (!pinned)
+			(void)frame_cancel(t->pool, f);
+		os_sleep_usec(20);
 	}
 	return false;
 }

@@ -8,6 +8,9 @@
 
 #include <sys/wait.h>
 
+#include "pool/file.h"
+#include "pool/frame.h"
+
 #define PS 4096u
 
 static void
@@ -455,6 +458,42 @@ mpool_symbolic_link_in_the_files_place_is_not_followed(void **state)
 	(void)may_open_by_handle(true);
 }
 
+/* --- what is half changed -------------------------------------------------------------------- */
+
+/* Page n, as a process leaves it that is killed while it and another have it pinned. */
+static uint32_t
+leave_half_changed(DB_MPOOLFILE *f, db_pgno_t n)
+{
+	uint8_t *page = get(f, n, 0);
+	uint32_t frame = frame_of_address(f->pool, page, f->pageshift);
+
+	memset(page, 0xee, PS / 2);
+	put(f, page, 0);
+	(void)or_seq(&frame_at(f->pool, frame)->word, FW_SUSPECT);
+	return frame;
+}
+
+static void
+mpool_half_changed_page_is_read_anew_though_an_evictor_was_stopped_at_it(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
+	DB_MPOOLFILE *f;
+	uint64_t mark;
+	uint32_t frame;
+
+	write_pages(t_path(t, "f"), 4, PS, 1);
+	f = file_with(mp, "f", DB_NOMMAP, PS);
+	(void)leave_half_changed(f, 0);
+	holds(f, 0, 1);
+	frame = leave_half_changed(f, 1);
+	assert_true(
+	    frame_mark(mp, frame, load_seq(&frame_at(mp, frame)->word), FRAME_EVICTING, &mark));
+	holds(f, 1, 2);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -476,6 +515,7 @@ main(void)
 		t_test(mpool_renamed_file_is_found_by_the_evictor),
 		t_test(mpool_file_renamed_while_open_is_written_through_the_handle),
 		t_test(mpool_symbolic_link_in_the_files_place_is_not_followed),
+		t_test(mpool_half_changed_page_is_read_anew_though_an_evictor_was_stopped_at_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
