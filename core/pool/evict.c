@@ -4,8 +4,9 @@
  *
  * frame_take: a free frame if there is one; else pages that the policy can spare (victims.c) are
  * marked EVICTING, a batch at a time, one scan of all slots says which are pinned, and the others
- * are claimed and leave the table (P7).  Dirty ones are written and then evicted.  Frames that are
- * freed beyond the one that is needed go on the thread's list of free frames.
+ * are claimed and leave the table (P7).  Dirty ones are written and then evicted.  The frames of
+ * a batch beyond the one that is needed go on the thread's list of free frames, without a hint to
+ * others; what is evicted for any other reason is everybody's at once.
  *
  * No lock; of several evictors that choose the same page, one gets it and the others the next.
  */
@@ -66,7 +67,10 @@ account(struct thread *t, uint64_t key, uint64_t w, enum evict_flags flags)
 	(void)sub_seq(&row->resident, 1);
 }
 
-/* On the thread's own list, if it has room: others learn of it when the thread ends or dies. */
+/*
+ * On the thread's own list, if it has room: others learn of it when somebody offers the extent's
+ * frames (extent_offer), or when the thread ends or dies.
+ */
 static void
 free_and_remember(struct thread *t, uint32_t f)
 {
@@ -98,9 +102,12 @@ take_out(struct thread *t, uint32_t f, uint64_t mark, enum evict_flags flags)
 	account(t, key, mark, flags);
 	counting_end(t);
 	USDT3(evict, key_file(key), key_pgno(key), (flags & EVICT_RW) != 0);
-	if (flags & EVICT_ROOM)
+	if (flags & EVICT_ROOM) {
 		policy_evicted(p, f, key);
-	free_and_remember(t, f);
+		free_and_remember(t, f);
+	} else {
+		(void)frame_free(t, f, FRAME_CLAIMED);
+	}
 	return true;
 }
 
@@ -255,6 +262,7 @@ make_room(struct thread *t, unsigned pageshift, bool *busyp)
 		gone = evict_candidates(t, &c);
 	*busyp = c.busy > 0;
 	t->evicted[pageshift - PAGE_SHIFT_MIN] += gone;
+	extent_offer(t, (uint64_t)gone << pageshift);
 	return gone;
 }
 

@@ -19,6 +19,8 @@
 #include "victims.h"
 #include "writeback.h"
 
+#define OFFER_PART 8 /* of an extent's bytes */
+
 void
 extent_hint_free(DB_MPOOL *p, uint32_t f)
 {
@@ -36,6 +38,25 @@ extent_hint_all(DB_MPOOL *p)
 	for (uint32_t e = 0; e < p->g.nextents; e++)
 		if (load_relaxed(&p->extents[e]) != 0)
 			extent_hint_free(p, e * p->g.frames_per_extent);
+}
+
+/*
+ * An extent after the other, so that all have been offered when the thread has evicted an eighth
+ * of the pool: what others keep and do not use is found before long, at the price of looking at
+ * the words of some frames for each page.
+ */
+void
+extent_offer(struct thread *t, uint64_t evicted)
+{
+	DB_MPOOL *p = t->pool;
+	uint64_t part = (1ull << p->g.extent_shift) / OFFER_PART;
+	uint32_t e;
+
+	for (t->unoffered += evicted; t->unoffered >= part; t->unoffered -= part) {
+		e = t->next_offer++ % p->g.nextents;
+		if (load_relaxed(&p->extents[e]) != 0)
+			extent_hint_free(p, e * p->g.frames_per_extent);
+	}
 }
 
 /* FREE -> CLAIMED, if the extent still has that page size. */

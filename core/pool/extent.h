@@ -33,6 +33,11 @@ bool extent_claim_free(struct thread *t, unsigned pageshift, uint32_t *fp);
 /* An extent has a free frame, as far as anybody knows. */
 void extent_hint_free(DB_MPOOL *p, uint32_t f);
 void extent_hint_all(DB_MPOOL *p);
+/*
+ * The thread has evicted so many bytes for want of room: hint some more extents, in which other
+ * threads may keep free frames that they do not use.
+ */
+void extent_offer(struct thread *t, uint64_t evicted);
 /* Is some extent on its way to another page size?  Then it is worth waiting for. */
 bool extent_is_changing(const DB_MPOOL *p);
 /* Empty the coldest extent of another page size and give it to this one.  ENOMEM: none can be. */

@@ -56,6 +56,8 @@ struct thread {
 	unsigned untallied;	 /* hits since a tally was taken that had to go to the record */
 	struct hint_list free[PAGE_SHIFTS];
 	uint32_t evicted[PAGE_SHIFTS]; /* since another size's extent was looked at */
+	uint64_t unoffered;	       /* bytes evicted since it hinted an extent last */
+	uint32_t next_offer;	       /* that one's successor */
 	struct victims *victims;       /* the pages that it would evict next */
 	uint32_t loads;		       /* pages that it brought in */
 	uint32_t first_used;	       /* the frame that it used for the first time last */

@@ -10,6 +10,7 @@
 
 #include "pool/file.h"
 #include "pool/frame.h"
+#include "pool/victims.h"
 
 #define PS 4096u
 
@@ -458,6 +459,93 @@ mpool_symbolic_link_in_the_files_place_is_not_followed(void **state)
 	(void)may_open_by_handle(true);
 }
 
+/* --- frames that are free -------------------------------------------------------------------- */
+
+/* A sparse file of n pages, read as asked. */
+static DB_MPOOLFILE *
+sparse_file(const struct t *t, DB_MPOOL *mp, const char *name, uint32_t n)
+{
+	t_write_file(t_path(t, name), "", 0);
+	t_check(truncate(t_path(t, name), (off_t)n * PS) == 0);
+	return file_with(mp, name, 0, PS);
+}
+
+static void
+touch(DB_MPOOLFILE *f, db_pgno_t first, db_pgno_t n)
+{
+	for (db_pgno_t i = first; i < first + n; i++)
+		put(f, get(f, i, 0), 0);
+}
+
+static uint64_t
+resident(DB_MPOOL *mp)
+{
+	DB_MPOOL_STAT s = stat_of(mp);
+
+	return s.st_page_clean + s.st_page_dirty;
+}
+
+/* One process has the pool full and empties its file; another has one page, and wants some more. */
+static void
+mpool_frames_freed_by_a_truncation_are_there_for_another_process(void **state)
+{
+	struct t *t = *state;
+	DB_ENV *env = env_of(t, 256 * KIB);
+	DB_MPOOL *mp, *other;
+	DB_MPOOLFILE *f, *g;
+	uint32_t room;
+
+	env->mp_ahead = -1;
+	mp = pool_with(env, 0);
+	other = pool_with(env, 0);
+	room = (uint32_t)(stat_of(mp).st_cachesize / PS);
+	f = sparse_file(t, mp, "f", room);
+	g = sparse_file(t, other, "g", room);
+	touch(g, 0, 1);
+	touch(f, 0, room - 1);
+	must(memp_ftruncate(f, 0));
+	for (unsigned i = 0; i < 3; i++)
+		touch(g, 0, room / 2);
+	assert_int_equal(stat_of(mp).st_page_in, room - 1 + room / 2);
+	must(memp_fclose(f));
+	must(memp_fclose(g));
+	must(memp_close(other));
+	finish(mp);
+}
+
+/* Whoever evicts in a larger pool evicts more than it needs, and may need no more. */
+static void
+mpool_frames_of_threads_that_miss_no_more_are_there_for_the_others(void **state)
+{
+	enum { IDLE = 16 };
+	struct t *t = *state;
+	DB_ENV *env = env_of(t, 40960 * KIB);
+	DB_MPOOL *mp, *idle[IDLE];
+	DB_MPOOLFILE *f, *g[IDLE];
+	uint32_t room, batch;
+
+	env->mp_ahead = -1;
+	mp = pool_with(env, 0);
+	room = (uint32_t)(stat_of(mp).st_cachesize / PS);
+	batch = victims_batch(mp, 12);
+	assert_in_range(batch, 8, room / IDLE);
+	f = sparse_file(t, mp, "f", 3 * room);
+	touch(f, 0, room);
+	for (unsigned i = 0; i < IDLE; i++) {
+		idle[i] = pool_with(env, 0);
+		g[i] = file_with(idle[i], "f", 0, PS);
+		touch(g[i], room + i, 1);
+	}
+	touch(f, 2 * room, room / 2);
+	assert_in_range(resident(mp), room - 2 * batch, room);
+	for (unsigned i = 0; i < IDLE; i++) {
+		must(memp_fclose(g[i]));
+		must(memp_close(idle[i]));
+	}
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 /* --- what is half changed -------------------------------------------------------------------- */
 
 /* Page n, as a process leaves it that is killed while it and another have it pinned. */
@@ -515,6 +603,8 @@ main(void)
 		t_test(mpool_renamed_file_is_found_by_the_evictor),
 		t_test(mpool_file_renamed_while_open_is_written_through_the_handle),
 		t_test(mpool_symbolic_link_in_the_files_place_is_not_followed),
+		t_test(mpool_frames_freed_by_a_truncation_are_there_for_another_process),
+		t_test(mpool_frames_of_threads_that_miss_no_more_are_there_for_the_others),
 		t_test(mpool_half_changed_page_is_read_anew_though_an_evictor_was_stopped_at_it),
 	};
 
