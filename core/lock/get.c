@@ -74,9 +74,8 @@ request_init(DB_LOCKTAB *lt, struct lock_request *rq, uint32_t locker, uint32_t 
 	rq->m = locker_find(lt, locker);
 	rq->flags = flags;
 	rq->mode = mode;
-	rq->distant = rq->fresh = rq->undetected = rq->keep = rq->may_keep = false;
-	rq->slot = 0;
-	rq->victim = 0;
+	rq->distant = rq->fresh = rq->undetected = rq->keep = false;
+	rq->place = (struct own_place){ 0 };
 	rq->obj = obj;
 	rq->lock = lock;
 	rq->since_usec = 0;
@@ -164,15 +163,16 @@ lock_create(DB_LOCKTAB *lt, struct lock_request *rq, const struct lock_cell *obj
 	c->u.lock.count = 1;
 	c->u.lock.wake = WAKE_NOT;
 	c->u.lock.target = target;
-	c->u.lock.slot = rq->slot;
+	c->u.lock.slot = rq->place.slot;
 	c->u.lock.flags = (uint16_t)(flags | (rq->distant ? LOCK_DISTANT : 0));
 	c->u.lock.since_sec = (uint32_t)(os_now_nsec_coarse() / 1000000000);
 	c->u.lock.order = (uint32_t)++p->order;
 	c->u.lock.born = life;
-	/* L2; L8 */
+	/* L2; L8, and what will not be kept need not be made firm when it is put. */
 	store_release(&c->word,
 	    cell_word(kind, rq->mode, rq->part, life) |
-		(kind == CELL_HELD && object->u.object.waiters != 0 ? WORD_FIRM : 0));
+		(kind == CELL_HELD && (!rq->keep || object->u.object.waiters != 0) ? WORD_FIRM :
+										     0));
 	p->nlocks++;
 	rq->lock = lock_handle(lt, c);
 	*cp = c;
@@ -313,8 +313,8 @@ give_up_victim(DB_LOCKTAB *lt, struct lock_request *rq)
 	bool gone = true;
 	int ret = 0;
 
-	if (rq->victim != 0)
-		ret = lock_give_up(lt, rq->part, rq->victim, &gone);
+	if (rq->place.victim != 0)
+		ret = lock_give_up(lt, rq->part, rq->place.victim, &gone);
 	rq->keep &= gone;
 	return ret;
 }
@@ -413,28 +413,28 @@ prepare(DB_LOCKTAB *lt, struct lock_request *rq)
 
 	if ((rq->flags & DB_LOCK_UPGRADE) != 0)
 		return 0;
-	if ((ret = own_reserve(lt, rq->m, &rq->slot)) != 0)
-		return ret;
-	rq->keep = rq->may_keep = rq->obj->size <= OWN_NAME &&
-	    own_may_keep(lt, rq->m, rq->part, &rq->victim_slot, &rq->victim);
-	return 0;
+	ret = own_reserve(lt, rq->m, rq->part, rq->obj->size <= OWN_NAME, &rq->place);
+	rq->keep = rq->place.keep;
+	return ret;
 }
 
 /* The request has come to something, or not. */
 static void
 conclude(DB_LOCKTAB *lt, struct lock_request *rq, bool queued)
 {
-	if (rq->victim != 0)
-		own_drop_if_gone(lt, rq->m, rq->victim_slot, rq->victim);
+	struct own_place *p = &rq->place;
+
+	if (p->victim != 0)
+		own_drop_if_gone(lt, rq->m, p->victim_slot, p->victim);
 	if (rq->fresh)
 		own_fill(
-		    lt, rq->m, rq->slot, rq->lock, rq->keep ? rq->obj : NULL, rq->hash, rq->mode);
+		    lt, rq->m, p->slot, rq->lock, rq->keep ? rq->obj : NULL, rq->hash, rq->mode);
 	else if (!queued)
-		own_cancel(lt, rq->m, rq->slot);
-	if (rq->may_keep && !(rq->fresh && rq->keep))
+		own_cancel(lt, rq->m, p->slot);
+	if (p->keep && !(rq->fresh && rq->keep))
 		(void)sub_seq(&lt->nkept, 1);
 	if (!queued)
-		rq->slot = 0;
+		p->slot = 0;
 }
 
 static int

@@ -232,15 +232,54 @@ slot_take(DB_LOCKTAB *lt, struct mine *m, uint32_t *slotp)
 	return 0;
 }
 
+/* One that is idle and was not used lately, of the chains of that partition. */
+static struct own *
+find_victim(struct own_set *s, uint32_t part)
+{
+	uint32_t n = (uint32_t)(s->index->mask + 1) / LOCK_PARTS, looks = 0;
+
+	for (uint32_t i = 0; i < 2 * n && looks < 4 * CHAIN_MOST; i++) {
+		s->hand++;
+		for (struct own *e = s->index->at[s->hand % n * LOCK_PARTS + part]; e != NULL;
+		     e = e->next) {
+			looks++;
+			if (e->lock == 0 || load_relaxed(e->held) != 0)
+				continue;
+			if (e->used == 0 || looks >= 2 * CHAIN_MOST)
+				return e;
+			store_relaxed(&e->used, 0);
+		}
+	}
+	return NULL;
+}
+
+/* busy is held.  May one more be kept, or instead of which? */
+static void
+keep_reserve(DB_LOCKTAB *lt, struct own_set *s, uint32_t part, struct own_place *place)
+{
+	struct own *e = NULL;
+
+	if (load_relaxed(&lt->nkept) >= lt->kept_max) {
+		if (s->newcomers++ % NEWCOMERS != 0 || (e = find_victim(s, part)) == NULL)
+			return;
+		place->victim_slot = slot_of(s, e);
+		place->victim = e->lock;
+	}
+	(void)add_seq(&lt->nkept, 1);
+	place->keep = true;
+}
+
 int
-own_reserve(DB_LOCKTAB *lt, struct mine *m, uint32_t *slotp)
+own_reserve(DB_LOCKTAB *lt, struct mine *m, uint32_t part, bool want_keep, struct own_place *place)
 {
 	int ret;
 
+	*place = (struct own_place){ 0 };
 	if (load_acquire(&m->set) == NULL && (ret = set_make(lt, m)) != 0)
 		return ret;
 	set_lock(lt, m->set);
-	ret = slot_take(lt, m, slotp);
+	if ((ret = slot_take(lt, m, &place->slot)) == 0 && want_keep)
+		keep_reserve(lt, m->set, part, place);
 	set_unlock(lt, m->set);
 	return ret;
 }
@@ -259,6 +298,20 @@ own_cancel(DB_LOCKTAB *lt, struct mine *m, uint32_t slot)
 	set_unlock(lt, m->set);
 }
 
+/* Only what is linked wants busy: a slot that was reserved is the caller's. */
+static void
+keep_fill(DB_LOCKTAB *lt, struct own_set *s, struct own *e, const DBT *obj)
+{
+	memcpy(e->name, obj->data, obj->size);
+	set_lock(lt, s);
+	e->size = (uint8_t)obj->size;
+	/* chains of one for the most part */
+	if (2 * s->nown++ > s->index->mask)
+		(void)index_grow(s);
+	index_put(s->index, e);
+	set_unlock(lt, s);
+}
+
 void
 own_fill(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock, const DBT *obj, uint32_t hash,
     uint32_t mode)
@@ -268,21 +321,14 @@ own_fill(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock, const DBT 
 
 	if (e == NULL)
 		return;
-	set_lock(lt, s);
 	e->hash = hash;
 	e->mode = (uint8_t)mode;
 	e->born = (uint32_t)(lock >> 32);
 	e->used = 0;
 	store_relaxed(e->held, 1);
-	if (obj != NULL) {
-		e->size = (uint8_t)obj->size;
-		memcpy(e->name, obj->data, obj->size);
-		if (s->nown++ > s->index->mask)
-			(void)index_grow(s);
-		index_put(s->index, e);
-	}
+	if (obj != NULL)
+		keep_fill(lt, s, e, obj);
 	store_release(&e->lock, lock);
-	set_unlock(lt, s);
 }
 
 void
@@ -358,48 +404,6 @@ own_count(DB_LOCKTAB *lt, struct mine *m)
 }
 
 /* --- what is kept -------------------------------------------------------------------------- */
-
-/* One that is idle and was not used lately, of the chains of that partition. */
-static struct own *
-find_victim(struct own_set *s, uint32_t part)
-{
-	uint32_t n = (uint32_t)(s->index->mask + 1) / LOCK_PARTS, looks = 0;
-
-	for (uint32_t i = 0; i < 2 * n && looks < 4 * CHAIN_MOST; i++) {
-		s->hand++;
-		for (struct own *e = s->index->at[s->hand % n * LOCK_PARTS + part]; e != NULL;
-		     e = e->next) {
-			looks++;
-			if (e->lock == 0 || load_relaxed(e->held) != 0)
-				continue;
-			if (e->used == 0 || looks >= 2 * CHAIN_MOST)
-				return e;
-			store_relaxed(&e->used, 0);
-		}
-	}
-	return NULL;
-}
-
-bool
-own_may_keep(DB_LOCKTAB *lt, struct mine *m, uint32_t part, uint32_t *slotp, DB_LOCK *victimp)
-{
-	struct own *e;
-
-	if (load_relaxed(&lt->nkept) < lt->kept_max) {
-		(void)add_seq(&lt->nkept, 1);
-		return true;
-	}
-	if (add_relaxed(&lt->newcomers, 1) % NEWCOMERS != 0)
-		return false;
-	set_lock(lt, m->set);
-	if ((e = find_victim(m->set, part)) != NULL) {
-		*slotp = slot_of(m->set, e);
-		*victimp = e->lock;
-		(void)add_seq(&lt->nkept, 1);
-	}
-	set_unlock(lt, m->set);
-	return e != NULL;
-}
 
 static inline bool
 is_the_name(const struct own *e, const uint8_t *name, uint32_t size)
@@ -485,7 +489,8 @@ own_idle(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock)
 	struct own *e;
 	uint64_t w;
 
-	if (c == NULL || (e = own_of(lt, c, locker, lock)) == NULL || e->size == 0)
+	if (c == NULL || (load_relaxed(&c->word) & WORD_FIRM) != 0 ||
+	    (e = own_of(lt, c, locker, lock)) == NULL || e->size == 0)
 		return false;
 	part = hash_part(e->hash);
 	w = cell_word(CELL_HELD, e->mode, part, life);

@@ -216,9 +216,9 @@ put_anyway(DB_LOCKTAB *lt, DB_LOCK lock)
 int
 lock_put(DB_LOCKTAB *lt, DB_LOCK lock)
 {
-	if (lt != NULL && lock != 0 && table_ready(lt) && own_idle(lt, 0, lock))
-		return 0;
-	return put_anyway(lt, lock);
+	if (lt == NULL || lock == 0 || !table_ready(lt))
+		return put_anyway(lt, lock);
+	return put_or_keep(lt, 0, lock, false);
 }
 
 /* --- lock_vec ------------------------------------------------------------------------------ */

@@ -54,8 +54,9 @@ struct own_set {
 	uint32_t busy;	 /* guards what follows, in a DB_THREAD handle */
 	uint32_t nslots; /* that were ever used */
 	struct own *free;
-	uint32_t nown; /* in the index */
-	uint32_t hand; /* where one to give up is looked for */
+	uint32_t nown;	    /* in the index */
+	uint32_t hand;	    /* where one to give up is looked for */
+	uint32_t newcomers; /* beyond kept_max */
 	struct own_index *index;
 	struct own *segments[OWN_SEGMENTS];
 	uint8_t *held[OWN_SEGMENTS]; /* a byte for each slot */
@@ -84,7 +85,6 @@ struct __db_locktab {
 	uint32_t self;	/* client number */
 	uint32_t nkept; /* slots whose locks may become IDLE */
 	uint32_t kept_max;
-	uint32_t newcomers; /* beyond that */
 	uint64_t nrequests; /* as lock_stat said last */
 	uint64_t nreleases;
 	uint64_t nasked; /* questions to the kernel by waiters whether others live */
@@ -368,8 +368,20 @@ cell_by_handle(DB_LOCKTAB *lt, DB_LOCK lock)
 
 /* --- own.c --------------------------------------------------------------------------------- */
 
-/* A slot for a lock that is asked for; then it cannot fail to be remembered. */
-int own_reserve(DB_LOCKTAB *lt, struct mine *m, uint32_t *slotp);
+/* Where a lock that is asked for will be remembered. */
+struct own_place {
+	uint32_t slot; /* 0: none */
+	bool keep;     /* it may stay IDLE when it is put, and is counted in nkept */
+	uint32_t victim_slot;
+	DB_LOCK victim; /* kept IDLE, and to be given up for it; 0: none */
+};
+
+/*
+ * A slot for a lock that is asked for; then it cannot fail to be remembered.  want_keep: may it be
+ * kept as well?  If not at once, then for one that is kept idle in the same partition.
+ */
+int own_reserve(
+    DB_LOCKTAB *lt, struct mine *m, uint32_t part, bool want_keep, struct own_place *place);
 void own_cancel(DB_LOCKTAB *lt, struct mine *m, uint32_t slot);
 /* The locker has the lock.  obj: its name, if it may be kept IDLE when it is put; else NULL. */
 void own_fill(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock, const DBT *obj,
@@ -391,8 +403,6 @@ own_has(const struct mine *m)
 
 /* How many it really holds. */
 uint32_t own_count(DB_LOCKTAB *lt, struct mine *m);
-/* May one more lock be kept?  Else: one that is kept idle in that partition, to be given up. */
-bool own_may_keep(DB_LOCKTAB *lt, struct mine *m, uint32_t part, uint32_t *slotp, DB_LOCK *victimp);
 /* L7: take a lock again, put it to IDLE; false: that cannot be done. */
 bool own_retake(DB_LOCKTAB *lt, uint32_t locker, const DBT *obj, uint32_t mode, DB_LOCK *lockp);
 bool own_idle(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock);
@@ -406,14 +416,11 @@ struct lock_request {
 	struct mine *m;
 	uint32_t flags; /* DB_LOCK_NOWAIT, DB_LOCK_UPGRADE */
 	uint32_t mode;
-	bool distant;	 /* the caller waits elsewhere: LOCK_DISTANT */
-	bool fresh;	 /* granted at once, and not one that the locker had */
-	bool undetected; /* the detector could not be run */
-	bool keep;	 /* it may stay IDLE when it is put */
-	bool may_keep;	 /* is counted in nkept */
-	uint32_t slot;	 /* reserved for what it will be granted */
-	uint32_t victim_slot;
-	DB_LOCK victim; /* kept IDLE, and to be given up for it; 0: none */
+	bool distant;		/* the caller waits elsewhere: LOCK_DISTANT */
+	bool fresh;		/* granted at once, and not one that the locker had */
+	bool undetected;	/* the detector could not be run */
+	bool keep;		/* it may stay IDLE when it is put */
+	struct own_place place; /* reserved for what it will be granted */
 	const DBT *obj;
 	uint32_t hash;
 	uint32_t part;

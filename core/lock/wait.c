@@ -42,8 +42,8 @@ dispose(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *c, int error)
 		p->nlocks--;
 	p->nrefused += error != 0;
 	part_unlock(lt, rq->part);
-	own_cancel(lt, rq->m, rq->slot);
-	rq->slot = 0;
+	own_cancel(lt, rq->m, rq->place.slot);
+	rq->place.slot = 0;
 	return error;
 }
 
@@ -51,8 +51,8 @@ dispose(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *c, int error)
 static int
 outcome_new(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *c)
 {
-	own_fill(lt, rq->m, rq->slot, rq->lock, NULL, rq->hash, rq->mode);
-	rq->slot = 0;
+	own_fill(lt, rq->m, rq->place.slot, rq->lock, NULL, rq->hash, rq->mode);
+	rq->place.slot = 0;
 	store_seq(&c->u.lock.wake, WAKE_SEEN);
 	return 0;
 }
@@ -124,8 +124,8 @@ request_withdraw(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep)
 		return request_outcome(lt, rq, donep);
 	count_wait(lt, rq, true);
 	locker_count_wait(lt, rq->m->id, -1);
-	own_cancel(lt, rq->m, rq->slot);
-	rq->slot = 0;
+	own_cancel(lt, rq->m, rq->place.slot);
+	rq->place.slot = 0;
 	return ret;
 }
 
@@ -280,9 +280,10 @@ lock_get(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, const DBT *obj,
 	int ret;
 
 	if (lt != NULL && lockp != NULL && (flags & ~(uint32_t)DB_LOCK_NOWAIT) == 0 &&
-	    table_ready(lt) && own_retake(lt, locker, obj, mode, lockp))
-		return 0;
-	if ((ret = table_enter(lt, "lock_get")) != 0)
+	    table_ready(lt)) {
+		if (own_retake(lt, locker, obj, mode, lockp))
+			return 0;
+	} else if ((ret = table_enter(lt, "lock_get")) != 0)
 		return ret;
 	return lockp != NULL ? get_anew(lt, locker, flags, obj, mode, lockp) : EINVAL;
 }
