@@ -55,6 +55,7 @@ find_part(DB_LOCKTAB *lt, struct lock_request *rq)
 		return ret;
 	rq->hash = object_hash(rq->obj->data, rq->obj->size);
 	rq->part = hash_part(rq->hash);
+	object_fetch_early(lt, rq->hash);
 	return 0;
 }
 

@@ -23,7 +23,7 @@
 
 #include <stdlib.h>
 
-#define NEWCOMERS 16u
+#define NEWCOMERS 64u
 #define CHAIN_MOST 16u		      /* a longer way is not a short one */
 #define RETAKES_MOST (UINT32_MAX / 2) /* then it is counted, and granted anew */
 
@@ -456,7 +456,9 @@ own_retake(DB_LOCKTAB *lt, uint32_t locker, const DBT *obj, uint32_t mode, DB_LO
 	e = load_acquire(chain_of(load_acquire(&s->index), hash));
 	for (; e != NULL && steps++ < CHAIN_MOST; e = load_relaxed(&e->next)) {
 		lock = load_acquire(&e->lock);
-		if (e->hash != hash || e->mode != mode || e->size != obj->size || lock == 0 ||
+		if (e->hash != hash || lock == 0)
+			continue;
+		if (e->mode != mode || e->size != obj->size ||
 		    !is_the_name(e, obj->data, obj->size) || load_acquire(&e->lock) != lock)
 			continue;
 		if (!retake(lt, e, &lock))
@@ -489,8 +491,7 @@ own_idle(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock)
 	struct own *e;
 	uint64_t w;
 
-	if (c == NULL || (load_relaxed(&c->word) & WORD_FIRM) != 0 ||
-	    (e = own_of(lt, c, locker, lock)) == NULL || e->size == 0)
+	if (c == NULL || (e = own_of(lt, c, locker, lock)) == NULL || e->size == 0)
 		return false;
 	part = hash_part(e->hash);
 	w = cell_word(CELL_HELD, e->mode, part, life);

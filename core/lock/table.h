@@ -241,6 +241,13 @@ hash_part(uint32_t hash)
 	return hash % LOCK_PARTS;
 }
 
+/* Its bucket will be looked at. */
+static inline void
+object_fetch_early(const DB_LOCKTAB *lt, uint32_t hash)
+{
+	__builtin_prefetch(&lt->buckets[hash & (lt->nbuckets - 1)], 1);
+}
+
 /* With the partition locked.  *cp is NULL if there is no such object.  DB_RUNRECOVERY. */
 int object_find(DB_LOCKTAB *lt, const DBT *name, uint32_t hash, struct lock_cell **cp);
 /* The partition has object_cells() free cells. */
