@@ -28,6 +28,7 @@
  *     puts it by one to IDLE, both without the partition's lock, as long as HELD is not FIRM.
  *     Whatever else happens to it, by whomever, is done under that lock after a compare-and-swap
  *     from HELD to HELD and FIRM, or from IDLE to FREE.
+ *     One that will not stay IDLE is born FIRM.
  * L8. While anybody waits for an object, all locks on it are FIRM and none is IDLE: so nobody
  *     overtakes a queue, and what is put goes to who waits.  They are made so before the waiting
  *     request's word is stored, and a lock that is granted meanwhile is born FIRM.
