@@ -282,7 +282,7 @@ object_promote(DB_LOCKTAB *lt, struct lock_cell *object, struct wakes *wakes)
 
 	for (at = object->u.object.waiters; at != 0 && ret == 0;) {
 		c = cell_of(lt, at, CELL_WAITING, part);
-		if (c == NULL || steps++ / 2 > lt->ncells)
+		if (c == NULL || steps++ > lt->ncells)
 			return table_damaged(lt, "a queue leads to something else", at);
 		at = c->next;
 		const struct claim claim = { .locker = c->u.lock.locker,
@@ -293,9 +293,14 @@ object_promote(DB_LOCKTAB *lt, struct lock_cell *object, struct wakes *wakes)
 			continue;
 		again = false;
 		ret = grant(lt, object, c, wakes, &again);
-		/* A held lock has another mode now, or others of its locker go first. */
-		if (again)
+		/*
+		 * A held lock has another mode now, or others of its locker go first.  Each time
+		 * one waits less: that ends.
+		 */
+		if (again) {
 			at = object->u.object.waiters;
+			steps = 0;
+		}
 	}
 	return ret;
 }

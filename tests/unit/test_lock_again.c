@@ -321,6 +321,37 @@ lock_of_a_locker_that_is_granted_another_mode_goes_first(void **state)
 	finish(*state, lt);
 }
 
+/* Each grant of another mode starts the queue over, past all that wait on before it. */
+static void
+lock_modes_changed_behind_many_that_wait_on_are_no_damage(void **state)
+{
+	enum { EACH = 60 };
+	static struct waiter w[2 * EACH];
+	DB_ENV env = { .db_errcall = hear, .lk_conflicts = db_riw_conflicts, .lk_modes = 6 };
+	DB_LOCKTAB *lt = table_with(*state, &env, DB_THREAD);
+	u_int32_t b = locker_of(lt);
+	DB_LOCK lock;
+
+	memset(w, 0, sizeof(w));
+	for (int i = 0; i < 2 * EACH; i++) {
+		w[i].id = locker_of(lt);
+		w[i].flags = DB_LOCK_UPGRADE;
+		w[i].lock = get(lt, w[i].id, "o", DB_LOCK_IREAD);
+	}
+	lock = get(lt, b, "o", DB_LOCK_READ);
+	for (int i = 0; i < 2 * EACH; i++)
+		wait_for(&w[i], lt, w[i].id, "o", i < EACH ? DB_LOCK_WRITE : DB_LOCK_IWRITE);
+	must(lock_put(lt, lock));
+	for (int i = EACH; i < 2 * EACH; i++)
+		answers(0, waited(&w[i]));
+	assert_int_equal(stat_of(lt).st_nwaiting, EACH);
+	must(put_object_named(lt, b, "o"));
+	for (int i = 0; i < EACH; i++)
+		answers(DB_LOCK_NOTHELD, waited(&w[i]));
+	assert_int_equal(stat_of(lt).st_nlocks, 0);
+	finish(*state, lt);
+}
+
 /* --- threads of one locker ----------------------------------------------------------------- */
 
 struct churner {
@@ -390,6 +421,7 @@ main(void)
 		t_test(lock_put_all_finds_what_many_threads_were_granted),
 		t_test(lock_of_a_locker_that_holds_the_object_by_now_goes_first),
 		t_test(lock_of_a_locker_that_is_granted_another_mode_goes_first),
+		t_test(lock_modes_changed_behind_many_that_wait_on_are_no_damage),
 		t_test(lock_threads_of_one_locker_take_and_put_the_same),
 	};
 
