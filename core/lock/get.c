@@ -137,6 +137,14 @@ find_target(DB_LOCKTAB *lt, const struct lock_request *rq, struct lock_cell **ob
 	return 0;
 }
 
+/* One that was named by its handle alone, and none that came after it. */
+static bool
+firm_target(const struct lock_request *rq, struct lock_cell *target)
+{
+	return rq->obj != NULL ? lock_firm(target) :
+				 lock_firm_in(target, (uint32_t)(rq->lock >> 32));
+}
+
 static bool
 has_room(const DB_LOCKTAB *lt, const struct lock_request *rq, const struct lock_cell *object)
 {
@@ -331,7 +339,7 @@ attempt_locked(DB_LOCKTAB *lt, struct lock_request *rq, struct wakes *wakes, enu
 	if ((rq->flags & DB_LOCK_UPGRADE) != 0) {
 		ret = find_target(lt, rq, &object, &target);
 		*stepp = STEP_NOT_HELD;
-		if (ret != 0 || target == NULL || !lock_firm(target))
+		if (ret != 0 || target == NULL || !firm_target(rq, target))
 			return ret;
 	} else if ((ret = object_find(lt, rq->obj, rq->hash, &object)) != 0)
 		return ret;

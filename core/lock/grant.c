@@ -31,6 +31,17 @@ lock_firm(struct lock_cell *c)
 	return word_kind(w) == CELL_HELD;
 }
 
+bool
+lock_firm_in(struct lock_cell *c, uint32_t life)
+{
+	uint64_t w = load_acquire(&c->word);
+
+	while (word_kind(w) == CELL_HELD && word_life(w) == life)
+		if ((w & WORD_FIRM) != 0 || cas_seq(&c->word, &w, w | WORD_FIRM))
+			return true;
+	return false;
+}
+
 /* What was counted in its lives. */
 static void
 count_retaken(DB_LOCKTAB *lt, const struct lock_cell *c, uint64_t w)

@@ -72,15 +72,20 @@ put_released(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part)
 		lt->parts[part].nlocks--;
 }
 
-/* With the partition locked, if c is still what it was before that. */
+/*
+ * With the partition locked, if c is still what it was before that.  Another thread may put it at
+ * any time until it is firm, and take it again: that is another lock then, and its slot stays.
+ */
 static int
-put_locked(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part, bool altogether, struct wakes *wakes,
-    bool *gonep)
+put_locked(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part, DB_LOCK lock, bool altogether,
+    struct wakes *wakes, bool *gonep)
 {
-	if (word_kind(load_relaxed(&c->word)) == CELL_HELD && lock_firm(c))
+	if (lock_firm_in(c, (uint32_t)(lock >> 32)))
 		return put_held(lt, c, part, altogether, wakes, gonep);
-	if (word_kind(load_relaxed(&c->word)) == CELL_RELEASED)
+	if (word_kind(load_relaxed(&c->word)) == CELL_RELEASED) {
 		put_released(lt, c, part);
+		*gonep = true;
+	}
 	return DB_LOCK_NOTHELD;
 }
 
@@ -92,7 +97,7 @@ put_one(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
 	uint32_t part = word_part(w), owner, slot;
 	struct wakes wakes;
 	struct mine *m;
-	bool gone = true;
+	bool gone = false;
 	int ret;
 
 	wakes.n = 0;
@@ -105,11 +110,9 @@ put_one(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
 	owner = c->u.lock.locker;
 	slot = c->u.lock.slot;
 	if (is_ours(lt, c, w, lock, locker) && word_part(w) == part)
-		ret = put_locked(lt, c, part, altogether, &wakes, &gone);
-	else {
+		ret = put_locked(lt, c, part, lock, altogether, &wakes, &gone);
+	else
 		ret = DB_LOCK_NOTHELD;
-		gone = false;
-	}
 	part_unlock(lt, part);
 	wake_now(&wakes);
 	if (gone && (m = mine_at(lt, owner)) != NULL)

@@ -292,6 +292,8 @@ int claim_blocked(DB_LOCKTAB *lt, const struct lock_cell *object, const struct c
 
 /* L7: HELD becomes FIRM.  False: it is not held. */
 bool lock_firm(struct lock_cell *c);
+/* The same, in that life only: its locker may have put it and taken it again meanwhile. */
+bool lock_firm_in(struct lock_cell *c, uint32_t life);
 /* L7: an IDLE lock goes; object_settle is to follow.  *gonep false: it is not IDLE any more. */
 int lock_revoke(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, bool *gonep);
 /* The same, by its handle.  *gonep: it is not in the table. */
