@@ -151,16 +151,29 @@ index_remove(struct own_set *s, struct own *e)
 
 /* --- coming and going ---------------------------------------------------------------------- */
 
-/* Does the table still say what the slot does?  One whose lock is just being taken again is. */
-static bool
-own_is_live(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot, const struct own *e, bool *heldp)
+/* The word of the cell that the slot means, in whatever life; 0: it is not ours any more. */
+static uint64_t
+own_word(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot, const struct own *e)
 {
 	struct lock_cell *c = cell_at(lt, (uint32_t)load_relaxed(&e->lock));
 	uint64_t w = c != NULL ? load_acquire(&c->word) : 0;
 
+	return (word_kind(w) == CELL_HELD || word_kind(w) == CELL_IDLE ||
+		   word_kind(w) == CELL_RELEASED) &&
+		c->u.lock.client == lt->self && c->u.lock.locker == m->id &&
+		c->u.lock.slot == slot ?
+	    w :
+	    0;
+}
+
+/* Does the table still say what the slot does?  One whose lock is just being taken again is. */
+static bool
+own_is_live(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot, const struct own *e, bool *heldp)
+{
+	uint64_t w = own_word(lt, m, slot, e);
+
 	*heldp = word_kind(w) == CELL_HELD;
-	return (*heldp || word_kind(w) == CELL_IDLE || word_kind(w) == CELL_RELEASED) &&
-	    c->u.lock.client == lt->self && c->u.lock.locker == m->id && c->u.lock.slot == slot;
+	return w != 0;
 }
 
 /* busy is held. */
@@ -360,8 +373,32 @@ own_drop_if_gone(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock)
 	set_unlock(lt, s);
 }
 
-DB_LOCK
-own_next_held(const struct mine *m, uint32_t *slotp)
+/* While threads take and put, what the slots say is a step behind; the table is not. */
+static DB_LOCK
+next_in_table(DB_LOCKTAB *lt, const struct mine *m, uint32_t *slotp)
+{
+	const struct own_set *s = load_acquire(&m->set);
+	uint32_t n = s != NULL ? load_acquire(&s->nslots) : 0;
+	DB_LOCK lock;
+	uint64_t w;
+
+	for (uint32_t slot = *slotp + 1; slot <= n; slot++) {
+		const struct own *e = own_at(s, slot);
+
+		if ((lock = load_acquire(&e->lock)) == 0)
+			continue;
+		w = own_word(lt, m, slot, e);
+		if (word_kind(w) == CELL_HELD || word_kind(w) == CELL_RELEASED) {
+			*slotp = slot;
+			return (DB_LOCK)word_life(w) << 32 | (uint32_t)lock;
+		}
+	}
+	*slotp = 0;
+	return 0;
+}
+
+static DB_LOCK
+next_in_slots(const struct mine *m, uint32_t *slotp)
 {
 	const struct own_set *s = load_acquire(&m->set);
 	uint32_t n = s != NULL ? load_acquire(&s->nslots) : 0;
@@ -381,6 +418,12 @@ own_next_held(const struct mine *m, uint32_t *slotp)
 	}
 	*slotp = 0;
 	return 0;
+}
+
+DB_LOCK
+own_next_held(DB_LOCKTAB *lt, const struct mine *m, uint32_t *slotp)
+{
+	return lt->threaded ? next_in_table(lt, m, slotp) : next_in_slots(m, slotp);
 }
 
 uint32_t

@@ -134,7 +134,7 @@ put_all(DB_LOCKTAB *lt, struct mine *m)
 	DB_LOCK lock;
 	int ret;
 
-	while ((lock = own_next_held(m, &slot)) != 0) {
+	while ((lock = own_next_held(lt, m, &slot)) != 0) {
 		ret = put_or_keep(lt, m->id, lock, true);
 		if (ret == DB_LOCK_NOTHELD)
 			/* another has released it; whatever its cell is now, it is not ours */

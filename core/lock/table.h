@@ -399,15 +399,15 @@ void own_fill(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock, const
 void own_drop(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock);
 /* The same, unless it is ours still. */
 void own_drop_if_gone(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock);
-/* The next behind that slot that is held as far as we know; *slotp 0: from the start; 0: none. */
-DB_LOCK own_next_held(const struct mine *m, uint32_t *slotp);
-/* Does it hold any, as far as we know? */
+/* The next behind that slot that is held; *slotp 0: from the start; 0: none. */
+DB_LOCK own_next_held(DB_LOCKTAB *lt, const struct mine *m, uint32_t *slotp);
+/* May it hold any?  Where there are threads it may at any time. */
 static inline bool
-own_has(const struct mine *m)
+own_has(DB_LOCKTAB *lt, const struct mine *m)
 {
 	uint32_t slot = 0;
 
-	return own_next_held(m, &slot) != 0;
+	return lt->threaded || own_next_held(lt, m, &slot) != 0;
 }
 
 /* How many it really holds. */

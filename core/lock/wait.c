@@ -170,7 +170,7 @@ request_may_deadlock(DB_LOCKTAB *lt, const struct lock_request *rq)
 	const struct lock_cell *l = locker_head(lt, rq->m->id);
 
 	return rq->blockers.waits &&
-	    (own_has(rq->m) || (l != NULL && load_seq(&l->u.locker.waiting) > 1));
+	    (own_has(lt, rq->m) || (l != NULL && load_seq(&l->u.locker.waiting) > 1));
 }
 
 static unsigned
