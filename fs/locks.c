@@ -200,8 +200,8 @@ look_at(struct fs *fs, struct asker *a, bool long_ago, struct answer *answer)
 	bool done = false;
 	int ret;
 
-	if (locks_stale(l)) {
-		*answer = settle(l, a, ESTALE, false);
+	if ((ret = region_usable(l->lt->region)) != 0) {
+		*answer = settle(l, a, ret, false);
 		return true;
 	}
 	if (a->owner->lock != 0 && a->owner->mode == a->mode) {
@@ -374,10 +374,12 @@ flock_locked(struct fs *fs, const struct node *node, uint64_t id, pid_t pid, int
 	struct locks *l = fs->locks;
 	struct owner *o = locks_owner(l, id);
 
+	/* What is held in a table that cannot be used keeps nobody away. */
+	if ((ret = open_table(fs, true)) != 0 || (ret = region_usable(l->lt->region)) != 0)
+		return as_errno(ret);
 	if (o != NULL && o->lock != 0 && o->mode == mode)
 		return 0;
-	if ((ret = open_table(fs, true)) != 0 ||
-	    (o == NULL && (ret = make_owner(l, id, node, &o)) != 0))
+	if (o == NULL && (ret = make_owner(l, id, node, &o)) != 0)
 		return as_errno(ret);
 	unlock_owner(l, o);
 	ret = request_lock(l, o, node, pid, mode, (op & LOCK_NB) == 0, req);

@@ -6,6 +6,7 @@
  *	lock_client HOME get FILE		lock_get WRITE, "got", wait, put
  *	lock_client HOME fill FILE		the same, in a table that has room for one lock
  *	lock_client HOME try FILE		the same with NOWAIT; "taken" and status 1
+ *	lock_client HOME panic			finds the table damaged
  *	lock_client FILE1 circle FILE2		flock both of the mount's, "deadlock"
  *	lock_client HOME other FILE2 FILE1	lock_get both
  *	lock_client FILE flocks N		N descriptors wait for the one that holds
@@ -32,6 +33,7 @@
 #include <poolfs/lock.h>
 
 #include "base/os.h"
+#include "lock/table.h"
 
 static void
 die(const char *what, int err)
@@ -104,6 +106,14 @@ get(const char *home, const char *path, u_int32_t flags)
 	if ((ret = lock_put(lt, lock)) != 0 || (ret = lock_close(lt)) != 0)
 		die("lock_put", ret);
 	return 0;
+}
+
+static int
+panics(const char *home)
+{
+	DB_LOCKTAB *lt = open_table(home);
+
+	return region_panic(lt->region, "on purpose") != DB_RUNRECOVERY;
 }
 
 /* Two descriptors of this process: it holds one file, and asks for the other. */
@@ -328,6 +338,8 @@ main(int argc, char **argv)
 		return other_half(argv[1], argv[3], argv[4]);
 	if (argc == 4 && strcmp(argv[2], "flocks") == 0)
 		return flocks(argv[1], atoi(argv[3]));
+	if (argc == 3 && strcmp(argv[2], "panic") == 0)
+		return panics(argv[1]);
 	if (argc == 3 && strcmp(argv[2], "shared") == 0)
 		return shared(argv[1]);
 	if (argc == 4 && strcmp(argv[2], "threads") == 0)

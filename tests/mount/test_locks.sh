@@ -198,5 +198,13 @@ check flock_makes_a_new_one flock "$mnt/files/f" true
 check dirs_can_be_locked flock "$mnt/files" true
 check and_are_free_again until_is nlocks 0
 
+begin a "$client" "$mnt/files/f" flocks 1
+check one_waits_for_the_holder until_is nwaiting 1
+check the_table_is_found_damaged "$client" "$home" panic
+check the_wait_ends said a 'lock_client: .*'
+finished a
+check with_EIO grep -q 'Input/output error' "$work/a.out"
+check_fails flock_in_a_damaged_table_is_EIO 'Input/output error' flock -n "$mnt/files/g" true
+
 check it_unmounts "$POOLFS" -u "$mnt"
 finish
