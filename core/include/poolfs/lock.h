@@ -185,7 +185,8 @@ POOLFS_API int lock_id_free(DB_LOCKTAB *lt, u_int32_t id);
  *
  * DB_LOCK_UPGRADE: a lock that locker holds on the object changes its mode to this one, up or
  * down; *lockp stays the same lock.  Which: *lockp if that is one (obj may then be NULL), else the
- * one it got last; DB_LOCK_NOTHELD if there is none.  It waits as others do, but only for holders.
+ * newest that it has there, where one that was put and got again may count from when it was got
+ * first; DB_LOCK_NOTHELD if there is none.  It waits as others do, but only for holders.
  *
  * EINVAL: a flag, mode or locker that there is not; an object without bytes.  ENOMEM: the table has
  * lk_max locks, or no room; a sentence names the lockers that have most.  ESTALE: removed by
