@@ -60,6 +60,9 @@ lock_revoke(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, bool 
 	uint32_t part = word_part(w), life = word_life(w) + 1;
 	int ret;
 
+	*gonep = false;
+	if (part >= LOCK_PARTS)
+		return table_damaged(lt, "a lock is of no partition", cell_number(lt, c));
 	*gonep =
 	    word_kind(w) == CELL_IDLE && cas_seq(&c->word, &w, cell_word(CELL_FREE, 0, part, life));
 	if (!*gonep)
@@ -68,9 +71,7 @@ lock_revoke(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, bool 
 	lt->parts[part].nreleases++;
 	if ((ret = holder_unlink(lt, object, c)) != 0)
 		return ret;
-	cell_push(lt, part, c);
-	if (lt->parts[part].nlocks > 0)
-		lt->parts[part].nlocks--;
+	lock_dispose(lt, c, part);
 	return 0;
 }
 
@@ -340,18 +341,26 @@ object_go_on(DB_LOCKTAB *lt, struct lock_cell *object, struct wakes *wakes)
 	return object_settle(lt, object);
 }
 
+void
+lock_dispose(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part)
+{
+	cell_push(lt, part, c);
+	if (lt->parts[part].nlocks > 0)
+		lt->parts[part].nlocks--;
+}
+
 /* c has left its object's lists. */
-static void
+static int
 free_lock(DB_LOCKTAB *lt, struct lock_cell *c)
 {
 	uint64_t w = load_relaxed(&c->word);
-	struct lock_part *p = &lt->parts[word_part(w)];
 
+	if (word_part(w) >= LOCK_PARTS)
+		return table_damaged(lt, "a lock is of no partition", cell_number(lt, c));
 	if (word_kind(w) != CELL_WAITING)
 		count_retaken(lt, c, w);
-	cell_push(lt, word_part(w), c);
-	if (p->nlocks > 0)
-		p->nlocks--;
+	lock_dispose(lt, c, word_part(w));
+	return 0;
 }
 
 int
@@ -359,9 +368,7 @@ lock_take_off(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c)
 {
 	int ret = holder_unlink(lt, object, c);
 
-	if (ret == 0)
-		free_lock(lt, c);
-	return ret;
+	return ret == 0 ? free_lock(lt, c) : ret;
 }
 
 int
@@ -370,9 +377,8 @@ lock_release(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes)
 	struct lock_cell *object = NULL;
 	int ret;
 
-	if ((ret = take_off(lt, c, &object)) != 0)
+	if ((ret = take_off(lt, c, &object)) != 0 || (ret = free_lock(lt, c)) != 0)
 		return ret;
-	free_lock(lt, c);
 	return object_go_on(lt, object, wakes);
 }
 
@@ -433,11 +439,18 @@ part_sweep(DB_LOCKTAB *lt, uint32_t part)
 int
 lock_give_up(DB_LOCKTAB *lt, uint32_t part, DB_LOCK lock, bool *gonep)
 {
-	struct lock_cell *c = cell_of(lt, (uint32_t)lock, CELL_IDLE, part), *object;
+	struct lock_cell *c = cell_by_handle(lt, lock), *object;
+	uint64_t w = c != NULL ? load_relaxed(&c->word) : 0;
 	int ret;
 
-	*gonep = cell_by_handle(lt, lock) == NULL;
-	if (*gonep || c == NULL)
+	*gonep = c == NULL;
+	if (c == NULL || word_part(w) != part)
+		return 0;
+	if (word_kind(w) == CELL_RELEASED && c->u.lock.client == lt->self) {
+		lock_dispose(lt, c, part);
+		*gonep = true;
+	}
+	if (word_kind(w) != CELL_IDLE)
 		return 0;
 	if ((object = cell_of(lt, c->u.lock.object, CELL_OBJECT, part)) == NULL)
 		return table_damaged(lt, "a lock has no object", cell_number(lt, c));

@@ -64,14 +64,6 @@ put_held(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part, bool altogether, st
 	return 0;
 }
 
-static void
-put_released(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part)
-{
-	cell_push(lt, part, c);
-	if (lt->parts[part].nlocks > 0)
-		lt->parts[part].nlocks--;
-}
-
 /*
  * With the partition locked, if c is still what it was before that.  Another thread may put it at
  * any time until it is firm, and take it again: that is another lock then, and its slot stays.
@@ -83,7 +75,7 @@ put_locked(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part, DB_LOCK lock, boo
 	if (lock_firm_in(c, (uint32_t)(lock >> 32)))
 		return put_held(lt, c, part, altogether, wakes, gonep);
 	if (word_kind(load_relaxed(&c->word)) == CELL_RELEASED) {
-		put_released(lt, c, part);
+		lock_dispose(lt, c, part);
 		*gonep = true;
 	}
 	return DB_LOCK_NOTHELD;

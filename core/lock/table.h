@@ -296,7 +296,7 @@ bool lock_firm(struct lock_cell *c);
 bool lock_firm_in(struct lock_cell *c, uint32_t life);
 /* L7: an IDLE lock goes; object_settle is to follow.  *gonep false: it is not IDLE any more. */
 int lock_revoke(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, bool *gonep);
-/* The same, by its handle.  *gonep: it is not in the table. */
+/* The same, by its handle, or a RELEASED one of ours.  *gonep: it is not in the table. */
 int lock_give_up(DB_LOCKTAB *lt, uint32_t part, DB_LOCK lock, bool *gonep);
 /* L9: before claim is looked at.  L8: before anybody waits. */
 int object_make_way(DB_LOCKTAB *lt, struct lock_cell *object, const struct claim *claim);
@@ -311,6 +311,9 @@ int object_promote(DB_LOCKTAB *lt, struct lock_cell *object, struct wakes *wakes
 
 /* Take a lock that is held, or that waits, off its object; the cell is free.  Others go on. */
 int lock_release(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes);
+
+/* One that is on no list is a free cell. */
+void lock_dispose(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part);
 
 /* A held lock goes, and nobody goes on yet. */
 int lock_take_off(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c);

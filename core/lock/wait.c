@@ -37,9 +37,7 @@ dispose(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *c, int error)
 
 	if ((ret = part_lock(lt, rq->part)) != 0)
 		return ret;
-	cell_push(lt, rq->part, c);
-	if (p->nlocks > 0)
-		p->nlocks--;
+	lock_dispose(lt, c, rq->part);
 	p->nrefused += error != 0;
 	part_unlock(lt, rq->part);
 	own_cancel(lt, rq->m, rq->place.slot);

@@ -321,6 +321,32 @@ lock_of_a_locker_that_is_granted_another_mode_goes_first(void **state)
 	finish(*state, lt);
 }
 
+/* Granted after a wait, and put by another before its owner could look. */
+static void
+lock_that_another_put_unseen_is_not_of_lk_max_for_ever(void **state)
+{
+	DB_ENV env = { .db_errcall = hear, .lk_max = 8 };
+	DB_LOCKTAB *lt = table_with(*state, &env, DB_THREAD);
+	const DBT obj = named("o");
+	u_int32_t a = locker_of(lt), b;
+
+	for (int i = 0; i < 50; i++) {
+		struct waiter w = { 0 };
+		DB_LOCKREQ put[] = {
+			{ .op = DB_LOCK_PUT, .lock = get(lt, a, "o", DB_LOCK_WRITE) },
+			{ .op = DB_LOCK_PUT_OBJ, .obj = &obj },
+		};
+
+		b = locker_of(lt);
+		wait_for(&w, lt, b, "o", DB_LOCK_WRITE);
+		must(lock_vec(lt, a, 0, put, 2, NULL));
+		answers(0, waited(&w));
+		must(lock_id_free(lt, b));
+		assert_int_equal(stat_of(lt).st_nlocks, 0);
+	}
+	finish(*state, lt);
+}
+
 /* Each grant of another mode starts the queue over, past all that wait on before it. */
 static void
 lock_modes_changed_behind_many_that_wait_on_are_no_damage(void **state)
@@ -421,6 +447,7 @@ main(void)
 		t_test(lock_put_all_finds_what_many_threads_were_granted),
 		t_test(lock_of_a_locker_that_holds_the_object_by_now_goes_first),
 		t_test(lock_of_a_locker_that_is_granted_another_mode_goes_first),
+		t_test(lock_that_another_put_unseen_is_not_of_lk_max_for_ever),
 		t_test(lock_modes_changed_behind_many_that_wait_on_are_no_damage),
 		t_test(lock_threads_of_one_locker_take_and_put_the_same),
 	};
