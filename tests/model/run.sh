@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# run.sh [full] - explore frame.pml with spin, in TAP.
+# run.sh [full] - explore frame.pml (the pool) and idle.pml (the lock table) with spin, in TAP.
 #
 # A scenario is explored whole and must hold.  A defect is planted, by leaving out one guard of
 # the protocol, and must be found: else the model would not notice if the code lacked it.
@@ -10,7 +10,9 @@
 # MODEL_SECONDS (400) each, and every defect.  A scenario that is not through by then is said so.
 
 set -u
-model=$(cd "$(dirname "$0")" && pwd)/frame.pml
+models=$(cd "$(dirname "$0")" && pwd)
+model=$models/frame.pml
+optimise=${MODEL_OPTIMISE:-0}
 seconds=${MODEL_SECONDS:-400}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -26,7 +28,7 @@ explore()
 	cd "$work/run" || return 3
 	# shellcheck disable=SC2086 # words
 	spin -a $1 "$model" >log 2>&1 &&
-	    cc -O${MODEL_OPTIMISE:-0} -w -DSAFETY -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM=8000 \
+	    cc -O$optimise -w -DSAFETY -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM=8000 \
 		-o pan pan.c >>log 2>&1 || {
 		sed 's/^/# /' log
 		return 3
@@ -95,6 +97,23 @@ if [ "${1:-}" = full ]; then
 	finds BUG_KEY_FIRST '-DOPS=2 -DKILLS=0'
 	finds BUG_NO_FENCE "$quiet -DSTORE_BUFFER"
 	finds BUG_NO_BARRIER "$quiet -DSTORE_BUFFER -DMEMBARRIER"
+fi
+
+model=$models/idle.pml
+optimise=0 # compiling it would take longer than running it
+holds locks_are_got_and_put_and_a_death '-DOPS=1 -DKILLS=1'
+finds BUG_REVOKE_BLIND '-DOPS=2'
+if [ "${1:-}" = full ]; then
+	holds locks_are_got_and_put_twice_each '-DOPS=2'
+	holds locks_with_a_matrix_of_one_side '-DOPS=2 -DONE_SIDED'
+	for defect in FIRM_BLIND IDLE_FIRM IDLE_LEFT NO_FIRM NO_GO_ON NO_WAY PUT_UNLOCKED \
+	    QUEUE_FIRST RETAKE_BLIND REVOKE_LINKED; do
+		finds "BUG_$defect" '-DOPS=2'
+	done
+	finds BUG_WAY_ONE_SIDED '-DOPS=2 -DONE_SIDED'
+	for defect in NO_REPAIR REPAIR_NO_GO_ON REPAIR_NO_IDLE WORD_FIRST; do
+		finds "BUG_$defect" '-DOPS=1 -DKILLS=1'
+	done
 fi
 echo "1..$n"
 exit $failed
