@@ -365,8 +365,8 @@ unlink_path(struct region *r, bool force)
 			ret = unlink_open(r, force, &again);
 		else if (force && ret == EACCES)
 			ret = unlink_readable(r);
-		else if (force && ret != ENOENT)
-			/* What cannot be opened, a symbolic link too, can still be removed. */
+		else if (force && (ret == ELOOP || ret == ENXIO))
+			/* A symbolic link or a socket, which nobody is attached to. */
 			ret = os_unlink(r->path);
 		memory_unmap(r);
 		region_close_fd(r);

@@ -6,6 +6,9 @@
  */
 #include "region_t.h"
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 /* --- a process that stands still ----------------------------------------------------------- */
 
 static struct {
@@ -184,6 +187,42 @@ unlink_of_an_unused_region_is_busy_while_it_is_used(void **state)
 	assert_false(exists(t));
 }
 
+static void
+forced_unlink_that_cannot_open_the_file_leaves_it_to_its_clients(void **state)
+{
+	static const int errors[] = { EMFILE, ENFILE, ENOMEM, EIO };
+	struct t *t = *state;
+	struct region *r = attach(t);
+
+	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		t_fault(OS_OPEN, 1, errors[i]);
+		assert_int_equal(region_unlink_forced(&test_env, t->dir, REGION_FILE), errors[i]);
+		assert_true(t_fault_off());
+		assert_true(exists(t));
+		assert_int_equal(region_usable(r), 0);
+	}
+	detach(r);
+	assert_int_equal(region_unlink_forced(&test_env, t->dir, REGION_FILE), 0);
+}
+
+static void
+forced_unlink_removes_what_no_process_can_be_attached_to(void **state)
+{
+	struct t *t = *state;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat st;
+
+	t_check(symlink("nowhere", t_path(t, REGION_FILE)) == 0);
+	assert_int_equal(region_unlink_forced(&test_env, t->dir, REGION_FILE), 0);
+	assert_int_equal(lstat(t_path(t, REGION_FILE), &st), -1);
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", t_path(t, REGION_FILE));
+	t_check(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+	assert_int_equal(region_unlink_forced(&test_env, t->dir, REGION_FILE), 0);
+	assert_int_equal(lstat(t_path(t, REGION_FILE), &st), -1);
+	close(fd);
+}
+
 int
 main(void)
 {
@@ -191,6 +230,8 @@ main(void)
 		segment_test(overtaken_creator_that_fails_comes_to_the_others_region),
 		segment_test(unlink_of_an_unused_region_lets_nobody_in_meanwhile),
 		segment_test(unlink_of_an_unused_region_is_busy_while_it_is_used),
+		segment_test(forced_unlink_that_cannot_open_the_file_leaves_it_to_its_clients),
+		t_test(forced_unlink_removes_what_no_process_can_be_attached_to),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
