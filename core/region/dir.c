@@ -85,6 +85,9 @@ resolve(const char *base, const char *dir, char **dirp)
 	char *path, *absolute;
 	int ret = 0;
 
+	/* Nothing is not the root, which it would become with the dot. */
+	if (dir[0] == '\0' || (relative && base[0] == '\0'))
+		return ENOENT;
 	if (asprintf(&path, "%s%s%s/.", relative ? base : "", relative ? "/" : "", dir) == -1)
 		return ENOMEM;
 	if ((absolute = realpath(path, NULL)) == NULL)

@@ -98,6 +98,10 @@ environment_dir_follows_memp_opens_rules(void **state)
 	t_check(chdir("/") == 0);
 	assert_int_equal(environment_dir(&with_home, "none", &dir, &temporary), ENOENT);
 	assert_int_equal(environment_dir(&with_home, "file", &dir, &temporary), ENOTDIR);
+	assert_int_equal(environment_dir(&without, "", &dir, &temporary), ENOENT);
+	assert_int_equal(environment_dir(NULL, "", &dir, &temporary), ENOENT);
+	with_home.db_home = "";
+	assert_int_equal(environment_dir(&with_home, NULL, &dir, &temporary), ENOENT);
 	assert_null(dir);
 }
 
