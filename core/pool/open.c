@@ -438,18 +438,18 @@ unlink_in(DB_ENV *dbenv, const struct environment *place, int force)
 
 /* By force a home that says nonsense about its regions does not do so any more. */
 static int
-find_regions(const DB_ENV *dbenv, const char *dir, int force, struct environment *place)
+find_regions(DB_ENV *dbenv, const char *dir, int force, struct environment *place)
 {
+	int ret, unsaid;
 	char *home;
-	int ret;
 
 	if ((ret = environment_find(dbenv, dir, false, place)) == 0 || !force)
 		return ret;
 	if (environment_home(dbenv, dir, &home) != 0)
 		return ret;
-	home_unsay(home);
+	unsaid = home_unsay(dbenv, home);
 	free(home);
-	return environment_find(dbenv, dir, false, place);
+	return unsaid != 0 ? unsaid : environment_find(dbenv, dir, false, place);
 }
 
 int

@@ -72,7 +72,7 @@ look_at_others(int fd, uint64_t base, uint64_t as, bool *anyp, bool *belowp)
 	return 0;
 }
 
-/* EAGAIN: another has settled, or a live one does not come to an end with it. */
+/* EBUSY: another has settled.  EAGAIN: a live one does not come to an end with it. */
 static int
 settle(int fd, uint64_t as)
 {
@@ -92,7 +92,9 @@ settle(int fd, uint64_t as)
 			return os_lock_share(fd, HOME_SETTLED + as);
 		if ((ret = look_at_others(fd, HOME_SETTLED, as, &settled, &lesser)) != 0)
 			return ret;
-		if (settled || os_monotonic_usec() >= end)
+		if (settled)
+			return EBUSY;
+		if (os_monotonic_usec() >= end)
 			return EAGAIN;
 		if (claimed && below) {
 			os_unlock(fd, as);
@@ -113,7 +115,7 @@ hold_together(struct region *r, const struct region_spec *spec)
 	return settle(r->home_fd, as);
 }
 
-/* EAGAIN: others hold it otherwise. */
+/* EBUSY: others hold it otherwise.  EAGAIN: a live process takes too long to hold it. */
 static int
 hold(struct region *r, const struct region_spec *spec)
 {
@@ -121,19 +123,26 @@ hold(struct region *r, const struct region_spec *spec)
 
 	if ((ret = region_open_home(r, spec->home)) != 0)
 		return ret;
-	if (spec->is_pool)
-		ret = os_flock_try(r->home_fd, spec->is_private);
+	if (spec->is_pool && (ret = os_flock_try(r->home_fd, spec->is_private)) == EAGAIN)
+		ret = EBUSY;
 	if (ret == 0 && !spec->is_private)
 		ret = hold_together(r, spec);
-	if (ret == EAGAIN)
-		region_close_home(r);
 	/* Where there is only flock(2), or not even that, that is all. */
-	return ret == EAGAIN ? EAGAIN : 0;
+	if (ret != EBUSY && ret != EAGAIN)
+		return 0;
+	region_close_home(r);
+	return ret;
 }
 
 static int
-say_held(const struct region_spec *spec)
+say_held(const struct region_spec *spec, int held)
 {
+	if (held == EAGAIN) {
+		env_err(spec->dbenv,
+		    "%s: a live process has been joining or removing its regions for %u ms",
+		    spec->home, (unsigned)REGION_JOIN_MSEC);
+		return EAGAIN;
+	}
 	env_err(spec->dbenv, "%s: %s in use over the same home", spec->home,
 	    spec->is_private   ? "another pool is" :
 		!spec->is_pool ? "regions in another place are" :
@@ -230,17 +239,24 @@ home_regions(const DB_ENV *dbenv, const char *home, char **dirp)
 }
 
 static int
-is_any(const char *file, void *arg)
+note_any(const char *file, void *arg)
 {
 	(void)file;
-	(void)arg;
+	*(bool *)arg = true;
 	return 1;
 }
 
-static bool
-has_regions(const char *dir)
+/* Who cannot read the directory does not know. */
+static int
+look_for_regions(const char *dir, bool *anyp)
 {
-	return region_each(dir, is_any, NULL) == 1;
+	bool any = false;
+	int ret = region_each(dir, note_any, &any);
+
+	if (!any && ret != 0 && ret != ENOENT && ret != ENOTDIR)
+		return ret;
+	*anyp = any;
+	return 0;
 }
 
 /* Relative if it is below: then they move together. */
@@ -299,22 +315,53 @@ look_up(const struct region_spec *spec, char **atp)
 	return ret == 0 ? 0 : home_regions(spec->dbenv, spec->home, atp);
 }
 
+/* What a creator who died at once has left. */
+static bool
+is_nothing(const char *path)
+{
+	struct os_stat st;
+
+	return os_lstat(path, &st) == 0 && S_ISREG(st.mode) && st.size == 0;
+}
+
+static int
+check_unwritten(const struct region_spec *spec, const char *path)
+{
+	RLAYOUT rl;
+	int ret;
+
+	if ((ret = region_peek(path, &rl)) == ENOENT)
+		return 0;
+	if (ret != 0) {
+		env_err(spec->dbenv,
+		    "%s: cannot see whether its pool has something unwritten, which would be lost "
+		    "beside a private one (%s: %s)",
+		    spec->home, path, db_strerror(ret));
+		return EBUSY;
+	}
+	if (rl.valid != DB_REGIONMAGIC || rl.clean != 0 || rl.panic != 0 ||
+	    layout_is_other_boot(&rl))
+		return 0;
+	env_err(spec->dbenv,
+	    "%s: its pool was not closed, and what it has not written yet would be lost beside a "
+	    "private one: join or remove it first (%s)",
+	    spec->home, path);
+	return EBUSY;
+}
+
 /* Written later, it would be over what the private pool writes. */
 static int
 check_nothing_unwritten(const struct region_spec *spec, const char *at)
 {
-	char *path = at == NULL ? NULL : join_path(at, spec->file);
 	int ret = 0;
-	RLAYOUT rl;
+	char *path;
 
-	if (path != NULL && region_peek(path, &rl) == 0 && rl.valid == DB_REGIONMAGIC &&
-	    rl.clean == 0 && rl.panic == 0 && !layout_is_other_boot(&rl)) {
-		env_err(spec->dbenv,
-		    "%s: its pool was not closed, and what it has not written yet would be lost "
-		    "beside a private one: join or remove it first (%s)",
-		    spec->home, path);
-		ret = EBUSY;
-	}
+	if (at == NULL)
+		return 0;
+	if ((path = join_path(at, spec->file)) == NULL)
+		return ENOMEM;
+	if (!is_nothing(path))
+		ret = check_unwritten(spec, path);
 	free(path);
 	return ret;
 }
@@ -330,9 +377,15 @@ would_find(const struct region_spec *spec, const struct region *r)
 static int
 move_pointer(const struct region_spec *spec, struct region *r, const char *at)
 {
+	bool any = false;
 	int ret;
 
-	if (at != NULL && has_regions(at)) {
+	if (at != NULL && (ret = look_for_regions(at, &any)) != 0) {
+		env_err(spec->dbenv, "%s: cannot see whether its regions are still in %s: %s",
+		    spec->home, at, db_strerror(ret));
+		return ret;
+	}
+	if (any) {
 		env_err(spec->dbenv,
 		    "%s: its regions are in %s, and have to be removed before they can be in %s",
 		    spec->home, at, spec->dir);
@@ -352,20 +405,20 @@ home_take(const struct region_spec *spec, struct region *r)
 	char *at = NULL;
 	int ret;
 
-	if (held != 0 && held != EAGAIN) {
+	if (held != 0 && held != EBUSY && held != EAGAIN) {
 		env_err(spec->dbenv, "%s: cannot look at it: %s", spec->home, db_strerror(held));
 		return held;
 	}
 	if ((ret = look_up(spec, &at)) != 0)
 		return ret;
 	if (spec->is_private)
-		ret = held != 0 ? say_held(spec) : check_nothing_unwritten(spec, at);
+		ret = held != 0 ? say_held(spec, held) : check_nothing_unwritten(spec, at);
 	else if (at != NULL && strcmp(at, spec->dir) == 0)
-		ret = held != 0 ? say_held(spec) : 0;
+		ret = held != 0 ? say_held(spec, held) : 0;
 	else if (!spec->placed)
 		ret = ESTALE;
 	else
-		ret = held != 0 ? say_held(spec) : move_pointer(spec, r, at);
+		ret = held != 0 ? say_held(spec, held) : move_pointer(spec, r, at);
 	free(at);
 	return ret;
 }
@@ -378,7 +431,7 @@ home_give_back(const struct region_spec *spec, struct region *r)
 		home_forget(spec->home, spec->dir);
 }
 
-/* *fdp is closed by the caller, who then no longer keeps others from coming.  EAGAIN: they are. */
+/* *fdp is for let_others_in, whatever this returns.  EAGAIN: there are some. */
 static int
 keep_others_out(const char *home, int *fdp)
 {
@@ -393,14 +446,24 @@ keep_others_out(const char *home, int *fdp)
 	return any ? EAGAIN : 0;
 }
 
+/* A child that was forked meanwhile has the descriptor too: the lock does not wait for its end. */
+static void
+let_others_in(int fd)
+{
+	if (fd != -1)
+		os_unlock(fd, FORGETTER);
+	os_close(fd);
+}
+
 static void
 forget_alone(const char *home, const char *dir)
 {
 	char *at, *path;
+	bool any;
 
 	if (home_regions(NULL, home, &at) != 0)
 		return;
-	if (strcmp(at, dir) == 0 && !has_regions(dir) &&
+	if (strcmp(at, dir) == 0 && look_for_regions(dir, &any) == 0 && !any &&
 	    (path = join_path(home, HOME_POINTER)) != NULL) {
 		(void)os_unlink(path);
 		free(path);
@@ -415,15 +478,41 @@ home_forget(const char *home, const char *dir)
 
 	if (strcmp(home, dir) != 0 && keep_others_out(home, &fd) == 0)
 		forget_alone(home, dir);
-	os_close(fd);
+	let_others_in(fd);
 }
 
-void
-home_unsay(const char *home)
+/* It leads to no directory, or is no symbolic link. */
+static bool
+is_nonsense(const char *home, const char *path)
+{
+	struct os_stat st;
+	char *dir;
+	int ret;
+
+	if (os_lstat(path, &st) != 0)
+		return false;
+	if (!S_ISLNK(st.mode))
+		return true;
+	if ((ret = home_regions(NULL, home, &dir)) == 0)
+		free(dir);
+	return ret == ENOENT || ret == ENOTDIR || ret == ELOOP;
+}
+
+int
+home_unsay(DB_ENV *dbenv, const char *home)
 {
 	char *path = join_path(home, HOME_POINTER);
+	int fd = -1, ret;
 
-	if (path != NULL)
-		(void)os_unlink(path);
+	if (path == NULL)
+		return ENOMEM;
+	if ((ret = keep_others_out(home, &fd)) == 0 && is_nonsense(home, path))
+		ret = os_unlink(path);
+	let_others_in(fd);
+	if (ret == EAGAIN)
+		ret = EBUSY;
+	if (ret != 0)
+		env_err(dbenv, "%s: not removed: %s", path, db_strerror(ret));
 	free(path);
+	return ret;
 }

@@ -34,7 +34,8 @@ int home_regions(const DB_ENV *dbenv, const char *home, char **dirp);
  *
  * ESTALE, without a sentence: spec->dir was not asked for (spec->placed), and is not what the home
  * says any more.  EBUSY with a sentence: another pool is in use, or there are regions in another
- * place, or (private) the home's pool has something unwritten.
+ * place, or (private) the home's pool has something unwritten, or cannot be looked at.  EAGAIN with
+ * a sentence: a live process takes longer than REGION_JOIN_MSEC to come or to remove.
  */
 int home_take(const struct region_spec *spec, struct region *r);
 
@@ -43,11 +44,14 @@ void home_give_back(const struct region_spec *spec, struct region *r);
 
 /*
  * If home says that its regions are in dir (absolute), and there is none any more, unsay it; not
- * while anybody holds it, who may be about to make one.
+ * while anybody holds it, who may be about to make one, nor if dir cannot be read.
  */
 void home_forget(const char *home, const char *dir);
 
-/* Whatever home says: it does not any more. */
-void home_unsay(const char *home);
+/*
+ * If what home says leads to no directory, or is no symbolic link, it does not say it any more.
+ * With a sentence: EBUSY somebody holds home, who may know better; or what unlink(2) returns.
+ */
+int home_unsay(DB_ENV *dbenv, const char *home);
 
 #endif

@@ -295,6 +295,66 @@ who_claims_a_home_waits_for_others_who_do(void **state)
 	}
 }
 
+/* Not EBUSY: nobody has settled, and whoever tries again may get on. */
+static void
+claim_that_comes_to_no_end_is_eagain(void **state)
+{
+	struct t *t = *state;
+	struct region *r;
+	int fd = open(t->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	t_check(fd >= 0 && os_lock_share(fd, 0) == 0);
+	assert_int_equal(attach_at(t, NULL, &r), EAGAIN);
+	assert_non_null(strstr(last_sentence, "live process"));
+	close(fd);
+	assert_int_equal(attach_at(t, NULL, &r), 0);
+	detach(r);
+}
+
+static int
+lives_on(struct t_child *c, void *arg)
+{
+	(void)arg;
+	t_await(c, 'e');
+	return 0;
+}
+
+static struct t_child *born;
+
+static int
+forks_before_an_unlink(enum os_call call, const char *what)
+{
+	struct t_child *c = born;
+
+	(void)what;
+	if (call == OS_UNLINK && c != NULL) {
+		born = NULL;
+		t_fork(c, lives_on, NULL);
+	}
+	return 0;
+}
+
+static void
+child_forked_while_a_pointer_goes_holds_no_home(void **state)
+{
+	struct t *t = *state;
+	struct t_child c;
+	struct region *r;
+
+	(void)dir_in(t, "one");
+	t_check(symlink("one", t_path(t, HOME_POINTER)) == 0);
+	born = &c;
+	os_fault_hook = forks_before_an_unlink;
+	home_forget(t->dir, t_path(t, "one"));
+	os_fault_hook = NULL;
+	assert_null(born);
+	assert_null(link_text(t));
+	assert_int_equal(attach_at(t, "two", &r), 0);
+	detach(r);
+	t_tell(&c, 'e');
+	assert_int_equal(t_join(&c), 0);
+}
+
 /* --- what it says -------------------------------------------------------------------------- */
 
 static void
@@ -492,6 +552,124 @@ home_that_cannot_be_written_has_regions_elsewhere_all_the_same(void **state)
 	assert_null(link_text(t));
 }
 
+static int
+as_nobody(int (*fn)(struct t_child *c, void *arg), struct t *t)
+{
+	struct t_child c;
+
+	t_fork(&c, fn, t);
+	return t_join(&c);
+}
+
+static int
+sees_no_regions(struct t_child *c, void *arg)
+{
+	struct t *t = arg;
+	struct region *r;
+
+	(void)c;
+	t_check(setgid(NOBODY) == 0 && setuid(NOBODY) == 0);
+	t_check(attach_at(t, "two", &r) == EACCES);
+	t_check(strstr(last_sentence, "/one") != NULL);
+	home_forget(t->dir, t_path(t, "one"));
+	t_check(link_text(t) != NULL && strcmp(link_text(t), "one") == 0);
+	return 0;
+}
+
+static void
+regions_in_a_directory_that_cannot_be_read_stay_known(void **state)
+{
+	struct t *t = *state;
+	struct region *r;
+
+	if (geteuid() != 0)
+		t_skip("not root");
+	assert_int_equal(attach_at(t, "one", &r), 0);
+	detach(r);
+	t_check(chmod(t->dir, 0777) == 0 && chmod(dir_in(t, "one"), 0333) == 0);
+	t_check(chown(dir_in(t, "two"), NOBODY, NOBODY) == 0);
+	assert_int_equal(as_nobody(sees_no_regions, t), 0);
+	assert_string_equal(said(t, t->dir), "/one");
+}
+
+static int
+comes_with_a_private_pool(struct t_child *c, void *arg)
+{
+	struct region *r;
+
+	(void)c;
+	t_check(setgid(NOBODY) == 0 && setuid(NOBODY) == 0);
+	t_check(attach_private(arg, &r) == EBUSY);
+	t_check(strstr(last_sentence, REGION_FILE) != NULL);
+	return 0;
+}
+
+static void
+private_pool_does_not_come_beside_a_region_it_may_not_read(void **state)
+{
+	struct t *t = *state;
+	struct region *r;
+
+	if (geteuid() != 0)
+		t_skip("not root");
+	t_check(chmod(t->dir, 0755) == 0);
+	assert_int_equal(attach_at(t, NULL, &r), 0);
+	detach(r);
+	assert_int_equal(as_nobody(comes_with_a_private_pool, t), 0);
+	remove_at(t, NULL);
+	/* What a creator who died leaves is in nobody's way. */
+	t_write_file(t_path(t, REGION_FILE), "", 0);
+	assert_int_equal(attach_private(t, &r), 0);
+	detach(r);
+}
+
+static bool
+is_unsaid(const struct t *t)
+{
+	struct stat st;
+
+	assert_int_equal(home_unsay(&test_env, t->dir), 0);
+	return lstat(t_path(t, HOME_POINTER), &st) == -1;
+}
+
+static int
+cannot_see_where_it_leads(struct t_child *c, void *arg)
+{
+	(void)c;
+	t_check(setgid(NOBODY) == 0 && setuid(NOBODY) == 0);
+	return is_unsaid(arg);
+}
+
+static void
+only_nonsense_is_unsaid_and_only_beside_nobody(void **state)
+{
+	static const char *const nonsense[] = { "nowhere", "file", HOME_POINTER };
+	struct t *t = *state;
+	struct region *r;
+
+	t_write_file(t_path(t, "file"), "", 0);
+	for (size_t i = 0; i < sizeof(nonsense) / sizeof(nonsense[0]); i++) {
+		t_check(symlink(nonsense[i], t_path(t, HOME_POINTER)) == 0);
+		assert_true(is_unsaid(t));
+	}
+	t_write_file(t_path(t, HOME_POINTER), "one", 3);
+	assert_true(is_unsaid(t));
+	assert_int_equal(attach_at(t, "one", &r), 0);
+	t_check(rename(t_path(t, "one"), t_path(t, "gone")) == 0);
+	assert_int_equal(home_unsay(&test_env, t->dir), EBUSY);
+	assert_string_equal(link_text(t), "one");
+	t_check(rename(t_path(t, "gone"), t_path(t, "one")) == 0);
+	detach(r);
+	assert_false(is_unsaid(t));
+	if (geteuid() != 0)
+		return;
+	t_check(unlink(t_path(t, HOME_POINTER)) == 0);
+	t_check(mkdir(t_path(t, "shut"), 0700) == 0 && mkdir(t_path(t, "shut/in"), 0700) == 0);
+	t_check(symlink("shut/in", t_path(t, HOME_POINTER)) == 0 && chmod(t->dir, 0777) == 0);
+	assert_int_equal(as_nobody(cannot_see_where_it_leads, t), 0);
+	assert_string_equal(link_text(t), "shut/in");
+}
+
 /* --- when something fails ------------------------------------------------------------------ */
 
 /* Nothing is left; and a pointer only where something is. */
@@ -570,6 +748,11 @@ main(void)
 		t_test(pointer_that_is_no_symbolic_link_is_refused),
 		t_test(pointer_of_another_user_is_refused_to_root_and_in_sticky_directories),
 		t_test(home_that_cannot_be_written_has_regions_elsewhere_all_the_same),
+		t_test(claim_that_comes_to_no_end_is_eagain),
+		t_test(child_forked_while_a_pointer_goes_holds_no_home),
+		t_test(regions_in_a_directory_that_cannot_be_read_stay_known),
+		t_test(private_pool_does_not_come_beside_a_region_it_may_not_read),
+		t_test(only_nonsense_is_unsaid_and_only_beside_nobody),
 		t_test(placed_attach_leaves_nothing_whatever_call_fails),
 		t_test(home_is_free_after_a_death_at_any_call),
 	};
