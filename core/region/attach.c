@@ -372,6 +372,29 @@ wait_for_region_byte(const struct region_spec *spec, struct region *r, uint64_t 
 	return say(spec, r, "cannot lock", ret);
 }
 
+/*
+ * A creator or remover who died has left nobody.  In a longer file valid is what its clients have
+ * mapped, and without it they have been told; those of a shorter one or of a segment have not.
+ */
+static int
+check_abandoned(const struct region_spec *spec, const struct region *r)
+{
+	bool anybody;
+	int ret;
+
+	if (r->file.size > sizeof(RLAYOUT))
+		return 0;
+	if ((ret = client_any_locked(r->fd, &anybody)) != 0)
+		return say(spec, r, "cannot ask who is attached", ret);
+	if (!anybody)
+		return 0;
+	env_err(spec->dbenv,
+	    "%s is damaged: it names no region, but live processes are attached; remove it by "
+	    "force to go on",
+	    r->path);
+	return DB_RUNRECOVERY;
+}
+
 /* With REGION_BYTE held, and the file known to be the path's. */
 static int
 attempt_locked(
@@ -383,9 +406,13 @@ attempt_locked(
 
 	if ((ret = check_trust(spec, r)) != 0)
 		return ret;
+	if (r->file.size == 0 && (ret = check_abandoned(spec, r)) != 0)
+		return ret;
 	if (r->file.size == 0)
 		return create(spec, r, deadline, attempt);
 	if ((ret = layout_judge(spec, r->path, r->fd, r->file.size, &copy, &verdict)) != 0)
+		return ret;
+	if (verdict == LAYOUT_LEFTOVER && (ret = check_abandoned(spec, r)) != 0)
 		return ret;
 	r->is_system = layout_is_system(&copy, r->file.size);
 	if (verdict == LAYOUT_VALID && r->is_system &&

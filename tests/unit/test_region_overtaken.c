@@ -2,7 +2,7 @@
 /*
  * core/region: who stands still while he creates or removes a region, and is overtaken by others.
  * The hook makes him wait before a certain system call; so what happens meanwhile is no matter of
- * time.
+ * time.  And what comes of it if a region's file is removed or damaged under its clients.
  */
 #include "region_t.h"
 
@@ -223,6 +223,34 @@ forced_unlink_removes_what_no_process_can_be_attached_to(void **state)
 	close(fd);
 }
 
+/* --- what others damage ----------------------------------------------------------------------- */
+
+/* Neither the length nor the bytes that are left tell those who are attached. */
+static void
+file_damaged_under_its_clients_gets_no_second_region(void **state)
+{
+	static const uint32_t zero;
+	struct t *t = *state;
+	struct region *r = attach(t);
+	RLAYOUT was = peek_file(t);
+
+	if (in_system_memory()) {
+		poke(t, offsetof(RLAYOUT, valid), &zero, sizeof(zero));
+		expect_refusal(t, DB_RUNRECOVERY, "force");
+		poke(t, 0, &was, sizeof(was));
+		detach(attach(t));
+	}
+	t_check(truncate(t_path(t, REGION_FILE), 0) == 0);
+	expect_refusal(t, DB_RUNRECOVERY, "force");
+	t_check(truncate(t_path(t, REGION_FILE), sizeof(RLAYOUT)) == 0);
+	expect_refusal(t, DB_RUNRECOVERY, "force");
+	if (!in_system_memory())
+		t_check(truncate(t_path(t, REGION_FILE), REGION_BYTES) == 0);
+	poke(t, 0, &was, sizeof(was));
+	assert_int_equal(region_usable(r), 0);
+	detach(r);
+}
+
 int
 main(void)
 {
@@ -232,6 +260,7 @@ main(void)
 		segment_test(unlink_of_an_unused_region_is_busy_while_it_is_used),
 		segment_test(forced_unlink_that_cannot_open_the_file_leaves_it_to_its_clients),
 		t_test(forced_unlink_removes_what_no_process_can_be_attached_to),
+		segment_test(file_damaged_under_its_clients_gets_no_second_region),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
