@@ -355,7 +355,7 @@ file_truncate_finish(struct thread *t, struct file_row *row, uint32_t id)
 	    (d.pageshift = file_pageshift(t->pool, row)) == 0 || slot_take(t, &d.slot, &pin) != 0)
 		return;
 	if (file_fd_get(t, row, id, &ffd) == 0) {
-		(void)page_cut_file(t, ffd.fd, bytes);
+		(void)page_cut_file(t, row, ffd.fd, bytes);
 		file_fd_put(t->pool, id, &ffd);
 	}
 	cut(&d, row, bytes);
@@ -380,7 +380,7 @@ shorten(struct dropping *d, DB_MPOOLFILE *mpf, uint64_t bytes, const uint64_t *o
 	wait_for_transitions(d->t, mpf->file, (db_pgno_t)(bytes >> mpf->pageshift));
 	(void)or_seq(&row->trunc, TRUNC_CUT);
 	if (mpf->fd != -1)
-		ret = page_cut_file(d->t, mpf->fd, bytes);
+		ret = page_cut_file(d->t, row, mpf->fd, bytes);
 	if (ret == 0) {
 		cut(d, row, bytes);
 		if (mpf->fd != -1 && os_fstat(mpf->fd, &st) == 0)

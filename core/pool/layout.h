@@ -232,7 +232,7 @@ struct file_row {
 	uint32_t error;	     /* errno of the last failed write-back */
 	uint32_t error_seq;  /* raised with it */
 	uint32_t stranded;   /* the last attempt to write found nobody who may */
-	uint32_t written;    /* raised by each write to the file */
+	uint32_t written;    /* raised by each write to the file, or change of its length */
 	uint32_t last_error; /* stays when error is made good, for handles not told yet */
 	/* dirt */
 	uint64_t groups;     /* bit g: some frame of group g may be indexed for this file */

@@ -50,7 +50,7 @@ grow_disk_to(struct thread *t, struct file_row *row, uint32_t id, int fd, uint64
 	if (bytes > load_seq(&row->length) && (ret = os_fstat(fd, &st)) == 0)
 		bytes = st.size; /* cut meanwhile */
 	if (ret == 0 && (ret = os_fstat(fd, &st)) == 0 && st.size < bytes &&
-	    (ret = page_cut_file(t, fd, bytes)) == 0) {
+	    (ret = page_cut_file(t, row, fd, bytes)) == 0) {
 		if (mtime != 0)
 			(void)os_futimens(fd, mtime);
 		if (os_fstat(fd, &st) == 0)
@@ -94,7 +94,7 @@ mpool_file_trim(DB_MPOOLFILE *mpf)
 	while (!file_trunc_begin(t, mpf->row))
 		file_truncate_wait(t, mpf->row, mpf->file);
 	wait_for_writes(t, mpf->row, mpf->file);
-	ret = page_cut_file(t, mpf->fd, load_seq(&mpf->row->length));
+	ret = page_cut_file(t, mpf->row, mpf->fd, load_seq(&mpf->row->length));
 	if (ret == 0 && mtime != 0)
 		(void)os_futimens(mpf->fd, mtime);
 	if (os_fstat(mpf->fd, &st) == 0)

@@ -311,7 +311,7 @@ mpool_sync_ident(DB_MPOOL *p, const struct os_ident *id)
 		return ENOENT;
 	write_file(t, row, file, WRITE_PINNED | WRITE_SAY, NULL, &res);
 	if ((ret = file_fd_get(t, row, file, &ffd)) == 0) {
-		ret = os_fsync(ffd.fd);
+		ret = file_fsync(t, row, file, ffd.fd);
 		file_fd_put(p, file, &ffd);
 	}
 	if (res.error != 0)

@@ -88,14 +88,15 @@ page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno)
 }
 
 int
-page_cut_file(struct thread *t, int fd, uint64_t bytes)
+page_cut_file(struct thread *t, struct file_row *row, int fd, uint64_t bytes)
 {
 	int ret;
 
 	/* Another pool's file by now? */
 	if ((ret = region_write_begin(t->pool->region)) != 0)
 		return ret;
-	ret = os_ftruncate(fd, bytes);
+	if ((ret = os_ftruncate(fd, bytes)) == 0)
+		(void)add_seq(&row->written, 1); /* the next sync of the pool is about it */
 	region_write_end(t->pool->region);
 	return ret;
 }

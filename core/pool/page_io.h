@@ -14,7 +14,7 @@ int page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno);
 /* The pgin of a page created by DB_MPOOL_CREATE; nothing if the ftype has none. */
 int page_in(struct thread *t, DB_MPOOLFILE *mpf, void *page, db_pgno_t pgno);
 /* ftruncate(2), if the pool is still the file's: else ESTALE, or DB_RUNRECOVERY. */
-int page_cut_file(struct thread *t, int fd, uint64_t bytes);
+int page_cut_file(struct thread *t, struct file_row *row, int fd, uint64_t bytes);
 /* The ftype's pair as this process registered it.  False: it has none. */
 bool registered(DB_MPOOL *p, int ftype, struct registration *copy);
 

@@ -190,8 +190,8 @@ write_some(struct thread *t, struct file_row *row, uint32_t id, uint64_t most,
 
 /* --- fsync(2) ------------------------------------------------------------------------------ */
 
-static int
-fsync_row(struct thread *t, struct file_row *row, uint32_t id, int fd)
+int
+file_fsync(struct thread *t, struct file_row *row, uint32_t id, int fd)
 {
 	uint32_t written, synced;
 	int ret;
@@ -234,7 +234,7 @@ memp_fsync(DB_MPOOLFILE *mpf)
 	if ((ret = enter(mpf->pool, &t)) != 0 || mpf->rdonly || mpf->temporary)
 		return ret;
 	write_file(t, mpf->row, mpf->file, WRITE_SAY, NULL, &res);
-	ret = fsync_row(t, mpf->row, mpf->file, mpf->fd);
+	ret = file_fsync(t, mpf->row, mpf->file, mpf->fd);
 	if ((ret = report(mpf, &res, ret)) != 0)
 		return ret;
 	return res.pinned + res.missed > 0 ? DB_INCOMPLETE : 0;
@@ -254,7 +254,7 @@ mpool_file_sync(DB_MPOOLFILE *mpf, bool write_only)
 		return res.error;
 	ret = write_only ? file_grow_disk(t, mpf->row, mpf->file, mpf->fd) :
 	    mpf->rdonly	 ? os_fsync(mpf->fd) :
-			   fsync_row(t, mpf->row, mpf->file, mpf->fd);
+			   file_fsync(t, mpf->row, mpf->file, mpf->fd);
 	if ((ret = report(mpf, &res, ret)) != 0)
 		return ret;
 	return res.missed > 0 ? EIO : 0;
@@ -273,7 +273,7 @@ sync_row(struct thread *t, struct file_row *row, uint32_t id, struct write_resul
 		load_seq(&row->length) == load_relaxed(&row->disk_size)))
 		return;
 	if ((ret = file_fd_get(t, row, id, &ffd)) == 0) {
-		ret = fsync_row(t, row, id, ffd.fd);
+		ret = file_fsync(t, row, id, ffd.fd);
 		file_fd_put(t->pool, id, &ffd);
 	} else if (ffd.gone || ret == EXDEV || load_acquire(&row->id) != id) {
 		ret = 0; /* nobody's any more, or others' to sync */

@@ -34,6 +34,9 @@ void write_frames(struct thread *t, uint32_t frames[], unsigned n, enum write_fl
 void write_file(struct thread *t, struct file_row *row, uint32_t file, enum write_flags flags,
     const DB_LSN *upto, struct write_result *res);
 
+/* The disk file gets the pool's length, and fsync(2).  An error is the file's to remember. */
+int file_fsync(struct thread *t, struct file_row *row, uint32_t file, int fd);
+
 /* Write up to `most` of a file's dirty pages, in page order, waiting for nobody. */
 void write_some(struct thread *t, struct file_row *row, uint32_t file, uint64_t most,
     enum write_flags flags, struct write_result *res);

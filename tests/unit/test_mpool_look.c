@@ -162,6 +162,22 @@ mpool_look_syncs_a_file_by_its_identity(void **state)
 	finish(mp);
 }
 
+static void
+mpool_look_syncs_a_length_that_only_the_pool_has(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 256 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	struct os_stat st;
+
+	put(f, get(f, 2, DB_MPOOL_CREATE), 0);
+	must(os_stat(t_path(t, "f"), &st));
+	must(mpool_sync_ident(mp, &st.ident));
+	assert_int_equal(disk_length(t_path(t, "f")), 3 * PS);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 static uint64_t
 times(const struct latency *l)
 {
@@ -275,6 +291,7 @@ main(void)
 		t_test(mpool_look_tells_of_resident_dirty_and_pinned_pages),
 		t_test(mpool_look_evicts_a_range_and_writes_what_is_dirty),
 		t_test(mpool_look_syncs_a_file_by_its_identity),
+		t_test(mpool_look_syncs_a_length_that_only_the_pool_has),
 		t_test(mpool_look_counts_each_read_and_write_of_the_disk),
 		t_test(mpool_look_sums_from_outside_what_memp_stat_does),
 		t_test(mpool_look_shows_a_panicked_region_and_refuses_garbage),

@@ -55,6 +55,31 @@ mpool_fsync_writes_the_dirty_pages_and_syncs(void **state)
 }
 
 static void
+sync_calls_fsync(DB_MPOOL *mp, unsigned times)
+{
+	count_begin();
+	must(memp_sync(mp, NULL));
+	count_end();
+	assert_int_equal(calls[OS_FSYNC], times);
+}
+
+static void
+mpool_sync_makes_a_length_last_that_nothing_was_written_with(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, 64 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+
+	must(memp_ftruncate(f, 9 * PS));
+	sync_calls_fsync(mp, 1);
+	sync_calls_fsync(mp, 0);
+	must(memp_ftruncate(f, 4 * PS));
+	sync_calls_fsync(mp, 1);
+	sync_calls_fsync(mp, 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
 mpool_fsync_joins_adjacent_pages_in_one_write(void **state)
 {
 	DB_MPOOL *mp = pool_of(*state, 128 * KIB);
@@ -381,6 +406,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(mpool_fsync_writes_the_dirty_pages_and_syncs),
+		t_test(mpool_sync_makes_a_length_last_that_nothing_was_written_with),
 		t_test(mpool_fsync_joins_adjacent_pages_in_one_write),
 		t_test(mpool_fsync_writes_in_page_order),
 		t_test(mpool_fsync_with_a_pinned_dirty_page_is_incomplete_the_others_are_on_disk),
