@@ -246,12 +246,9 @@ zero_tail(struct dropping *d, uint64_t bytes)
 		zero_page(d->t, d->slot, f, key, d->pageshift, bytes % size);
 }
 
-/*
- * Take the row's trunc word, not armed: loads and writes of the whole file wait.  False: another
- * has it.
- */
-bool
-file_trunc_begin(struct thread *t, struct file_row *row)
+/* False: another has it. */
+static bool
+trunc_try(struct thread *t, struct file_row *row)
 {
 	uint64_t none = 0;
 
@@ -260,6 +257,17 @@ file_trunc_begin(struct thread *t, struct file_row *row)
 		return true;
 	store_release(&t->home->note_row, 0);
 	return false;
+}
+
+int
+file_trunc_begin(struct thread *t, struct file_row *row, uint32_t id)
+{
+	while (!trunc_try(t, row)) {
+		if (load_acquire(&row->id) != id)
+			return EIO;
+		file_truncate_wait(t, row, id);
+	}
+	return 0;
 }
 
 /* From now on only what is behind bytes waits, and who takes over knows what was wanted. */
@@ -368,10 +376,10 @@ shorten(struct dropping *d, DB_MPOOLFILE *mpf, uint64_t bytes, const uint64_t *o
 	struct file_row *row = mpf->row;
 	uint64_t expected = only_from != NULL ? *only_from : 0;
 	struct os_stat st;
-	int ret = 0;
+	int ret;
 
-	while (!file_trunc_begin(d->t, row))
-		file_truncate_wait(d->t, row, mpf->file);
+	if ((ret = file_trunc_begin(d->t, row, mpf->file)) != 0)
+		return ret;
 	if (only_from != NULL && !cas_seq(&row->length, &expected, bytes)) {
 		file_trunc_end(d->t, row);
 		return 0;
@@ -414,8 +422,8 @@ file_clean_tail(struct thread *t, DB_MPOOLFILE *mpf, uint8_t *page, db_pgno_t pg
 {
 	uint64_t off = (uint64_t)pgno << mpf->pageshift, length;
 
-	while (!file_trunc_begin(t, mpf->row))
-		file_truncate_wait(t, mpf->row, mpf->file);
+	if (file_trunc_begin(t, mpf->row, mpf->file) != 0)
+		return;
 	length = load_seq(&mpf->row->length);
 	if (off < length && length < off + mpf->pagesize)
 		memset(page + (length - off), 0, off + mpf->pagesize - length);

@@ -111,10 +111,10 @@ void file_extend(struct file_row *row, uint64_t bytes);
 /* Is [pgno ...] being cut off right now? */
 bool file_truncating(const struct file_row *row, db_pgno_t pgno, unsigned pageshift);
 /*
- * Take the row's trunc word, not armed: loads and writes of the whole file wait.  False: it is
- * taken.
+ * Take the row's trunc word, not armed, when nobody else has it: loads and writes of the whole file
+ * wait.  EIO: it is taken, and the row is not the file's.
  */
-bool file_trunc_begin(struct thread *t, struct file_row *row);
+int file_trunc_begin(struct thread *t, struct file_row *row, uint32_t id);
 void file_trunc_end(struct thread *t, struct file_row *row);
 /* length.c: memp_ftruncate to a larger length. */
 int file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes);

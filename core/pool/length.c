@@ -44,8 +44,8 @@ grow_disk_to(struct thread *t, struct file_row *row, uint32_t id, int fd, uint64
 
 	if ((ret = os_fstat(fd, &st)) != 0 || st.size >= bytes)
 		return ret;
-	while (!file_trunc_begin(t, row))
-		file_truncate_wait(t, row, id);
+	if ((ret = file_trunc_begin(t, row, id)) != 0)
+		return ret;
 	wait_for_writes(t, row, id);
 	if (bytes > load_seq(&row->length) && (ret = os_fstat(fd, &st)) == 0)
 		bytes = st.size; /* cut meanwhile */
@@ -91,8 +91,8 @@ mpool_file_trim(DB_MPOOLFILE *mpf)
 
 	if ((ret = enter(mpf->pool, &t)) != 0)
 		return ret;
-	while (!file_trunc_begin(t, mpf->row))
-		file_truncate_wait(t, mpf->row, mpf->file);
+	if ((ret = file_trunc_begin(t, mpf->row, mpf->file)) != 0)
+		return ret;
 	wait_for_writes(t, mpf->row, mpf->file);
 	ret = page_cut_file(t, mpf->row, mpf->fd, load_seq(&mpf->row->length));
 	if (ret == 0 && mtime != 0)
@@ -115,8 +115,11 @@ enter_growing(DB_MPOOLFILE *mpf, off_t to, struct thread **tp)
 		return EACCES;
 	if (to < 0 || (uint64_t)to > (uint64_t)1 << 32 << mpf->pageshift)
 		return EFBIG;
-	while (load_seq(&mpf->row->trunc) != 0)
+	while (load_seq(&mpf->row->trunc) != 0) {
+		if (load_acquire(&mpf->row->id) != mpf->file)
+			return EIO;
 		file_truncate_wait(*tp, mpf->row, mpf->file);
+	}
 	file_clear_behind(*tp, mpf->row, mpf->file);
 	return 0;
 }

@@ -152,6 +152,8 @@ load_page(struct getting *g)
 	int ret;
 
 	if (file_truncating(g->mpf->row, g->pgno, g->mpf->pageshift)) {
+		if (load_acquire(&g->mpf->row->id) != g->mpf->file)
+			return EIO;
 		file_truncate_wait(g->t, g->mpf->row, g->mpf->file);
 		return EEXIST;
 	}

@@ -274,6 +274,8 @@ sync_row(struct thread *t, struct file_row *row, uint32_t id, struct write_resul
 		return;
 	if ((ret = file_fd_get(t, row, id, &ffd)) == 0) {
 		ret = file_fsync(t, row, id, ffd.fd);
+		if (load_acquire(&row->id) != id)
+			ret = 0; /* forgotten just now */
 		file_fd_put(t->pool, id, &ffd);
 	} else if (ffd.gone || ret == EXDEV || load_acquire(&row->id) != id) {
 		ret = 0; /* nobody's any more, or others' to sync */

@@ -5,6 +5,8 @@
  */
 #include "pool_t.h"
 
+#include "pool/file.h"
+
 #define PS 512u
 
 static void
@@ -477,6 +479,28 @@ mpool_fopen_of_a_file_beyond_2_to_the_32_pages_is_efbig(void **state)
 	finish(mp);
 }
 
+static void
+mpool_truncation_in_a_row_of_another_file_is_an_error_and_no_endless_wait(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, 64 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	uint32_t id = f->file;
+
+	fill(f, 1, 'a');
+	f->row->trunc = UINT64_MAX;
+	f->row->id = UINT32_MAX;
+	refuses(memp_ftruncate(f, PS), EIO);
+	refuses(memp_ftruncate(f, 9 * PS), EIO);
+	refuses(get_error(f, 7, DB_MPOOL_CREATE), EIO);
+	refuses(mpool_file_trim(f), EIO);
+	refuses(mpool_file_extend(f, 9 * PS), EIO);
+	f->row->trunc = 0;
+	f->row->id = id;
+	must(memp_ftruncate(f, PS));
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -503,6 +527,7 @@ main(void)
 		t_test(mpool_longest_file_keeps_its_pages_when_a_byte_is_cut_off),
 		t_test(mpool_longest_file_keeps_its_pages_when_what_was_behind_is_cleared),
 		t_test(mpool_fopen_of_a_file_beyond_2_to_the_32_pages_is_efbig),
+		t_test(mpool_truncation_in_a_row_of_another_file_is_an_error_and_no_endless_wait),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
