@@ -14,10 +14,9 @@
  * that takes a lock and cleared before the one that puts it.  What is linked - the index, the free
  * slots - is guarded by busy.
  *
- * Not more than kept_max locks of a handle are kept.  Beyond that most new ones are not, and do
- * with the cells that were used last; for one in NEWCOMERS another that is idle in the same
- * partition is given up, while that partition is locked anyway: so what is used again comes to be
- * kept, and what is used once costs little.
+ * Not more than kept_max locks of a handle are kept.  Beyond that, one new one in NEWCOMERS is, for
+ * which another that is idle in the same partition is given up while that is locked anyway: so what
+ * is used again comes to be kept, and what is used once costs little.
  */
 #include "table.h"
 
