@@ -133,8 +133,10 @@ POOLFS_API int memp_close(DB_MPOOL *mp);
  * EIO, names the files, and removes nothing.  With force: absent is 0, and the pool goes whatever
  * its state; the number of dirty pages lost is reported.  Processes attached to a pool removed by
  * force get ESTALE from their next call, and write nothing more, but for a write that was on its
- * way: no new pool is made before that has ended.  EACCES, with force too: the caller may not
- * write the region's file, and live processes are attached.
+ * way: no new pool is made before that has ended.  With force too: EACCES if the caller may not
+ * write the region's file, and live processes are attached; EMFILE, ENFILE, ENOMEM or EIO if the
+ * file cannot be opened so that they are told; EBUSY if the home says nonsense about where its
+ * pool is, and live processes use it.
  */
 POOLFS_API int memp_unlink(const char *dir, int force, DB_ENV *dbenv);
 
