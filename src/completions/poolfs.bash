@@ -54,6 +54,7 @@ _poolfs()
 	-*)
 		_poolfs_from "--help --version --foreground --debug --unmount --cache-size= --cache-max=
 		    --page-size= --mode= --dirty-expire= --memory= --region-dir= --warm= --policy=
+		    --timeout=
 		    -o -s -u -f -d -h -V"
 		;;
 	*) _poolfs_paths -d ;;
