@@ -32,9 +32,7 @@ release_lock(DB_LOCKTAB *lt, struct lock_cell *c, struct lock_part *p, struct wa
 		p->nrefused++;
 	if (word_kind(w) == CELL_HELD || word_kind(w) == CELL_IDLE || word_kind(w) == CELL_WAITING)
 		return lock_release(lt, c, wakes);
-	cell_push(lt, word_part(w), c);
-	if (p->nlocks > 0)
-		p->nlocks--;
+	lock_dispose(lt, c, word_part(w));
 	return 0;
 }
 
