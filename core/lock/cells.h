@@ -221,6 +221,13 @@ kind_is_lock(enum cell_kind kind)
 	return kind >= CELL_HELD && kind <= CELL_IDLE;
 }
 
+/* Among an object's holders: IDLE ones hold nothing (L7). */
+static inline bool
+kind_is_holder(enum cell_kind kind)
+{
+	return kind == CELL_HELD || kind == CELL_IDLE;
+}
+
 /* How often it was taken again since it was granted first: each time is a life. */
 static inline uint32_t
 lock_retaken(const struct lock_cell *c, uint64_t w)

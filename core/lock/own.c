@@ -157,8 +157,7 @@ own_word(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot, const struct own *
 	struct lock_cell *c = cell_at(lt, (uint32_t)load_relaxed(&e->lock));
 	uint64_t w = c != NULL ? load_acquire(&c->word) : 0;
 
-	return (word_kind(w) == CELL_HELD || word_kind(w) == CELL_IDLE ||
-		   word_kind(w) == CELL_RELEASED) &&
+	return (kind_is_holder(word_kind(w)) || word_kind(w) == CELL_RELEASED) &&
 		c->u.lock.client == lt->self && c->u.lock.locker == m->id &&
 		c->u.lock.slot == slot ?
 	    w :

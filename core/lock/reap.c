@@ -30,7 +30,7 @@ release_lock(DB_LOCKTAB *lt, struct lock_cell *c, struct lock_part *p, struct wa
 		p->nreleases++;
 	else if (word_kind(w) != CELL_RELEASED && word_kind(w) != CELL_CHANGED)
 		p->nrefused++;
-	if (word_kind(w) == CELL_HELD || word_kind(w) == CELL_IDLE || word_kind(w) == CELL_WAITING)
+	if (kind_is_holder(word_kind(w)) || word_kind(w) == CELL_WAITING)
 		return lock_release(lt, c, wakes);
 	lock_dispose(lt, c, word_part(w));
 	return 0;

@@ -188,7 +188,7 @@ first(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c, enum cell_kind kind)
 static int
 second(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c, enum cell_kind kind)
 {
-	if (kind == CELL_HELD || kind == CELL_IDLE)
+	if (kind_is_holder(kind))
 		return add_holder(lt, part, c);
 	if (kind == CELL_WAITING)
 		return add_waiter(lt, part, c);

@@ -34,7 +34,7 @@ add_cell(const struct lock_cell *c, uint8_t *seen, uint32_t ncells, DB_LOCK_STAT
 	uint64_t w = load_acquire(&c->word);
 	uint32_t object = load_relaxed(&c->u.lock.object), n = lock_retaken(c, w);
 
-	if (word_kind(w) == CELL_HELD || word_kind(w) == CELL_IDLE) {
+	if (kind_is_holder(word_kind(w))) {
 		/* of the same life as the word? */
 		if (((load_seq(&c->word) ^ w) & ~(uint64_t)WORD_FIRM) != 0)
 			n = 0;

@@ -145,9 +145,7 @@ holder_at(DB_LOCKTAB *lt, uint32_t stored, uint32_t part)
 	if (c == NULL)
 		return NULL;
 	w = load_relaxed(&c->word);
-	return (word_kind(w) == CELL_HELD || word_kind(w) == CELL_IDLE) && word_part(w) == part ?
-	    c :
-	    NULL;
+	return kind_is_holder(word_kind(w)) && word_part(w) == part ? c : NULL;
 }
 
 /* A partition's own; NULL: none left, or damage. */
