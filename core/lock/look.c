@@ -35,7 +35,7 @@ pid_of(DB_LOCKTAB *lt, uint32_t locker)
 {
 	struct lock_cell l;
 
-	return copy_cell(lt, locker & 0xffffff, &l) && word_kind(l.word) == CELL_LOCKER &&
+	return copy_cell(lt, id_cell(locker), &l) && word_kind(l.word) == CELL_LOCKER &&
 		l.u.locker.id == locker ?
 	    l.u.locker.pid :
 	    0;

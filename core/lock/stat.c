@@ -139,8 +139,7 @@ count_locks(DB_LOCKTAB *lt, uint32_t ncells)
 		return NULL;
 	for (uint32_t i = 1; i <= ncells; i++) {
 		const struct lock_cell *c = cell_at(lt, i);
-		uint32_t cell = c != NULL ? load_relaxed(&c->u.lock.locker) & 0xffffff : 0;
-
+		uint32_t cell = c != NULL ? id_cell(load_relaxed(&c->u.lock.locker)) : 0;
 		enum cell_kind kind = c != NULL ? word_kind(load_acquire(&c->word)) : CELL_FREE;
 
 		if (kind_is_lock(kind) && kind != CELL_IDLE && cell <= ncells)
