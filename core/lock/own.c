@@ -150,7 +150,10 @@ index_remove(struct own_set *s, struct own *e)
 
 /* --- coming and going ---------------------------------------------------------------------- */
 
-/* The word of the cell that the slot means, in whatever life; 0: it is not ours any more. */
+/*
+ * The word of the cell that the slot means, in whatever life; 0: it is not ours any more.  One
+ * whose lock is just being taken again is.
+ */
 static uint64_t
 own_word(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot, const struct own *e)
 {
@@ -162,16 +165,6 @@ own_word(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot, const struct own *
 		c->u.lock.slot == slot ?
 	    w :
 	    0;
-}
-
-/* Does the table still say what the slot does?  One whose lock is just being taken again is. */
-static bool
-own_is_live(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot, const struct own *e, bool *heldp)
-{
-	uint64_t w = own_word(lt, m, slot, e);
-
-	*heldp = word_kind(w) == CELL_HELD;
-	return w != 0;
 }
 
 /* busy is held. */
@@ -194,12 +187,11 @@ static void
 drop_stale(DB_LOCKTAB *lt, struct mine *m)
 {
 	struct own_set *s = m->set;
-	bool held;
 
 	for (uint32_t slot = 1; slot <= s->nslots; slot++) {
 		struct own *e = own_at(s, slot);
 
-		if (e->lock != 0 && !own_is_live(lt, m, slot, e, &held))
+		if (e->lock != 0 && own_word(lt, m, slot, e) == 0)
 			slot_release(lt, s, e);
 	}
 }
@@ -361,12 +353,11 @@ own_drop_if_gone(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock)
 {
 	struct own_set *s = m->set;
 	struct own *e = s != NULL ? own_at(s, slot) : NULL;
-	bool held;
 
 	if (e == NULL)
 		return;
 	set_lock(lt, s);
-	if (e->lock == lock && !own_is_live(lt, m, slot, e, &held))
+	if (e->lock == lock && own_word(lt, m, slot, e) == 0)
 		slot_release(lt, s, e);
 	set_unlock(lt, s);
 }
@@ -429,7 +420,6 @@ own_count(DB_LOCKTAB *lt, struct mine *m)
 {
 	struct own_set *s = m->set;
 	uint32_t n = 0;
-	bool held;
 
 	if (s == NULL)
 		return 0;
@@ -438,7 +428,7 @@ own_count(DB_LOCKTAB *lt, struct mine *m)
 	for (uint32_t slot = 1; slot <= s->nslots; slot++) {
 		const struct own *e = own_at(s, slot);
 
-		n += e->lock != 0 && own_is_live(lt, m, slot, e, &held) && held;
+		n += e->lock != 0 && word_kind(own_word(lt, m, slot, e)) == CELL_HELD;
 	}
 	set_unlock(lt, s);
 	return n;
