@@ -89,17 +89,23 @@ open_table(struct fs *fs, bool create)
 	return err;
 }
 
+/* Nobody waits. */
 static void
-close_stale(struct locks *l)
+close_table(struct locks *l)
 {
-	if (!locks_stale(l) || l->askers != NULL)
-		return;
 	while (l->owners != NULL) {
 		unlock_owner(l, l->owners);
 		drop_owner(l, l->owners);
 	}
 	(void)lock_close(l->lt);
 	l->lt = NULL;
+}
+
+static void
+close_stale(struct locks *l)
+{
+	if (locks_stale(l) && l->askers == NULL)
+		close_table(l);
 }
 
 DB_LOCKTAB *
@@ -451,10 +457,8 @@ locks_remove(struct fs *fs, bool by_force)
 		(void)pthread_mutex_unlock(&l->mutex);
 		return EBUSY;
 	}
-	if (l->lt != NULL && l->owners == NULL) {
-		(void)lock_close(l->lt);
-		l->lt = NULL;
-	}
+	if (l->owners == NULL)
+		close_table(l);
 	err = lock_unlink(NULL, by_force, &fs->env);
 	(void)pthread_mutex_unlock(&l->mutex);
 	return err < 0 ? EIO : err;
@@ -494,11 +498,7 @@ locks_fini(struct fs *fs)
 	(void)pthread_mutex_unlock(&l->mutex);
 	if (l->waiter_runs)
 		(void)pthread_join(l->waiter, NULL);
-	while (l->owners != NULL) {
-		unlock_owner(l, l->owners);
-		drop_owner(l, l->owners);
-	}
-	(void)lock_close(l->lt);
+	close_table(l);
 	(void)pthread_cond_destroy(&l->wake);
 	(void)pthread_mutex_destroy(&l->mutex);
 	free(l);
