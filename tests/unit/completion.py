@@ -30,6 +30,7 @@ CASES = [
     ("poolfs -o allow_", "allow_other"),
     ("poolfs -o ro,allow_", "ro,allow_other"),
     ("poolfs -o ro,warm_on", "ro,warm_on_exit"),
+    ("poolfs -o ro,cache_m", "ro,cache_max"),
     ("poolfs a_dir", "a_directory"),
     ("poolstat --rep", "--report"),
     ("poolstat -o page_cl", "page_clean"),
