@@ -143,7 +143,7 @@ locker_is_idle(DB_LOCKTAB *lt, struct mine *m)
 	return c != NULL && load_seq(&c->u.locker.waiting) == 0 && own_count(lt, m) == 0;
 }
 
-int
+static int
 locker_free(DB_LOCKTAB *lt, struct mine *m)
 {
 	uint32_t id = m->id;

@@ -81,7 +81,8 @@ put_locked(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part, DB_LOCK lock, boo
 	return DB_LOCK_NOTHELD;
 }
 
-int
+/* locker 0: any of this handle. */
+static int
 put_one(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
 {
 	struct lock_cell *c = cell_at(lt, (uint32_t)lock);
@@ -119,7 +120,7 @@ put_or_keep(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
 	return own_idle(lt, locker, lock) ? 0 : put_one(lt, locker, lock, altogether);
 }
 
-int
+static int
 put_all(DB_LOCKTAB *lt, struct mine *m)
 {
 	uint32_t slot = 0;
@@ -178,7 +179,7 @@ put_holders(DB_LOCKTAB *lt, struct lock_cell *object, uint32_t part, struct wake
 	return object_settle(lt, object);
 }
 
-int
+static int
 put_object(DB_LOCKTAB *lt, const DBT *obj)
 {
 	uint32_t hash = object_hash(obj->data, obj->size), part = hash_part(hash);

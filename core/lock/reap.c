@@ -85,7 +85,8 @@ release_client(DB_LOCKTAB *lt, uint32_t number)
 				release_cell(lt, c, number);
 }
 
-bool
+/* False: it is alive, or another's to reap. */
+static bool
 reap_client_locks(DB_LOCKTAB *lt, uint32_t number)
 {
 	struct region *r = lt->region;

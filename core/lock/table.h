@@ -90,7 +90,6 @@ struct __db_locktab {
 	uint64_t nasked; /* questions to the kernel by waiters whether others live */
 	uint64_t timeout_usec;
 	bool threaded;
-	bool temporary;	 /* goes with its last client */
 	uint8_t *matrix; /* an own copy: the region's can be written by others */
 	struct environment place;
 	pthread_mutex_t mutex; /* chunks of lockers, hand */
@@ -359,7 +358,6 @@ void locker_set_family(DB_LOCKTAB *lt, uint32_t id, uint32_t family);
 uint32_t locker_family(DB_LOCKTAB *lt, uint32_t id);
 /* Raise (1) or lower (-1) how many requests of it and of its family wait. */
 void locker_count_wait(DB_LOCKTAB *lt, uint32_t id, int by);
-int locker_free(DB_LOCKTAB *lt, struct mine *m);
 void lockers_forget(DB_LOCKTAB *lt); /* the private halves */
 
 static inline DB_LOCK
@@ -453,8 +451,6 @@ int request_outcome(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep);
 int request_withdraw(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep);
 /* Reap those that it waits for, if they are dead. */
 int request_look(DB_LOCKTAB *lt, struct lock_request *rq);
-/* Would the wait of this locker close a circle?  A quick look that errs on the side of yes. */
-bool request_may_deadlock(DB_LOCKTAB *lt, const struct lock_request *rq);
 
 /* The check at the door. */
 int table_enter(DB_LOCKTAB *lt, const char *call);
@@ -470,13 +466,6 @@ table_ready(const DB_LOCKTAB *lt)
 	    load_acquire(&r->layout->valid) == DB_REGIONMAGIC;
 }
 
-/* --- put.c --------------------------------------------------------------------------------- */
-
-/* locker 0: any of this handle. */
-int put_one(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether);
-int put_all(DB_LOCKTAB *lt, struct mine *m);
-int put_object(DB_LOCKTAB *lt, const DBT *obj);
-
 /* --- detect.c ------------------------------------------------------------------------------ */
 
 /* only: 0, or the locker that is the victim of each circle it is in, and others are left. */
@@ -487,8 +476,7 @@ int detect_run(DB_LOCKTAB *lt, uint32_t policy, uint32_t only);
 int part_repair(DB_LOCKTAB *lt, uint32_t part);
 /* All locks and lockers of a client, which is dead or ours. */
 void release_client(DB_LOCKTAB *lt, uint32_t number);
-/* False: it is alive, or another's to reap. */
-bool reap_client_locks(DB_LOCKTAB *lt, uint32_t number);
+/* How many of them were dead and are reaped. */
 unsigned reap_set(DB_LOCKTAB *lt, const struct client_set *clients);
 /* The same, but those about whom somebody has asked within the last LOOK_USEC. */
 unsigned reap_set_again(DB_LOCKTAB *lt, const struct client_set *clients);

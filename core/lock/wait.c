@@ -162,7 +162,8 @@ request_look(DB_LOCKTAB *lt, struct lock_request *rq)
 	return ret;
 }
 
-bool
+/* Would the wait of this locker close a circle?  A quick look that errs on the side of yes. */
+static bool
 request_may_deadlock(DB_LOCKTAB *lt, const struct lock_request *rq)
 {
 	const struct lock_cell *l = locker_head(lt, rq->m->id);
