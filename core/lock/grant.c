@@ -405,12 +405,30 @@ lock_go_on(DB_LOCKTAB *lt, uint32_t object, struct wakes *wakes)
 	return object_go_on(lt, c, wakes);
 }
 
+/* steps: of the whole partition. */
+static int
+sweep_object(DB_LOCKTAB *lt, struct lock_cell *object, uint32_t part, uint32_t *steps)
+{
+	struct lock_cell *c;
+	bool gone;
+	int ret;
+
+	for (uint32_t at = object->u.object.holders; at != 0;) {
+		c = holder_at(lt, at, part);
+		if (c == NULL || (*steps)++ > 2 * lt->ncells)
+			return table_damaged(lt, "a list of holders has no end", at);
+		at = c->next;
+		if ((ret = lock_revoke(lt, object, c, &gone)) != 0)
+			return ret;
+	}
+	return object_settle(lt, object);
+}
+
 int
 part_sweep(DB_LOCKTAB *lt, uint32_t part)
 {
-	uint32_t at, next, hold, steps = 0;
-	struct lock_cell *object, *c;
-	bool gone;
+	uint32_t at, next, steps = 0;
+	struct lock_cell *object;
 	int ret;
 
 	for (uint32_t b = part; b < lt->nbuckets; b += LOCK_PARTS)
@@ -419,16 +437,7 @@ part_sweep(DB_LOCKTAB *lt, uint32_t part)
 				return table_damaged(
 				    lt, "a chain of objects leads to something else", at);
 			next = object->next;
-			for (hold = object->u.object.holders; hold != 0;) {
-				c = holder_at(lt, hold, part);
-				if (c == NULL || steps++ > 2 * lt->ncells)
-					return table_damaged(
-					    lt, "a list of holders has no end", at);
-				hold = c->next;
-				if ((ret = lock_revoke(lt, object, c, &gone)) != 0)
-					return ret;
-			}
-			if ((ret = object_settle(lt, object)) != 0)
+			if ((ret = sweep_object(lt, object, part, &steps)) != 0)
 				return ret;
 			if (steps++ > 2 * lt->ncells)
 				return table_damaged(lt, "a chain of objects has no end", at);
