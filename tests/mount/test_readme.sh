@@ -75,4 +75,11 @@ sed -n 's/^  //p' "$work/session" >"$work/commands"
 same and_names_commands 9 "$(wc -l <"$work/commands")"
 check that_can_be_run sh -e "$work/commands"
 check the_last_unmounts sh -c '! mountpoint -q "$1"' sh "$mnt"
+check run_mounts_it_again run_mount
+pid=$(daemon_pid)
+kill -9 "$pid"
+gone "$pid"
+check_fails a_dead_mount_in_the_way_is_named 'dead mount.*poolfs -u' \
+	env TMPDIR="$work" "$source/run" mount
+check that_is_ended "$POOLFS" -u "$mnt"
 finish
