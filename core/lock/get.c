@@ -218,11 +218,7 @@ static int
 grant_change(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *object,
     struct lock_cell *target, struct wakes *wakes)
 {
-	uint64_t w = load_relaxed(&target->word);
-
-	store_release(
-	    &target->word, cell_word(CELL_HELD, rq->mode, rq->part, word_life(w)) | WORD_FIRM);
-	lt->parts[rq->part].nupgrades++;
+	lock_change_mode(lt, target, rq->part, rq->mode);
 	rq->lock = lock_handle(lt, target);
 	return object->u.object.waiters != 0 ? object_promote(lt, object, wakes) : 0;
 }

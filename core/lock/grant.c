@@ -251,12 +251,21 @@ object_advance(DB_LOCKTAB *lt, struct lock_cell *object, uint32_t locker, bool *
 	return 0;
 }
 
+void
+lock_change_mode(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part, uint32_t mode)
+{
+	uint64_t w = load_relaxed(&c->word);
+
+	store_release(&c->word, cell_word(CELL_HELD, mode, part, word_life(w)) | WORD_FIRM);
+	lt->parts[part].nupgrades++;
+}
+
 /* *againp: those before it in the queue may have something to gain. */
 static int
 grant(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, struct wakes *wakes,
     bool *againp)
 {
-	uint64_t w = load_relaxed(&c->word), tw;
+	uint64_t w = load_relaxed(&c->word);
 	uint32_t part = word_part(w);
 	struct lock_cell *t;
 	int ret;
@@ -275,10 +284,7 @@ grant(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, struct wake
 		decide(lt, c, CELL_RELEASED, wakes);
 		return 0;
 	}
-	tw = load_relaxed(&t->word);
-	store_release(
-	    &t->word, cell_word(CELL_HELD, word_mode(w), part, word_life(tw)) | WORD_FIRM);
-	lt->parts[part].nupgrades++;
+	lock_change_mode(lt, t, part, word_mode(w));
 	decide(lt, c, CELL_CHANGED, wakes);
 	*againp = true;
 	return 0;

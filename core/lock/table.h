@@ -306,6 +306,9 @@ int object_advance(DB_LOCKTAB *lt, struct lock_cell *object, uint32_t locker, bo
 /* Everybody in the queue whose turn it is. */
 int object_promote(DB_LOCKTAB *lt, struct lock_cell *object, struct wakes *wakes);
 
+/* A held lock, which is firm (L7), gets another mode, and nobody goes on yet. */
+void lock_change_mode(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part, uint32_t mode);
+
 /* Take a lock that is held, or that waits, off its object; the cell is free.  Others go on. */
 int lock_release(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes);
 
