@@ -39,15 +39,16 @@ note_device(struct device *d, uint32_t major, uint32_t minor)
 	d->minor = minor;
 }
 
-/* A number behind a word at the beginning of a line of a small file; false: there is none. */
+/* A number behind a word at the beginning of a line of its status; false: there is none. */
 static bool
-read_number(const char *path, const char *word, uint64_t *valuep)
+read_status(pid_t pid, const char *word, uint64_t *valuep)
 {
-	char line[256];
+	char path[40], line[256];
 	bool found = false;
 	FILE *f;
 
-	if ((f = fopen(path, "re")) == NULL)
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if (pid <= 0 || (f = fopen(path, "re")) == NULL)
 		return false;
 	while (!found && fgets(line, sizeof(line), f) != NULL)
 		if (strncmp(line, word, strlen(word)) == 0) {
@@ -62,20 +63,16 @@ pid_t
 opened_process_of(pid_t tid)
 {
 	uint64_t pid = 0;
-	char path[40];
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)tid);
-	return tid > 0 && read_number(path, "Tgid:", &pid) ? (pid_t)pid : tid;
+	return read_status(tid, "Tgid:", &pid) ? (pid_t)pid : tid;
 }
 
 bool
 opened_by_one_thread(pid_t pid)
 {
 	uint64_t threads = 0;
-	char path[40];
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	return pid > 0 && read_number(path, "Threads:", &threads) && threads == 1;
+	return read_status(pid, "Threads:", &threads) && threads == 1;
 }
 
 /*
