@@ -164,7 +164,9 @@ idle_touch_locked(struct fs *fs, struct file *f)
 		link_remove(&f->idle);
 	}
 	link_append(&t->idle_files, &f->idle);
-	return t->idle_count > t->idle_limit ? idle_oldest_locked(fs) : NULL;
+	return t->idle_count > __atomic_load_n(&t->idle_limit, __ATOMIC_RELAXED) ?
+	    idle_oldest_locked(fs) :
+	    NULL;
 }
 
 bool

@@ -234,7 +234,7 @@ read_locked(struct fs *fs, struct file *f, size_t bytes, uint64_t offset,
 	end = min_u64(offset + bytes, (uint64_t)length);
 	prefetch(f, offset, end);
 	err = EAGAIN;
-	if (end - offset <= fs->gather_bytes)
+	if (end - offset <= __atomic_load_n(&fs->gather_bytes, __ATOMIC_RELAXED))
 		err = read_pinned(fs, f, offset, end, reply, arg);
 	if (err == EAGAIN || err == ENOMEM)
 		err = read_copied(f, offset, end, reply, arg);

@@ -87,7 +87,7 @@ struct node_table {
 	size_t next_bucket;		    /* [t] where path_fd_removed goes on */
 	struct link idle_files;		    /* [t] struct file, see file.h, oldest first */
 	unsigned idle_count;		    /* [t] */
-	unsigned idle_limit;		    /* set when the pool is opened */
+	unsigned idle_limit;		    /* atomic: set when the pool is opened or resized */
 	struct link pooled;		    /* [t] all struct file */
 	unsigned closed_to;		    /* atomic: where file_close_unused goes on in it */
 };

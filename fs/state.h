@@ -53,7 +53,7 @@ struct fs {
 
 	DB_ENV env;
 	pthread_rwlock_t pool_lock;
-	uint64_t gather_bytes; /* [pool_lock] what one read may pin; more is copied page by page */
+	uint64_t gather_bytes; /* atomic: what one read may pin; more is copied page by page */
 	DB_MPOOL *pool; /* [pool_lock] NULL between the removal of a region and its next use */
 
 	uint64_t removed_usec;	/* atomic: when a file lost its last name, by the monotonic clock */
