@@ -17,6 +17,12 @@
 
 /* --- report -------------------------------------------------------------------------------- */
 
+static const char *
+count_of(const struct sample *now, const char *key)
+{
+	return count_text(sample_number(now, key), false);
+}
+
 static void
 report_time(const char *what, uint64_t usec)
 {
@@ -54,18 +60,16 @@ report_pages(const struct sample *now)
 
 	(void)printf("It holds %sB of pages at most; %s pages are there, %" PRIu64 ".%02" PRIu64
 		     " %% of them dirty.\n",
-	    count_text(sample_number(now, "cachesize"), false),
-	    count_text(clean + sample_number(now, "page_dirty"), false), dirty / 100, dirty % 100);
+	    count_of(now, "cachesize"), count_text(clean + sample_number(now, "page_dirty"), false),
+	    dirty / 100, dirty % 100);
 	(void)printf("%s files are known to it, %s processes are attached, %s pages are pinned.\n",
-	    count_text(sample_number(now, "files"), false),
-	    count_text(sample_number(now, "clients"), false),
-	    count_text(sample_number(now, "pins"), false));
+	    count_of(now, "files"), count_of(now, "clients"), count_of(now, "pins"));
 	if (sample_number(now, "stranded") > 0)
 		(void)printf("%s dirty pages could not be written by anybody lately.\n",
-		    count_text(sample_number(now, "stranded"), false));
+		    count_of(now, "stranded"));
 	if (sample_number(now, "suspect") > 0)
 		(void)printf("%s dirty pages were pinned by processes that were killed.\n",
-		    count_text(sample_number(now, "suspect"), false));
+		    count_of(now, "suspect"));
 }
 
 static void
@@ -75,16 +79,12 @@ report_work(const struct sample *now)
 
 	(void)printf("%s pages were asked for; %" PRIu64 ".%02" PRIu64
 		     " %% of those that could be were in the cache.\n",
-	    count_text(sample_number(now, "fget"), false), percent / 100, percent % 100);
+	    count_of(now, "fget"), percent / 100, percent % 100);
 	(void)printf("%s pages (%sB) were read, %s of them ahead; %s (%sB) were written.\n",
-	    count_text(sample_number(now, "page_in"), false),
-	    count_text(sample_number(now, "read_bytes"), false),
-	    count_text(sample_number(now, "prefetch"), false),
-	    count_text(sample_number(now, "page_out"), false),
-	    count_text(sample_number(now, "write_bytes"), false));
+	    count_of(now, "page_in"), count_of(now, "read_bytes"), count_of(now, "prefetch"),
+	    count_of(now, "page_out"), count_of(now, "write_bytes"));
 	(void)printf("%s clean pages left, and %s had to be written in order to leave",
-	    count_text(sample_number(now, "ro_evict"), false),
-	    count_text(sample_number(now, "rw_evict"), false));
+	    count_of(now, "ro_evict"), count_of(now, "rw_evict"));
 	if (sample_number(now, "rw_evict") * 10 > sample_number(now, "ro_evict") &&
 	    sample_number(now, "rw_evict") > 100)
 		(void)printf(": the writer does not keep up");
@@ -92,7 +92,7 @@ report_work(const struct sample *now)
 	if (sample_number(now, "reaped") > 0)
 		(void)printf("%s processes died while they were attached, and were cleaned up "
 			     "after.\n",
-		    count_text(sample_number(now, "reaped"), false));
+		    count_of(now, "reaped"));
 }
 
 int
