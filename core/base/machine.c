@@ -259,7 +259,7 @@ os_barrier(void)
 static int
 barrier_call(int command)
 {
-	int saved = errno, ret = os_fault_hook == NULL ? 0 : os_fault_hook(OS_BARRIER, "");
+	int saved = errno, ret = os_fault(OS_BARRIER, "");
 
 	if (ret == 0 && syscall(SYS_membarrier, command, 0, 0) != 0)
 		ret = errno;

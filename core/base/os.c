@@ -43,15 +43,7 @@ watch_forks(void)
 	(void)pthread_atfork(NULL, NULL, count_fork);
 }
 
-static int
-fault(enum os_call call, const char *what)
-{
-	int ret = os_fault_hook == NULL ? 0 : os_fault_hook(call, what);
-
-	return ret > 0 ? ret : 0;
-}
-
-/* As fault(); *mostp: what the first call may move, not more than bytes. */
+/* As os_fault(); *mostp: what the first call may move, not more than bytes. */
 static int
 fault_moving(enum os_call call, size_t bytes, size_t *mostp)
 {
@@ -68,7 +60,7 @@ os_open(const char *path, int oflags, mode_t mode, int *fdp)
 {
 	int fd, ret;
 
-	if ((ret = fault(OS_OPEN, path)) != 0)
+	if ((ret = os_fault(OS_OPEN, path)) != 0)
 		return ret;
 	do
 		fd = open(path, oflags | O_CLOEXEC, mode);
@@ -86,7 +78,7 @@ os_close(int fd)
 
 	if (fd == -1)
 		return;
-	(void)fault(OS_CLOSE, "");
+	(void)os_fault(OS_CLOSE, "");
 	/* Linux has freed the descriptor even when it says EINTR. */
 	(void)close(fd);
 	errno = saved;
@@ -110,7 +102,7 @@ stat_at(int fd, const char *path, int flags, struct os_stat *st)
 	struct statx sx;
 	int ret;
 
-	if ((ret = fault(OS_STAT, path)) != 0)
+	if ((ret = os_fault(OS_STAT, path)) != 0)
 		return ret;
 	while (statx(fd, path, flags, STATX_BASIC_STATS | STATX_BTIME, &sx) == -1)
 		if (errno != EINTR)
@@ -153,7 +145,7 @@ os_ftruncate(int fd, uint64_t bytes)
 {
 	int ret;
 
-	if ((ret = fault(OS_TRUNCATE, "")) != 0)
+	if ((ret = os_fault(OS_TRUNCATE, "")) != 0)
 		return ret;
 	if (bytes > INT64_MAX)
 		return EFBIG;
@@ -168,7 +160,7 @@ os_fallocate(int fd, uint64_t offset, uint64_t bytes)
 {
 	int ret;
 
-	if ((ret = fault(OS_ALLOCATE, "")) != 0)
+	if ((ret = os_fault(OS_ALLOCATE, "")) != 0)
 		return ret;
 	if (offset > INT64_MAX || bytes > INT64_MAX)
 		return EFBIG;
@@ -183,7 +175,7 @@ os_fsync(int fd)
 {
 	int ret;
 
-	if ((ret = fault(OS_FSYNC, "")) != 0)
+	if ((ret = os_fault(OS_FSYNC, "")) != 0)
 		return ret;
 	while (fsync(fd) == -1)
 		if (errno != EINTR)
@@ -197,7 +189,7 @@ os_futimens(int fd, int64_t mtime_nsec)
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
 	int ret;
 
-	if ((ret = fault(OS_STAT, "")) != 0)
+	if ((ret = os_fault(OS_STAT, "")) != 0)
 		return ret;
 	times[1].tv_sec = mtime_nsec / 1000000000;
 	times[1].tv_nsec = mtime_nsec % 1000000000;
@@ -213,7 +205,7 @@ os_symlink(const char *text, const char *path)
 {
 	int ret;
 
-	if ((ret = fault(OS_OPEN, path)) != 0)
+	if ((ret = os_fault(OS_OPEN, path)) != 0)
 		return ret;
 	return symlink(text, path) == -1 ? errno : 0;
 }
@@ -224,7 +216,7 @@ os_readlink(const char *path, char *text, size_t bytes)
 	ssize_t n;
 	int ret;
 
-	if ((ret = fault(OS_STAT, path)) != 0)
+	if ((ret = os_fault(OS_STAT, path)) != 0)
 		return ret;
 	if ((n = readlink(path, text, bytes)) == -1)
 		return errno;
@@ -239,7 +231,7 @@ os_unlink(const char *path)
 {
 	int ret;
 
-	if ((ret = fault(OS_UNLINK, path)) != 0)
+	if ((ret = os_fault(OS_UNLINK, path)) != 0)
 		return ret;
 	return unlink(path) == -1 ? errno : 0;
 }
@@ -318,7 +310,7 @@ os_preadv(int fd, const struct iovec *iov, int niov, uint64_t offset, size_t *do
 	bool end = false;
 	int ret;
 
-	if ((ret = fault(OS_PREAD, "")) != 0)
+	if ((ret = os_fault(OS_PREAD, "")) != 0)
 		return ret;
 	while (niov > 0 && !end) {
 		if ((ret = preadv_some(fd, &iov, &niov, offset + done, &bytes, &end)) != 0)
@@ -358,7 +350,7 @@ os_calloc(size_t n, size_t size, void **pp)
 	void *p;
 	int ret;
 
-	if ((ret = fault(OS_MALLOC, "")) != 0)
+	if ((ret = os_fault(OS_MALLOC, "")) != 0)
 		return ret;
 	if ((p = calloc(n, size)) == NULL)
 		return ENOMEM;
@@ -389,7 +381,7 @@ os_flock_try(int fd, bool exclusive)
 {
 	int ret;
 
-	if ((ret = fault(OS_LOCK, "")) != 0)
+	if ((ret = os_fault(OS_LOCK, "")) != 0)
 		return ret;
 	while (flock(fd, (exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == -1)
 		if (errno != EINTR)
@@ -402,7 +394,7 @@ os_lock_try(int fd, uint64_t byte)
 {
 	int ret;
 
-	if ((ret = fault(OS_LOCK, "")) != 0)
+	if ((ret = os_fault(OS_LOCK, "")) != 0)
 		return ret;
 	return lock_fcntl(fd, F_OFD_SETLK, F_WRLCK, &byte, 1, NULL);
 }
@@ -412,7 +404,7 @@ os_lock_share(int fd, uint64_t byte)
 {
 	int ret;
 
-	if ((ret = fault(OS_LOCK, "")) != 0)
+	if ((ret = os_fault(OS_LOCK, "")) != 0)
 		return ret;
 	return lock_fcntl(fd, F_OFD_SETLK, F_RDLCK, &byte, 1, NULL);
 }
@@ -424,7 +416,7 @@ os_lock_wait(int fd, uint64_t byte, unsigned msec_most)
 	unsigned pause = LOCK_SLEEP_MIN_USEC;
 	int ret;
 
-	if ((ret = fault(OS_LOCK, "")) != 0)
+	if ((ret = os_fault(OS_LOCK, "")) != 0)
 		return ret;
 	while ((ret = lock_fcntl(fd, F_OFD_SETLK, F_WRLCK, &byte, 1, NULL)) == EAGAIN) {
 		if (os_monotonic_usec() >= end)
@@ -440,7 +432,7 @@ os_lock_find(int fd, uint64_t first, uint64_t n, bool *takenp, uint64_t *bytep)
 {
 	int ret;
 
-	if ((ret = fault(OS_LOCK, "")) != 0 ||
+	if ((ret = os_fault(OS_LOCK, "")) != 0 ||
 	    (ret = lock_fcntl(fd, F_OFD_GETLK, F_WRLCK, &first, n, takenp)) != 0)
 		return ret;
 	*bytep = first;

@@ -42,6 +42,15 @@ enum os_call {
 #define OS_SHORT (-2)
 extern int (*os_fault_hook)(enum os_call call, const char *what);
 
+/* Asks the hook for a call that cannot be a short one: 0, or the errno to return. */
+static inline int
+os_fault(enum os_call call, const char *what)
+{
+	int ret = os_fault_hook == NULL ? 0 : os_fault_hook(call, what);
+
+	return ret > 0 ? ret : 0;
+}
+
 /* Who a file is: equal idents are the same file, also across hard links. */
 struct os_ident {
 	uint64_t dev;

@@ -13,12 +13,6 @@
 
 #include "error.h"
 
-static int
-fault(enum os_call call)
-{
-	return os_fault_hook == NULL ? 0 : os_fault_hook(call, "");
-}
-
 /* bytes at a multiple of align that nothing may touch. */
 static int
 reserve(size_t bytes, size_t align, uintptr_t *addrp)
@@ -53,7 +47,7 @@ os_map(int fd, size_t bytes, size_t align, void **addrp)
 	void *p;
 	int ret;
 
-	if ((ret = fault(OS_MAP)) != 0)
+	if ((ret = os_fault(OS_MAP, "")) != 0)
 		return ret;
 	if (align <= os_page_size()) {
 		p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
@@ -80,7 +74,7 @@ os_map_readonly(int fd, size_t bytes, void **addrp)
 	void *p;
 	int ret;
 
-	if ((ret = fault(OS_MAP)) != 0)
+	if ((ret = os_fault(OS_MAP, "")) != 0)
 		return ret;
 	if ((p = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0)) == MAP_FAILED)
 		return errno;
@@ -94,7 +88,7 @@ os_map_reserve(size_t bytes, size_t align, void **addrp)
 	uintptr_t addr;
 	int ret;
 
-	if ((ret = fault(OS_MAP)) != 0 || (ret = reserve(bytes, align, &addr)) != 0)
+	if ((ret = os_fault(OS_MAP, "")) != 0 || (ret = reserve(bytes, align, &addr)) != 0)
 		return ret;
 	*addrp = (void *)addr;
 	return 0;
@@ -105,7 +99,7 @@ os_map_open(void *addr, size_t bytes)
 {
 	int ret;
 
-	if ((ret = fault(OS_MAP)) != 0)
+	if ((ret = os_fault(OS_MAP, "")) != 0)
 		return ret;
 	return mprotect(addr, bytes, PROT_READ | PROT_WRITE) == -1 ? errno : 0;
 }
@@ -115,7 +109,7 @@ os_map_release(void *addr, size_t bytes, bool shared)
 {
 	int ret;
 
-	if ((ret = fault(OS_ALLOCATE)) != 0)
+	if ((ret = os_fault(OS_ALLOCATE, "")) != 0)
 		return ret;
 	while (madvise(addr, bytes, shared ? MADV_REMOVE : MADV_DONTNEED) == -1)
 		if (errno != EINTR && errno != EAGAIN)
@@ -128,7 +122,7 @@ os_map_huge(void *addr, size_t bytes)
 {
 	int ret;
 
-	if ((ret = fault(OS_MAP)) != 0)
+	if ((ret = os_fault(OS_MAP, "")) != 0)
 		return ret;
 	return madvise(addr, bytes, MADV_HUGEPAGE) == -1 ? errno : 0;
 }
@@ -155,7 +149,7 @@ os_populate(void *addr, size_t bytes)
 {
 	int ret;
 
-	if ((ret = fault(OS_MAP)) != 0)
+	if ((ret = os_fault(OS_MAP, "")) != 0)
 		return ret;
 #ifdef MADV_POPULATE_WRITE
 	do

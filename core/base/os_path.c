@@ -17,18 +17,12 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-static int
-fault(enum os_call call, const char *what)
-{
-	return os_fault_hook == NULL ? 0 : os_fault_hook(call, what);
-}
-
 int
 os_remove(const char *path, bool is_directory)
 {
 	int ret;
 
-	if ((ret = fault(OS_UNLINK, path)) != 0)
+	if ((ret = os_fault(OS_UNLINK, path)) != 0)
 		return ret;
 	return (is_directory ? rmdir(path) : unlink(path)) == -1 ? errno : 0;
 }
@@ -38,7 +32,7 @@ os_rename(const char *from, const char *to)
 {
 	int ret;
 
-	if ((ret = fault(OS_UNLINK, from)) != 0)
+	if ((ret = os_fault(OS_UNLINK, from)) != 0)
 		return ret;
 	return rename(from, to) == -1 ? errno : 0;
 }
@@ -51,7 +45,7 @@ os_open_beneath(int dirfd, const char *path, int oflags, int *fdp)
 	long fd;
 	int ret;
 
-	if ((ret = fault(OS_OPEN, path)) != 0)
+	if ((ret = os_fault(OS_OPEN, path)) != 0)
 		return ret;
 	do
 		fd = syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
@@ -76,7 +70,7 @@ os_getxattr(const char *path, const char *name, char *value, size_t room)
 	ssize_t n;
 	int ret;
 
-	if ((ret = fault(OS_STAT, path)) != 0)
+	if ((ret = os_fault(OS_STAT, path)) != 0)
 		return ret;
 	if ((n = getxattr(path, name, value, room - 1)) == -1)
 		return errno;
@@ -113,7 +107,7 @@ os_handle_open(int mount_fd, const struct os_handle *h, int oflags, int *fdp)
 
 	if (h->bytes == 0 || h->bytes > OS_HANDLE_BYTES)
 		return EINVAL;
-	if ((ret = fault(OS_OPEN, "")) != 0)
+	if ((ret = os_fault(OS_OPEN, "")) != 0)
 		return ret;
 	memcpy(u.h.f_handle, h->data, h->bytes);
 	do

@@ -18,18 +18,12 @@
 #include "error.h"
 #include "os.h"
 
-static int
-fault(void)
-{
-	return os_fault_hook == NULL ? 0 : os_fault_hook(OS_SHM, "");
-}
-
 int
 os_shm_create(int32_t key, uint64_t bytes, bool huge, uint32_t mode, int32_t *idp)
 {
 	int id, ret, kind = huge ? SHM_HUGETLB : SHM_NORESERVE;
 
-	if ((ret = fault()) != 0)
+	if ((ret = os_fault(OS_SHM, "")) != 0)
 		return ret;
 	id = shmget((key_t)key, bytes, IPC_CREAT | IPC_EXCL | kind | (int)(mode & 0777));
 	if (id == -1)
@@ -54,7 +48,7 @@ os_shm_own(int32_t id, uid_t uid, gid_t gid, uint32_t mode)
 	struct shmid_ds ds;
 	int ret;
 
-	if ((ret = fault()) != 0)
+	if ((ret = os_fault(OS_SHM, "")) != 0)
 		return ret;
 	if (shmctl(id, IPC_STAT, &ds) == -1)
 		return errno;
@@ -85,7 +79,7 @@ os_shm_stat(int32_t id, struct os_segment *segment)
 	struct shmid_ds ds;
 	int ret;
 
-	if ((ret = fault()) != 0)
+	if ((ret = os_fault(OS_SHM, "")) != 0)
 		return ret;
 	if (shmctl(id, IPC_STAT, &ds) == -1)
 		return errno;
@@ -114,7 +108,7 @@ os_shm_attach(int32_t id, void **addrp)
 	void *p;
 	int ret;
 
-	if ((ret = fault()) != 0)
+	if ((ret = os_fault(OS_SHM, "")) != 0)
 		return ret;
 	if ((p = shmat(id, NULL, SHM_RDONLY)) == (void *)-1)
 		return errno;
@@ -132,7 +126,7 @@ os_shm_map(int32_t id, uint64_t bytes, size_t align, void **addrp)
 
 	POOL_ASSERT(bytes > 0 && bytes % os_page_size() == 0);
 	POOL_ASSERT(align >= os_page_size() && (align & (align - 1)) == 0);
-	if ((ret = fault()) != 0 || (ret = reserve(bytes, align, &p, &room)) != 0)
+	if ((ret = os_fault(OS_SHM, "")) != 0 || (ret = reserve(bytes, align, &p, &room)) != 0)
 		return ret;
 	start = (uintptr_t)p;
 	addr = (start + align - 1) & ~((uintptr_t)align - 1);
@@ -157,7 +151,7 @@ os_shm_detach(void *addr)
 
 	if (addr == NULL)
 		return;
-	(void)fault();
+	(void)os_fault(OS_SHM, "");
 	(void)shmdt(addr);
 	errno = saved;
 }
@@ -167,7 +161,7 @@ os_shm_remove(int32_t id)
 {
 	int ret;
 
-	if ((ret = fault()) != 0)
+	if ((ret = os_fault(OS_SHM, "")) != 0)
 		return ret;
 	return shmctl(id, IPC_RMID, NULL) == -1 ? errno : 0;
 }
@@ -180,7 +174,7 @@ os_shm_each(int (*fn)(const struct os_segment *segment, void *arg), void *arg)
 	struct shmid_ds ds;
 	int i, id, last, ret;
 
-	if ((ret = fault()) != 0)
+	if ((ret = os_fault(OS_SHM, "")) != 0)
 		return ret;
 	/*
 	 * The system's numbers for a slot, not for a segment; the result is the highest in use.
