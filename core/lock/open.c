@@ -65,17 +65,10 @@ static void
 describe(
     const DB_LOCKTAB *lt, u_int32_t flags, int mode, struct lock_shape *s, struct region_spec *spec)
 {
-	const DB_ENV *env = lt->dbenv;
-
 	*spec = (struct region_spec){
-		.dbenv = lt->dbenv,
-		.dir = lt->place.regions,
-		.home = lt->place.regions == NULL || lt->place.temporary ? NULL : lt->place.home,
-		.placed = lt->place.placed,
 		.file = LOCK_FILE,
 		.mode = mode,
 		.create = (flags & DB_CREATE) != 0,
-		.is_private = lt->place.regions == NULL,
 		.nclients = LOCK_CLIENTS,
 		.size = s->bytes,
 		.body_align = 64,
@@ -83,15 +76,9 @@ describe(
 		.init = shape_init,
 		.arg = s,
 	};
-	spec->create |= spec->is_private;
-	if (env == NULL)
-		return;
-	spec->is_system = (env->region_flags & DB_SYSTEM_MEM) != 0;
-	spec->huge = (env->region_flags & DB_HUGE_PAGES) != 0;
-	spec->guard = (env->region_flags & DB_REGION_GUARD) != 0;
-	spec->populate = env->region_init != 0;
-	spec->shm_key = env->shm_key != 0 ? env->shm_key + 1 : 0;
-	spec->max = env->region_max;
+	environment_spec(lt->dbenv, &lt->place, spec);
+	if (spec->shm_key != 0)
+		spec->shm_key++;
 }
 
 /* DEFAULT is RANDOM. */

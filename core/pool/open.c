@@ -68,20 +68,6 @@ wants_private(const char *dir, int flags, const DB_ENV *env)
 	    (env != NULL && (env->region_flags & DB_PRIVATE));
 }
 
-/* Where a region that is created gets its bytes from. */
-static void
-set_memory(const DB_ENV *env, struct region_spec *spec)
-{
-	if (env == NULL)
-		return;
-	spec->is_system = (env->region_flags & DB_SYSTEM_MEM) != 0;
-	spec->populate = env->region_init != 0;
-	spec->huge = (env->region_flags & DB_HUGE_PAGES) != 0;
-	spec->guard = (env->region_flags & DB_REGION_GUARD) != 0;
-	spec->shm_key = env->shm_key;
-	spec->max = env->region_max;
-}
-
 /* Room to grow in costs tables, so that a pool has it only if it is asked for. */
 static uint64_t
 may_grow_to(const DB_ENV *env)
@@ -142,15 +128,10 @@ attach(void *arg)
 	struct opening *o = arg;
 	DB_MPOOL *p = o->p;
 	struct geometry g;
-	struct region_spec spec = { .dbenv = p->dbenv,
-		.dir = p->place.regions,
-		.home = p->place.temporary ? NULL : p->place.home,
-		.is_pool = true,
-		.placed = p->place.placed,
+	struct region_spec spec = { .is_pool = true,
 		.file = MPOOL_FILE,
 		.mode = o->mode,
 		.create = (o->flags & DB_CREATE) != 0,
-		.is_private = p->place.regions == NULL,
 		.nclients = format_clients(o->bytes),
 		.subsystem_stamp = format_stamp(),
 		.init = format_init,
@@ -161,14 +142,13 @@ attach(void *arg)
 	int ret;
 
 	p->temporary = p->place.temporary;
-	set_memory(p->dbenv, &spec);
+	environment_spec(p->dbenv, &p->place, &spec);
 	if (policy == 0)
 		policy = DB_POLICY_LRU;
 	if ((ret = format_compute(o->bytes, may_grow_to(p->dbenv), &g)) != 0)
 		return ret;
 	g.policy = policy;
 	g.barrier = may_do_without_fence(p->dbenv);
-	spec.create |= spec.is_private;
 	spec.size = format_initial_bytes(&g);
 	spec.body_align = format_align(&g);
 	if ((ret = region_attach(&spec, &p->region)) != 0)

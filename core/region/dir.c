@@ -133,8 +133,12 @@ copy_string(const char *string, char **copyp)
 	return 0;
 }
 
-int
-environment_region_dir(const DB_ENV *dbenv, const char *dir, char **regionp)
+/*
+ * Where the region files of the environment in dir (absolute) are: region_dir if that is set, else
+ * where dir says that they are (home.h), which may be dir itself.
+ */
+static int
+find_region_dir(const DB_ENV *dbenv, const char *dir, char **regionp)
 {
 	const char *home = home_name(dbenv), *region = region_dir(dbenv);
 	int ret;
@@ -188,7 +192,7 @@ find_regions(const DB_ENV *dbenv, const char *at, struct environment *e)
 	e->placed = region_dir(dbenv) != NULL || elsewhere;
 	if (e->temporary || (elsewhere && region_dir(dbenv) == NULL))
 		return copy_string(at, &e->regions);
-	return environment_region_dir(dbenv, e->home, &e->regions);
+	return find_region_dir(dbenv, e->home, &e->regions);
 }
 
 int
@@ -234,6 +238,26 @@ environment_attach(const DB_ENV *dbenv, const char *dir, bool is_private, struct
 	if (ret == ESTALE)
 		env_err(dbenv, "%s: its regions are moved again and again", env->home);
 	return ret == ESTALE ? EAGAIN : ret;
+}
+
+void
+environment_spec(DB_ENV *dbenv, const struct environment *env, struct region_spec *spec)
+{
+	spec->dbenv = dbenv;
+	spec->dir = env->regions;
+	spec->is_private = env->regions == NULL;
+	spec->create |= spec->is_private;
+	spec->placed = env->placed;
+	if (!env->temporary && (spec->is_pool || !spec->is_private))
+		spec->home = env->home;
+	if (dbenv == NULL)
+		return;
+	spec->is_system = !spec->is_private && (dbenv->region_flags & DB_SYSTEM_MEM) != 0;
+	spec->huge = (dbenv->region_flags & DB_HUGE_PAGES) != 0;
+	spec->guard = (dbenv->region_flags & DB_REGION_GUARD) != 0;
+	spec->populate = dbenv->region_init != 0;
+	spec->shm_key = dbenv->shm_key;
+	spec->max = dbenv->region_max;
 }
 
 static int

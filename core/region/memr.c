@@ -114,19 +114,6 @@ free_key(int32_t key)
 }
 
 static void
-set_memory(const DB_ENV *env, struct region_spec *spec)
-{
-	if (env == NULL)
-		return;
-	spec->is_system = (env->region_flags & DB_SYSTEM_MEM) != 0;
-	spec->huge = (env->region_flags & DB_HUGE_PAGES) != 0;
-	spec->guard = (env->region_flags & DB_REGION_GUARD) != 0;
-	spec->populate = env->region_init != 0;
-	spec->shm_key = spec->is_system ? free_key(env->shm_key) : 0;
-	spec->max = env->region_max == 0 ? 0 : memr_data() + env->region_max;
-}
-
-static void
 release_lock(DB_REGION *reg, uint32_t number)
 {
 	if (!shlock_inherit_counted(reg->region, &reg->body->lock, number))
@@ -176,14 +163,9 @@ attach(void *arg)
 {
 	const struct opening *o = arg;
 	const struct environment *place = &o->reg->place;
-	struct region_spec spec = { .dbenv = o->dbenv,
-		.dir = place->regions,
-		.home = place->regions == NULL || place->temporary ? NULL : place->home,
-		.placed = place->placed,
-		.file = o->file,
+	struct region_spec spec = { .file = o->file,
 		.mode = o->mode,
-		.create = (o->flags & DB_CREATE) != 0 || place->regions == NULL,
-		.is_private = place->regions == NULL,
+		.create = (o->flags & DB_CREATE) != 0,
 		.last_detach = (o->flags & DB_LASTDETACH) != 0 || place->temporary,
 		.size = memr_data() + (o->bytes == 0 ? DEFAULT_BYTES : o->bytes),
 		.nclients = MEMR_CLIENTS,
@@ -191,9 +173,10 @@ attach(void *arg)
 		.init = format_body };
 	int ret;
 
-	set_memory(o->dbenv, &spec);
-	if (spec.is_private)
-		spec.is_system = false;
+	environment_spec(o->dbenv, place, &spec);
+	spec.shm_key = spec.is_system ? free_key(spec.shm_key) : 0;
+	if (spec.max != 0)
+		spec.max += memr_data();
 	if ((ret = region_attach(&spec, &o->reg->region)) != 0)
 		return ret;
 	if ((ret = settle(o->reg, o->bytes)) != 0)

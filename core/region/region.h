@@ -258,13 +258,6 @@ int region_look_report(const struct region_look *look, struct region_report *rep
  */
 int environment_dir(const DB_ENV *dbenv, const char *dir, char **dirp, bool *temporaryp);
 
-/*
- * environment_region_dir - where the region files of the environment in dir (absolute, from
- * environment_dir) are: region_dir if that is set, else where dir says that they are (home.h),
- * which may be dir itself.  *regionp is the caller's.  ENOENT, ENOTDIR, EPERM.
- */
-int environment_region_dir(const DB_ENV *dbenv, const char *dir, char **regionp);
-
 /* The home of the environment in dir, absolute: db_home, or DB_HOME, or what dir means. */
 int environment_home(const DB_ENV *dbenv, const char *dir, char **homep);
 
@@ -290,5 +283,13 @@ void environment_fini(struct environment *env);
  */
 int environment_attach(const DB_ENV *dbenv, const char *dir, bool is_private,
     struct environment *env, int (*attach)(void *arg), void *arg);
+
+/*
+ * environment_spec - set in spec what is alike for all regions of env: where it is, and where its
+ * bytes come from as dbenv (or NULL) says; shm_key and max are what dbenv has.  A private region is
+ * made in any case, and only if it is a pool it holds the home.  spec->is_pool and create are the
+ * caller's, before.
+ */
+void environment_spec(DB_ENV *dbenv, const struct environment *env, struct region_spec *spec);
 
 #endif
