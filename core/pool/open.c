@@ -115,6 +115,28 @@ extents_are_inside(const DB_MPOOL *p)
 	return true;
 }
 
+static int
+say_unfit(const DB_MPOOL *p, const char *what)
+{
+	env_err(p->dbenv, "%s: %s", p->region->path ? p->region->path : "private pool", what);
+	return EPROTO;
+}
+
+/* The region is attached: is what is in it a pool, and one that this process may use? */
+static int
+look_inside(DB_MPOOL *p)
+{
+	p->self = p->region->self;
+	p->mp = region_ptr(p->region, p->region->layout->body, sizeof(*p->mp));
+	if (p->mp == NULL || format_check(p->region, p->mp, &p->g) != 0 ||
+	    p->g.region_bytes > p->region->mapped)
+		return say_unfit(p, "the pool's geometry does not fit its region");
+	format_addresses(p);
+	if (!extents_are_inside(p))
+		return say_unfit(p, "the pool is larger than its region");
+	return join_barrier(p);
+}
+
 struct opening {
 	DB_MPOOL *p;
 	int flags;
@@ -153,23 +175,7 @@ attach(void *arg)
 	spec.body_align = format_align(&g);
 	if ((ret = region_attach(&spec, &p->region)) != 0)
 		return ret;
-	p->self = p->region->self;
-	p->mp = region_ptr(p->region, p->region->layout->body, sizeof(*p->mp));
-	if (p->mp == NULL || (ret = format_check(p->region, p->mp, &p->g)) != 0 ||
-	    p->g.region_bytes > p->region->mapped) {
-		env_err(p->dbenv, "%s: the pool's geometry does not fit its region",
-		    p->region->path ? p->region->path : "private pool");
-		(void)region_detach(p->region, false, NULL, NULL);
-		return EPROTO;
-	}
-	format_addresses(p);
-	if (!extents_are_inside(p)) {
-		env_err(p->dbenv, "%s: the pool is larger than its region",
-		    p->region->path ? p->region->path : "private pool");
-		(void)region_detach(p->region, false, NULL, NULL);
-		return EPROTO;
-	}
-	if ((ret = join_barrier(p)) != 0) {
+	if ((ret = look_inside(p)) != 0) {
 		(void)region_detach(p->region, false, NULL, NULL);
 		return ret;
 	}
