@@ -14,7 +14,6 @@
 
 #include "file.h"
 #include "frame.h"
-#include "look.h"
 #include "page_io.h"
 #include "reopen.h"
 #include "thread.h"

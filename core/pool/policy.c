@@ -115,12 +115,6 @@ policy_company(DB_MPOOL *p, uint32_t leaving)
 		store_seq(&p->mp->alone, 0);
 }
 
-static bool
-is_alone(const DB_MPOOL *p)
-{
-	return load_relaxed(&p->mp->alone) == p->self + 1;
-}
-
 /*
  * Of two that leave at once each may take the other to be still there, and nobody says that a third
  * is alone: who loads looks now and then.
@@ -130,7 +124,7 @@ look_around(struct thread *t)
 {
 	DB_MPOOL *p = t->pool;
 
-	if (!is_alone(p) && ++t->loads % LOADS_PER_LOOK == 0 &&
+	if (!policy_is_alone(p) && ++t->loads % LOADS_PER_LOOK == 0 &&
 	    only_client(p, NO_CLIENT) != NO_CLIENT)
 		policy_company(p, NO_CLIENT);
 }
@@ -163,7 +157,7 @@ next_time(struct thread *t)
 {
 	DB_MPOOL *p = t->pool;
 
-	if (!is_alone(p) || load_relaxed(&p->lone) != t)
+	if (!policy_is_alone(p) || load_relaxed(&p->lone) != t)
 		return policy_tick(p);
 	if ((load_relaxed(&p->mp->clock) != t->lease || t->newest == t->lease) && !lease_take(t))
 		return policy_tick(p);
@@ -178,7 +172,7 @@ policy_stamp(struct thread *t, uint32_t f)
 
 	if (load_relaxed(stamp) == now)
 		return; /* nothing has happened since it was used last */
-	store_relaxed(stamp, p->small && is_alone(p) ? next_time(t) : now);
+	store_relaxed(stamp, p->small && policy_is_alone(p) ? next_time(t) : now);
 }
 
 /* The thread's own page f is used for the first time. */

@@ -64,6 +64,13 @@ uint32_t policy_tick(DB_MPOOL *p);
 void policy_mark(struct thread *t, uint32_t f, uint64_t w, unsigned pageshift);
 void policy_stamp(struct thread *t, uint32_t f);
 
+/* A hint: is no other client attached? */
+static inline bool
+policy_is_alone(const DB_MPOOL *p)
+{
+	return load_relaxed(&p->mp->alone) == p->self + 1;
+}
+
 /* lru: stamp a page that is hit, if that takes no more than a time of the thread's lease. */
 static inline bool
 policy_stamp_at_once(const DB_MPOOL *p, struct thread *t, uint32_t f)
@@ -73,7 +80,7 @@ policy_stamp_at_once(const DB_MPOOL *p, struct thread *t, uint32_t f)
 
 	if (s == clock)
 		return true;
-	if (clock != t->lease || load_relaxed(&p->mp->alone) != p->self + 1)
+	if (clock != t->lease || !policy_is_alone(p))
 		return false;
 	if (s == t->newest)
 		return true;

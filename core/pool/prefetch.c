@@ -17,7 +17,6 @@
 #include "extent.h"
 #include "frame.h"
 #include "load.h"
-#include "look.h"
 #include "mapping.h"
 #include "page_io.h"
 

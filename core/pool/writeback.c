@@ -18,7 +18,6 @@
 #include "evict.h"
 #include "file.h"
 #include "frame.h"
-#include "look.h"
 #include "recount.h"
 #include "writeback.h"
 
