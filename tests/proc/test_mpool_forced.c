@@ -6,39 +6,10 @@
  * true for whoever comes just then.
  */
 #include "../pool_t.h"
+#include "../still_t.h"
 
 #define PS 4096u
 #define BYTES (64 * KIB)
-
-/* --- a client that stands still ------------------------------------------------------------ */
-
-static struct {
-	struct t_child *c;
-	enum os_call call;
-	const char *about; /* part of what it is about; NULL: anything */
-	unsigned n;	   /* the n-th from now; 0: none */
-} still;
-
-static int
-stands_still(enum os_call call, const char *what)
-{
-	if (still.n == 0 || call != still.call ||
-	    (still.about != NULL && strstr(what, still.about) == NULL) || --still.n != 0)
-		return 0;
-	t_tell(still.c, 's');
-	t_await(still.c, 'g');
-	return 0;
-}
-
-static void
-stand_still(struct t_child *c, enum os_call call, const char *about, unsigned n)
-{
-	still.c = c;
-	still.call = call;
-	still.about = about;
-	still.n = n;
-	os_fault_hook = stands_still;
-}
 
 /* --- writers ------------------------------------------------------------------------------- */
 
@@ -59,7 +30,7 @@ writes(struct t_child *c, void *arg)
 	int ret;
 
 	fill(f, 0, 'o');
-	stand_still(c, w->call, NULL, w->n);
+	stand_still(c, w->call, NULL, w->n, 0);
 	ret = w->cuts ? memp_ftruncate(f, 0) : memp_fsync(f);
 	os_fault_hook = NULL;
 	t_tell_u64(c, (uint64_t)ret);
@@ -139,7 +110,7 @@ comes(struct t_child *c, void *arg)
 	struct t *t = arg;
 
 	/* It looks who writes; by then it has its file. */
-	stand_still(c, OS_MAP, NULL, 1);
+	stand_still(c, OS_MAP, NULL, 1, 0);
 	t_tell(c, 'b');
 	finish(write_anew(t));
 	return 0;
@@ -232,7 +203,7 @@ follows(struct t_child *c, void *arg)
 	DB_MPOOLFILE *f;
 
 	(void)env_in(arg, NULL);
-	stand_still(c, OS_OPEN, REGION_NAME, 1);
+	stand_still(c, OS_OPEN, REGION_NAME, 1, 0);
 	mp = pool_with(&test_env, 0);
 	f = file_of(mp, "f", PS);
 	fill(f, 0, 'n');

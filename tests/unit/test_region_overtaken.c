@@ -4,30 +4,13 @@
  * The hook makes him wait before a certain system call; so what happens meanwhile is no matter of
  * time.  And what comes of it if a region's file is removed or damaged under its clients.
  */
+#include "../still_t.h"
 #include "region_t.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
 
-/* --- a process that stands still ----------------------------------------------------------- */
-
-static struct {
-	struct t_child *c;
-	enum os_call call;
-	unsigned n; /* the n-th from now; 0: none */
-	int error;  /* that the call fails with, when it goes on */
-} still;
-
-static int
-stands_still(enum os_call call, const char *what)
-{
-	(void)what;
-	if (still.n == 0 || call != still.call || --still.n != 0)
-		return 0;
-	t_tell(still.c, 's');
-	t_await(still.c, 'g');
-	return still.error;
-}
+/* --- creators ------------------------------------------------------------------------------ */
 
 struct creator {
 	struct t *t;
@@ -44,11 +27,7 @@ creates_slowly(struct t_child *c, void *arg)
 	struct region *r = NULL;
 	int ret;
 
-	still.c = c;
-	still.call = w->call;
-	still.n = w->n;
-	still.error = w->error;
-	os_fault_hook = stands_still;
+	stand_still(c, w->call, NULL, w->n, w->error);
 	ret = region_attach(&spec, &r);
 	os_fault_hook = NULL;
 	t_tell_u64(c, (uint64_t)ret);
@@ -58,8 +37,6 @@ creates_slowly(struct t_child *c, void *arg)
 	detach(r);
 	return 0;
 }
-
-/* --- creators ------------------------------------------------------------------------------ */
 
 /* Whatever he fails in, he comes to the region that was made after him, and it stays. */
 static void
@@ -101,14 +78,18 @@ overtaken_creator_that_fails_comes_to_the_others_region(void **state)
 
 /* --- removers ------------------------------------------------------------------------------ */
 
+static struct t_child *about_to_lock;
+
 static int
 tells_before_it_locks(enum os_call call, const char *what)
 {
+	struct t_child *c = about_to_lock;
+
 	(void)what;
-	if (call == OS_LOCK && still.n != 0) {
-		still.n = 0;
-		t_tell(still.c, 'l');
-	}
+	if (call != OS_LOCK || c == NULL)
+		return 0;
+	about_to_lock = NULL;
+	t_tell(c, 'l');
 	return 0;
 }
 
@@ -119,8 +100,7 @@ joins(struct t_child *c, void *arg)
 	int usable;
 
 	t_await(c, 'j');
-	still.c = c;
-	still.n = 1;
+	about_to_lock = c;
 	os_fault_hook = tells_before_it_locks;
 	r = attach(arg);
 	os_fault_hook = NULL;
