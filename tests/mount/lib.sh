@@ -135,6 +135,18 @@ same()
 	fi
 }
 
+# lines_of SCRIPT ARGS...: the first TAP lines of this test are those of tests/mount/SCRIPT.
+lines_of()
+{
+	script=$1
+	shift
+	timeout 300 python3 "$TEST_SRC/mount/$script" "$@" >"$work/tap"
+	status=$?
+	sed '/^1\.\./d' "$work/tap"
+	count=$(grep -cE '^(not )?ok' "$work/tap")
+	[ "$status" -eq 0 ] || failures=1
+}
+
 is_mounted()
 {
 	awk -v at="$1" '$5 == at { found = 1 } END { exit !found }' /proc/self/mountinfo

@@ -13,11 +13,7 @@ preload=$TEST_BIN/libfull_quota.so
 export QUOTA_BYTES=1000000 QUOTA_ERRNO="$work/errno"
 LD_PRELOAD=$preload mount_pool --cache-size=256K
 mkdir "$mnt/files/d"
-timeout 300 python3 "$TEST_SRC/mount/quota.py" "$mnt/files/d" "$home/d" >"$work/tap"
-status=$?
-sed '/^1\.\./d' "$work/tap"
-count=$(grep -cE '^(not )?ok' "$work/tap")
-[ "$status" -eq 0 ] || failures=1
+lines_of quota.py "$mnt/files/d" "$home/d"
 unmount_pool
 remove_pool
 
