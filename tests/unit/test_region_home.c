@@ -481,23 +481,36 @@ pointer_that_is_no_symbolic_link_is_refused(void **state)
 	assert_int_equal(attach_at(t, NULL, &r), EPERM);
 }
 
+struct as_nobody {
+	int (*fn)(struct t *t);
+	struct t *t;
+};
+
 static int
-says_as_nobody(struct t_child *c, void *arg)
+becomes_nobody(struct t_child *c, void *arg)
 {
-	struct t *t = arg;
+	const struct as_nobody *n = arg;
 
 	(void)c;
 	t_check(setgid(NOBODY) == 0 && setuid(NOBODY) == 0);
-	return said(t, t->dir) == NULL;
+	return n->fn(n->t);
+}
+
+/* What fn returns in a process of the user nobody's. */
+static int
+as_nobody(int (*fn)(struct t *t), struct t *t)
+{
+	struct as_nobody n = { fn, t };
+	struct t_child c;
+
+	t_fork(&c, becomes_nobody, &n);
+	return t_join(&c);
 }
 
 static int
-is_refused_to_nobody(struct t *t)
+is_refused(struct t *t)
 {
-	struct t_child c;
-
-	t_fork(&c, says_as_nobody, t);
-	return t_join(&c);
+	return said(t, t->dir) == NULL;
 }
 
 static void
@@ -511,26 +524,23 @@ pointer_of_another_user_is_refused_to_root_and_in_sticky_directories(void **stat
 	t_check(chmod(t->dir, 0777) == 0);
 	t_check(symlink("one", t_path(t, HOME_POINTER)) == 0);
 	assert_string_equal(said(t, t->dir), "/one");
-	assert_false(is_refused_to_nobody(t));
+	assert_false(as_nobody(is_refused, t));
 	t_check(lchown(t_path(t, HOME_POINTER), SOMEBODY, SOMEBODY) == 0);
 	assert_null(said(t, t->dir));
 	assert_non_null(strstr(last_sentence, "user 1234"));
-	assert_false(is_refused_to_nobody(t));
+	assert_false(as_nobody(is_refused, t));
 	t_check(chmod(t->dir, 01777) == 0);
-	assert_true(is_refused_to_nobody(t));
+	assert_true(as_nobody(is_refused, t));
 	t_check(lchown(t_path(t, HOME_POINTER), NOBODY, NOBODY) == 0);
-	assert_false(is_refused_to_nobody(t));
+	assert_false(as_nobody(is_refused, t));
 }
 
 static int
-attaches_as_nobody(struct t_child *c, void *arg)
+attaches_unsaid(struct t *t)
 {
-	struct t *t = arg;
 	struct region *r;
 
-	(void)c;
 	test_env.db_verbose = 1;
-	t_check(setgid(NOBODY) == 0 && setuid(NOBODY) == 0);
 	t_check(attach_at(t, "one", &r) == 0);
 	t_check(strstr(last_sentence, "does not say") != NULL);
 	detach(r);
@@ -541,34 +551,20 @@ static void
 home_that_cannot_be_written_has_regions_elsewhere_all_the_same(void **state)
 {
 	struct t *t = *state;
-	struct t_child c;
 
 	if (geteuid() != 0)
 		t_skip("not root");
 	t_check(chmod(t->dir, 0755) == 0);
 	t_check(chown(dir_in(t, "one"), NOBODY, NOBODY) == 0);
-	t_fork(&c, attaches_as_nobody, t);
-	assert_int_equal(t_join(&c), 0);
+	assert_int_equal(as_nobody(attaches_unsaid, t), 0);
 	assert_null(link_text(t));
 }
 
 static int
-as_nobody(int (*fn)(struct t_child *c, void *arg), struct t *t)
+sees_no_regions(struct t *t)
 {
-	struct t_child c;
-
-	t_fork(&c, fn, t);
-	return t_join(&c);
-}
-
-static int
-sees_no_regions(struct t_child *c, void *arg)
-{
-	struct t *t = arg;
 	struct region *r;
 
-	(void)c;
-	t_check(setgid(NOBODY) == 0 && setuid(NOBODY) == 0);
 	t_check(attach_at(t, "two", &r) == EACCES);
 	t_check(strstr(last_sentence, "/one") != NULL);
 	home_forget(t->dir, t_path(t, "one"));
@@ -593,13 +589,11 @@ regions_in_a_directory_that_cannot_be_read_stay_known(void **state)
 }
 
 static int
-comes_with_a_private_pool(struct t_child *c, void *arg)
+comes_with_a_private_pool(struct t *t)
 {
 	struct region *r;
 
-	(void)c;
-	t_check(setgid(NOBODY) == 0 && setuid(NOBODY) == 0);
-	t_check(attach_private(arg, &r) == EBUSY);
+	t_check(attach_private(t, &r) == EBUSY);
 	t_check(strstr(last_sentence, REGION_FILE) != NULL);
 	return 0;
 }
@@ -633,11 +627,9 @@ is_unsaid(const struct t *t)
 }
 
 static int
-cannot_see_where_it_leads(struct t_child *c, void *arg)
+cannot_see_where_it_leads(struct t *t)
 {
-	(void)c;
-	t_check(setgid(NOBODY) == 0 && setuid(NOBODY) == 0);
-	return is_unsaid(arg);
+	return is_unsaid(t);
 }
 
 static void
