@@ -110,6 +110,16 @@ sums(const DB_MPOOL_STAT *s)
 	    s->st_page_in + s->st_page_create - s->st_ro_evict - s->st_rw_evict);
 }
 
+/* How many pages are in the pool? */
+static inline uint64_t
+resident(DB_MPOOL *mp)
+{
+	DB_MPOOL_STAT s = stat_of(mp);
+
+	sums(&s);
+	return s.st_page_clean + s.st_page_dirty;
+}
+
 /* Nothing is going on in the pool: is all of it in order? */
 static inline void
 at_rest(DB_MPOOL *mp)

@@ -477,14 +477,6 @@ touch(DB_MPOOLFILE *f, db_pgno_t first, db_pgno_t n)
 		put(f, get(f, i, 0), 0);
 }
 
-static uint64_t
-resident(DB_MPOOL *mp)
-{
-	DB_MPOOL_STAT s = stat_of(mp);
-
-	return s.st_page_clean + s.st_page_dirty;
-}
-
 /* One process has the pool full and empties its file; another has one page, and wants some more. */
 static void
 mpool_frames_freed_by_a_truncation_are_there_for_another_process(void **state)

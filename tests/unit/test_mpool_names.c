@@ -25,14 +25,6 @@ leave_dirty(DB_MPOOL *mp, const char *name, unsigned n, int first)
 	must(memp_fclose(f));
 }
 
-static uint64_t
-pages(DB_MPOOL *mp)
-{
-	DB_MPOOL_STAT s = stat_of(mp);
-
-	return s.st_page_clean + s.st_page_dirty;
-}
-
 /* --- memp_fremove ---------------------------------------------------------------------------- */
 
 static void
@@ -47,7 +39,7 @@ mpool_fremove_removes_the_file_and_drops_its_pages_unwritten(void **state)
 	out = stat_of(mp).st_page_out;
 	must(memp_fremove(mp, "f"));
 	assert_false(exists(t_path(t, "f")));
-	assert_int_equal(pages(mp), 1);
+	assert_int_equal(resident(mp), 1);
 	assert_int_equal(stat_of(mp).st_files, 1);
 	assert_int_equal(stat_of(mp).st_page_out, out);
 	must(memp_sync(mp, NULL));
@@ -70,7 +62,7 @@ mpool_fremove_of_an_open_file_keeps_its_pages_until_it_is_closed(void **state)
 	holds(f, 0, 'a');
 	must(memp_fclose(f));
 	holds(g, 0, 'b');
-	assert_int_equal(pages(mp), 1);
+	assert_int_equal(resident(mp), 1);
 	must(memp_fsync(g));
 	must(memp_fclose(g));
 	assert_true(on_disk(t_path(t, "f"), 0, PS, 'b'));
@@ -123,7 +115,7 @@ mpool_fremove_of_directories_wants_them_empty(void **state)
 	must(memp_fremove(mp, "d/f"));
 	must(memp_fremove(mp, "d/"));
 	assert_false(exists(t_path(t, "d")));
-	assert_int_equal(pages(mp), 0);
+	assert_int_equal(resident(mp), 0);
 	finish(mp);
 }
 
@@ -188,7 +180,7 @@ mpool_frename_onto_a_file_drops_that_files_pages(void **state)
 	leave_dirty(mp, "f", 1, 'a');
 	leave_dirty(mp, "g", 3, 'x');
 	must(memp_frename(mp, "f", "g"));
-	assert_int_equal(pages(mp), 1);
+	assert_int_equal(resident(mp), 1);
 	must(memp_sync(mp, NULL));
 	assert_true(on_disk(t_path(t, "g"), 0, PS, 'a'));
 	assert_int_equal(disk_length(t_path(t, "g")), PS);
@@ -273,7 +265,7 @@ mpool_pages_of_a_file_that_has_no_name_any_more_are_dropped(void **state)
 	t_write_file(t_path(t, "f"), "impostor", 8);
 	must(memp_sync(mp, NULL));
 	assert_int_equal(disk_length(t_path(t, "f")), 8);
-	assert_int_equal(pages(mp), 0);
+	assert_int_equal(resident(mp), 0);
 	assert_int_equal(stat_of(mp).st_files, 0);
 	finish(mp);
 }

@@ -17,15 +17,6 @@ pool_with_room(struct t *t, size_t bytes)
 	return pool_with(env, 0);
 }
 
-static uint64_t
-resident(DB_MPOOL *mp)
-{
-	DB_MPOOL_STAT s = stat_of(mp);
-
-	sums(&s);
-	return s.st_page_clean + s.st_page_dirty;
-}
-
 static uint8_t
 byte_of(db_pgno_t n)
 {
