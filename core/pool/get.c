@@ -154,12 +154,16 @@ pin_find(struct getting *g, uint32_t *busyp, uint64_t *wp)
 	return answer;
 }
 
-/* Can the page be hit without further ado?  A thread that is known, a page before the end. */
+/*
+ * Can the page be hit without further ado?  A thread that is known, a page before the end, and no
+ * pins to be counted.
+ */
 static inline bool
 can_hit(const DB_MPOOLFILE *mpf, const struct thread *t, db_pgno_t pgno)
 {
 	return t != NULL && t->first->used != UINT64_MAX && pool_is_usable(mpf->pool) &&
-	    mpf->type_known && (uint64_t)pgno << mpf->pageshift < load_relaxed(&mpf->row->length);
+	    !load_relaxed(&mpf->pool->many_pins) && mpf->type_known &&
+	    (uint64_t)pgno << mpf->pageshift < load_relaxed(&mpf->row->length);
 }
 
 static inline void

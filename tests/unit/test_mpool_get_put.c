@@ -525,6 +525,26 @@ mpool_65535_pins_of_one_page_are_the_most_and_the_next_is_eagain(void **state)
 	finish(mp);
 }
 
+/* A slot that is free in the thread's first block is no way around the count. */
+static void
+mpool_65536th_pin_of_one_page_is_eagain_where_an_old_slot_is_free(void **state)
+{
+	DB_MPOOL *mp = pool_with(env_of(*state, 64 * 1024 * KIB), DB_MPOOL_PRIVATE);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	void *other = get(f, 1, DB_MPOOL_CREATE), *page = get(f, 0, DB_MPOOL_CREATE);
+	db_pgno_t n = 0;
+
+	for (unsigned pins = 1; pins < 65535; pins++)
+		must(memp_fget(f, &n, 0, &page));
+	put(f, other, 0);
+	refuses(memp_fget(f, &n, 0, &page), EAGAIN);
+	assert_int_equal(stat_of(mp).st_pins, 65535);
+	for (unsigned pins = 65535; pins > 0; pins--)
+		put(f, page, 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 static void
 mpool_null_arguments_are_einval(void **state)
 {
@@ -589,6 +609,7 @@ main(void)
 		t_test(mpool_fput_clean_without_fset_cleans_nothing),
 		t_test(mpool_pins_of_one_process_end_with_eagain_and_all_can_be_put),
 		t_test(mpool_65535_pins_of_one_page_are_the_most_and_the_next_is_eagain),
+		t_test(mpool_65536th_pin_of_one_page_is_eagain_where_an_old_slot_is_free),
 		t_test(mpool_null_arguments_are_einval),
 		t_test(mpool_ftruncate_of_null_is_einval),
 	};
