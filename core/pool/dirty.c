@@ -74,6 +74,8 @@ dirty_mark(struct thread *t, struct file_row *row, uint32_t f)
 		note_first_dirt(row);
 		(void)add_relaxed(&row->dirty, 1);
 		count(t, C_DIRTIED, 1);
+		if (w & FW_SUSPECT) /* until now it was to be read again */
+			count(t, C_SUSPECT, 1);
 	}
 	counting_end(t);
 	if (w & FW_DIRTY)

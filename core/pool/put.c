@@ -156,8 +156,6 @@ put_dirty(struct thread *t, DB_MPOOLFILE *mpf, struct found *at)
 	if (!mpf->soft && load_relaxed(&mpf->row->mtime_nsec) != 0)
 		store_relaxed(&mpf->row->mtime_nsec, os_now_nsec_coarse());
 	pin->set_dirty = true;
-	if (load_relaxed(&frame_at(t->pool, at->f)->word) & FW_SUSPECT)
-		count(t, C_SUSPECT, 1); /* until now it was to be read again */
 }
 
 static void
