@@ -184,6 +184,19 @@ os_fsync(int fd)
 }
 
 int
+os_syncfs(int fd)
+{
+	int ret;
+
+	if ((ret = os_fault(OS_FSYNC, "syncfs")) != 0)
+		return ret;
+	while (syncfs(fd) == -1)
+		if (errno != EINTR)
+			return errno;
+	return 0;
+}
+
+int
 os_futimens(int fd, int64_t mtime_nsec)
 {
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };

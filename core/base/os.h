@@ -80,6 +80,7 @@ int os_readlink(const char *path, char *text, size_t bytes); /* as a string; ENA
 int os_ftruncate(int fd, uint64_t bytes);
 int os_fallocate(int fd, uint64_t offset, uint64_t bytes); /* allocates for real; ENOSPC here */
 int os_fsync(int fd);
+int os_syncfs(int fd); /* all of the file system that fd is on; asked for as OS_FSYNC */
 int os_futimens(int fd, int64_t mtime_nsec); /* mtime only; atime is left */
 int os_unlink(const char *path);
 

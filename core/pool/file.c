@@ -455,24 +455,51 @@ file_bury_orphans(struct thread *t)
 	}
 }
 
+/* Is the file beneath the home, or at least on its file system? */
+static bool
+is_at_home(const DB_MPOOL *p, const struct file_row *row)
+{
+	struct os_stat home;
+
+	return p->place.home != NULL && os_stat(p->place.home, &home) == 0 &&
+	    home.ident.dev == load_relaxed(&row->dev);
+}
+
+/*
+ * Before a row goes: what only the pool knows of the file is its length, and that it was written
+ * since it was synced.  A table full of files is synced by the next memp_sync, in one call.
+ */
+static int
+settle_row(struct thread *t, struct file_row *row, uint32_t id)
+{
+	bool longer = load_seq(&row->length) != load_relaxed(&row->disk_size), at_home;
+	struct file_fd ffd;
+	int ret = 0;
+
+	if ((row->flags & ROW_TEMP) ||
+	    (!longer && load_seq(&row->written) == load_seq(&row->synced)))
+		return 0;
+	at_home = is_at_home(t->pool, row);
+	if (longer || !at_home) {
+		if (file_fd_get(t, row, id, &ffd) != 0)
+			return ffd.gone ? 0 : EIO;
+		ret = at_home ? file_grow_disk(t, row, id, ffd.fd) : file_fsync(t, row, id, ffd.fd);
+		file_fd_put(t->pool, id, &ffd);
+	}
+	if (ret == 0 && at_home)
+		(void)add_seq(&t->pool->mp->left, 1);
+	return ret;
+}
+
 /* Write, drop and forget a file that nobody has open.  EIO: something in it cannot be written. */
 int
 file_expel(struct thread *t, struct file_row *row, uint32_t id)
 {
 	struct write_result res = { 0 };
-	struct file_fd ffd;
 
 	if (load_seq(&row->groups) != 0)
 		write_file(t, row, id, 0, NULL, &res);
-	/* the length is the pool's alone until the disk file has it */
-	if (load_seq(&row->length) != load_relaxed(&row->disk_size) && !(row->flags & ROW_TEMP)) {
-		if (file_fd_get(t, row, id, &ffd) == 0) {
-			res.error = file_grow_disk(t, row, id, ffd.fd);
-			file_fd_put(t->pool, id, &ffd);
-		} else if (!ffd.gone)
-			return EIO;
-	}
-	if (res.error != 0 || file_drop_pages(t, id, 0, false) != 0)
+	if (res.error != 0 || settle_row(t, row, id) != 0 || file_drop_pages(t, id, 0, false) != 0)
 		return EIO;
 	file_forget(t, row, id);
 	return file_row(t->pool, id) == NULL ? 0 : EBUSY;

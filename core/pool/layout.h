@@ -387,6 +387,8 @@ struct mpool {
 	uint64_t recount_usec;	/* of the last walk in vain; monotonic */
 	uint32_t writer_word;	/* raised and woken when a background writer is wanted */
 	uint32_t writer_sleeps; /* one waits for that */
+	uint32_t left;		/* files that were written left the table before they were synced */
+	uint32_t left_synced;	/* so many had when the home's file system was synced last */
 	struct latency latency[LATENCY_KINDS] __attribute__((aligned(64)));
 };
 

@@ -7,6 +7,7 @@
  * "clean" can mean "on its way" (P14).  Then, where asked for, fsync(2) of the file by a
  * descriptor of our own.
  */
+#include <fcntl.h>
 #include <stdlib.h>
 
 #include "dirty.h"
@@ -190,22 +191,29 @@ write_some(struct thread *t, struct file_row *row, uint32_t id, uint64_t most,
 
 /* --- fsync(2) ------------------------------------------------------------------------------ */
 
+/* What had been counted when a sync began is on disk. */
+static void
+synced_up_to(uint32_t *synced, uint32_t n)
+{
+	uint32_t now = load_seq(synced);
+
+	while ((int32_t)(n - now) > 0 && !cas_seq(synced, &now, n))
+		continue;
+}
+
 int
 file_fsync(struct thread *t, struct file_row *row, uint32_t id, int fd)
 {
-	uint32_t written, synced;
+	uint32_t written;
 	int ret;
 
 	if ((ret = file_grow_disk(t, row, id, fd)) != 0)
 		return ret;
 	written = load_seq(&row->written);
-	if ((ret = os_fsync(fd)) == 0) {
-		synced = load_seq(&row->synced);
-		while ((int32_t)(written - synced) > 0 && !cas_seq(&row->synced, &synced, written))
-			continue;
-		return 0;
-	}
-	file_set_error(row, ret);
+	if ((ret = os_fsync(fd)) == 0)
+		synced_up_to(&row->synced, written);
+	else
+		file_set_error(row, ret);
 	return ret;
 }
 
@@ -240,6 +248,28 @@ memp_fsync(DB_MPOOLFILE *mpf)
 	return res.pinned + res.missed > 0 ? DB_INCOMPLETE : 0;
 }
 
+/* What a handle that cannot write has to bring to disk: a length that only the pool has. */
+static int
+sync_read_only(struct thread *t, DB_MPOOLFILE *mpf, bool write_only)
+{
+	struct file_fd ffd;
+	int ret;
+
+	if (load_seq(&mpf->row->length) == load_relaxed(&mpf->row->disk_size))
+		return write_only ? 0 : os_fsync(mpf->fd);
+	if ((ret = file_fd_get(t, mpf->row, mpf->file, &ffd)) != 0) {
+		if (ffd.gone)
+			return 0;
+		env_err(t->pool->dbenv, "file %u: its length cannot be written by this process: %s",
+		    mpf->file, db_strerror(ret));
+		return EIO;
+	}
+	ret = write_only ? file_grow_disk(t, mpf->row, mpf->file, ffd.fd) :
+			   file_fsync(t, mpf->row, mpf->file, ffd.fd);
+	file_fd_put(t->pool, mpf->file, &ffd);
+	return ret;
+}
+
 int
 mpool_file_sync(DB_MPOOLFILE *mpf, bool write_only)
 {
@@ -250,17 +280,32 @@ mpool_file_sync(DB_MPOOLFILE *mpf, bool write_only)
 	if ((ret = enter(mpf->pool, &t)) != 0)
 		return ret;
 	write_file(t, mpf->row, mpf->file, WRITE_PINNED | WRITE_SAY, NULL, &res);
-	if (mpf->rdonly && write_only)
-		return res.error;
-	ret = write_only ? file_grow_disk(t, mpf->row, mpf->file, mpf->fd) :
-	    mpf->rdonly	 ? os_fsync(mpf->fd) :
-			   file_fsync(t, mpf->row, mpf->file, mpf->fd);
+	ret = mpf->rdonly ? sync_read_only(t, mpf, write_only) :
+	    write_only	  ? file_grow_disk(t, mpf->row, mpf->file, mpf->fd) :
+			    file_fsync(t, mpf->row, mpf->file, mpf->fd);
 	if ((ret = report(mpf, &res, ret)) != 0)
 		return ret;
 	return res.missed > 0 ? EIO : 0;
 }
 
 /* --- the whole pool ------------------------------------------------------------------------ */
+
+/* Files that left the table unsynced are somewhere on the home's file system. */
+static int
+sync_the_left(DB_MPOOL *p)
+{
+	uint32_t left = load_seq(&p->mp->left);
+	int fd, ret;
+
+	if (left == load_seq(&p->mp->left_synced) || p->place.home == NULL)
+		return 0;
+	if ((ret = os_open(p->place.home, O_RDONLY | O_DIRECTORY, 0, &fd)) != 0)
+		return ret;
+	if ((ret = os_syncfs(fd)) == 0)
+		synced_up_to(&p->mp->left_synced, left);
+	os_close(fd);
+	return ret;
+}
 
 static void
 sync_row(struct thread *t, struct file_row *row, uint32_t id, struct write_result *res)
@@ -293,6 +338,7 @@ pool_write_all(struct thread *t, enum write_flags flags, const DB_LSN *upto, boo
     struct write_result *res)
 {
 	DB_MPOOL *p = t->pool;
+	int ret;
 
 	for (uint32_t r = 0; r < rows_used(p); r++) {
 		struct file_row *row = &p->rows[r];
@@ -315,6 +361,8 @@ pool_write_all(struct thread *t, enum write_flags flags, const DB_LSN *upto, boo
 			one.largest.offset > res->largest.offset))
 			res->largest = one.largest;
 	}
+	if (sync && (ret = sync_the_left(p)) != 0 && res->error == 0)
+		res->error = ret;
 }
 
 /*

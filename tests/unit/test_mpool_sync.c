@@ -63,6 +63,66 @@ sync_calls_fsync(DB_MPOOL *mp, unsigned times)
 	assert_int_equal(calls[OS_FSYNC], times);
 }
 
+static int
+fails_fsync(enum os_call call, const char *what)
+{
+	(void)what;
+	return call == OS_FSYNC ? EIO : 0;
+}
+
+/* More files than the table has rows: some were written, but not synced, and nobody knows them. */
+static void
+mpool_sync_covers_files_that_have_left_the_table(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, 64 * KIB);
+	char name[20];
+
+	for (unsigned i = 0; i < 70; i++) {
+		DB_MPOOLFILE *f;
+
+		(void)snprintf(name, sizeof(name), "f%u", i);
+		f = file_of(mp, name, PS);
+		fill(f, 0, 'x');
+		must(memp_fclose(f));
+	}
+	assert_true(stat_of(mp).st_files < 70);
+	/* one call for each file that is known, and one for all others */
+	quiet();
+	os_fault_hook = fails_fsync;
+	refuses(memp_sync(mp, NULL), EIO);
+	os_fault_hook = NULL;
+	sync_calls_fsync(mp, (unsigned)stat_of(mp).st_files + 1);
+	sync_calls_fsync(mp, 0);
+	finish(mp);
+}
+
+static void
+mpool_file_sync_of_a_reader_brings_the_length_to_disk(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+
+	for (int write_only = 0; write_only < 2; write_only++) {
+		uint8_t *page;
+		db_pgno_t n = new_page(f, &page);
+
+		put(f, page, 0);
+		must(memp_fclose(f));
+		f = file_with(mp, "f", DB_RDONLY, PS);
+		assert_int_equal(disk_length(t_path(t, "f")), n * PS);
+		count_begin();
+		must(mpool_file_sync(f, write_only));
+		count_end();
+		assert_int_equal(calls[OS_FSYNC], !write_only);
+		assert_int_equal(disk_length(t_path(t, "f")), (n + 1) * PS);
+		must(memp_fclose(f));
+		f = file_of(mp, "f", PS);
+	}
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 static void
 mpool_sync_makes_a_length_last_that_nothing_was_written_with(void **state)
 {
@@ -422,6 +482,8 @@ main(void)
 		t_test(mpool_trickle_percentage_is_1_to_100),
 		t_test(mpool_trickle_writes_until_that_part_is_clean),
 		t_test(mpool_trickle_that_fails_writes_no_out_parameter),
+		t_test(mpool_sync_covers_files_that_have_left_the_table),
+		t_test(mpool_file_sync_of_a_reader_brings_the_length_to_disk),
 		t_test(mpool_file_sync_writes_pinned_dirty_pages_which_stay_dirty),
 	};
 
