@@ -294,6 +294,11 @@ say_discarded(const struct region_spec *spec, struct region *r, enum layout_verd
 		env_err(spec->dbenv,
 		    "%s: somebody removed segment %d: made anew; what was unwritten is lost",
 		    r->path, copy->segid);
+	else if (verdict == LAYOUT_COPY)
+		env_err(spec->dbenv,
+		    "%s: its segment %d is that of another file, of which this is a copy: made "
+		    "anew",
+		    r->path, copy->segid);
 	else
 		say_other_boot(spec, r, copy, verdict == LAYOUT_OTHER_BOOT);
 }

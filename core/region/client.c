@@ -10,6 +10,9 @@
  * A number leaves FREE only under REGION_BYTE and with its byte locked.  It comes back to FREE by
  * its owner at detach, or by its reaper when nothing names it any more.
  *
+ * Who has a segment locks SEGMENT_BYTE too, so that whoever removes the file by force knows that
+ * there is one, whatever the file's bytes say.
+ *
  * The last eighth of the table is given out only while dead clients wait to be reaped: if all
  * processes of a full table are killed, the next one still finds a number and can clean up.
  */
@@ -220,6 +223,8 @@ client_take(struct region *r)
 		r->self = 0;
 		return 0;
 	}
+	if (r->is_system && (ret = os_lock_share(r->fd, SEGMENT_BYTE)) != 0)
+		return ret;
 	ret = take_from(r, 0, ordinary);
 	if (ret == EAGAIN && somebody_is_dead(r))
 		ret = take_from(r, ordinary, r->nclients);

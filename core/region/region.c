@@ -276,27 +276,33 @@ clear_valid(struct region *r)
 
 /* The segment that the file may name.  The mapping stays, for clear_valid. */
 static int
-unlink_segment(struct region *r)
+unlink_segment(struct region *r, bool *namedp)
 {
+	bool readable;
 	RLAYOUT copy;
 	size_t n;
 
-	if (os_pread(r->fd, &copy, sizeof(copy), 0, &n) != 0 || n < sizeof(copy) ||
-	    !layout_is_system(&copy, r->file.size))
-		return 0;
-	return segment_remove_forced(r, &copy);
+	readable = os_fstat(r->fd, &r->file) == 0 &&
+	    os_pread(r->fd, &copy, sizeof(copy), 0, &n) == 0 && n == sizeof(copy) &&
+	    layout_is_system(&copy, r->file.size);
+	*namedp = readable && copy.segid != INVALID_SEGID;
+	return segment_remove_forced(r, readable ? &copy : NULL);
 }
 
 /* With REGION_BYTE held, or by force without it. */
 static int
 unlink_everything(struct region *r)
 {
+	bool named;
 	int ret;
 
-	if ((ret = unlink_segment(r)) != 0)
+	if ((ret = unlink_segment(r, &named)) != 0)
 		return ret;
 	clear_valid(r);
 	ret = os_unlink(r->path);
+	/* A creator who was overtaken may have named one meanwhile. */
+	if (ret == 0 && !named && r->layout == NULL)
+		ret = unlink_segment(r, &named);
 	clear_valid(r);
 	return ret;
 }

@@ -28,6 +28,7 @@
 #include "rlayout.h"
 
 #define REGION_BYTE ((uint64_t)1 << 40)	       /* the OFD lock that orders creators and removers */
+#define SEGMENT_BYTE (((uint64_t)1 << 40) + 1) /* shared by all whose memory is a segment */
 #define CLIENT_BYTE (((uint64_t)1 << 40) + 64) /* + number: held for life by that client */
 #define REGION_JOIN_MSEC 5000		       /* how long a joiner waits for a live creator */
 #define NO_CLIENT UINT32_MAX
@@ -106,7 +107,8 @@ struct region {
  * a symbolic link, or that others than the caller (or root) own in a sticky directory: EPERM.
  * System memory: ENOMEM if the machine has not size bytes to spare; ENXIO if the segment is in
  * another IPC namespace; EIDRM if it is gone though there are live clients (with none, the region
- * is made anew); EEXIST if shm_key is taken.
+ * is made anew); EXDEV if it is of a file on another device that is this one but for that, nobody
+ * uses it, and it may hold something unwritten; EEXIST if shm_key is taken.
  * With a home: EBUSY if another pool is in use over it, if its regions are elsewhere, or if a
  * client of one that was removed by force is still writing; ESTALE, without a sentence, if dir was
  * not asked for and the home does not say so any more.
@@ -127,10 +129,11 @@ int region_detach(
 
 /*
  * region_unlink_forced - remove the file whatever is in it.  Clears valid in a region that has
- * the right magic, so that those attached get ESTALE.  Absent: 0.  A segment that cannot be got
- * at (ENXIO, EACCES, EPERM) keeps its file if there are live clients; without, the file goes and
- * a sentence names the segment.  EACCES: the caller may not write the file, and has live clients
- * who could not be told, or may not even look whether there are any.
+ * the right magic, so that those attached get ESTALE; in a segment also if the file does not lead
+ * to it any more.  Absent: 0.  A segment that cannot be got at (ENXIO, EACCES, EPERM) or found
+ * (EIDRM) keeps its file if there are live clients; without, the file goes and a sentence names
+ * the segment.  EACCES: the caller may not write the file, and has live clients who could not be
+ * told, or somebody is just coming, or may not even look whether there are any.
  */
 int region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file);
 

@@ -47,6 +47,7 @@ enum layout_verdict {
 	LAYOUT_OTHER_BOOT, /* of an earlier boot; the layout's offsets are checked */
 	LAYOUT_OTHER_BOOT_DAMAGED,
 	LAYOUT_GONE, /* its segment is not there any more, and nobody is attached */
+	LAYOUT_COPY, /* its segment is that of the file that this is a copy of */
 };
 
 /* The first byte of the client table and of the body, in every region of this format. */
@@ -156,8 +157,9 @@ int segment_remove(struct region *r);
 void segment_note_clean(struct region *r, uint32_t clean);
 
 /*
- * For removal by force: clear valid in the file and in the segment that copy names, map it so
- * that this can be done once more, and remove it.
+ * For removal by force: clear valid in the segment that copy (NULL: nothing) names, or else in the
+ * one whose clients have the file locked; map it so that this can be done once more, and remove it.
+ * EIDRM with a sentence: there are such clients, but no segment of theirs.
  */
 int segment_remove_forced(struct region *r, const RLAYOUT *copy);
 

@@ -24,7 +24,7 @@ typedef uint64_t roff_t; /* bytes from the region's start */
 
 #define DB_REGIONMAGIC 0x120897u
 #define INVALID_SEGID (-1)
-#define REGION_FORMAT 3u /* raised when any shared structure changes */
+#define REGION_FORMAT 4u /* raised when any shared structure changes */
 #define REGION_BYTE_ORDER 0x01020304u
 #define REGION_PROGRAM_BYTES 24 /* of a program's name, NUL-terminated */
 #define REGION_WHY_BYTES 128
@@ -78,9 +78,10 @@ typedef struct rlayout {
 	uint32_t panic_by; /* client number + 1 of who writes this report; taken first */
 	char panic_name[REGION_PROGRAM_BYTES]; /* of his program */
 	char panic_why[REGION_WHY_BYTES];
+	uint64_t file_dev; /* of the region's file, as file_ino */
 } RLAYOUT;
 
-static_assert(sizeof(RLAYOUT) == 328, "RLAYOUT is an ABI between processes");
+static_assert(sizeof(RLAYOUT) == 336, "RLAYOUT is an ABI between processes");
 
 /* Who is attached.  Number i lives while it holds the OFD lock on byte CLIENT_BYTE + i. */
 enum client_state { CLIENT_FREE = 0, CLIENT_LIVE = 1, CLIENT_REAPING = 2 };

@@ -5,10 +5,8 @@
  * The region's file holds one RLAYOUT, which names the segment; the segment begins with its own.
  * An id by itself proves nothing: after a restart, in another IPC namespace, or once the segment
  * is gone, it may be a stranger's.  So both carry the region's id and the boot's, and the segment
- * says which file names it, so that nobody is led to it by a copy.  It is used or removed only
- * after all that was found so, while it is attached, because so long its id cannot become
- * another's.  Its length is told by the region's id too: it says which of the segments that nobody
- * names is the one that a dead creator made.
+ * says which file names it.  It is used or removed only after held.c has found all that so, while
+ * it is attached.  Its length is told by the region's id too.
  *
  *   creation                                    removal
  *   1 the file says: no valid, no segment       1 the file loses valid
@@ -31,49 +29,7 @@
 
 #include "../base/atomics.h"
 #include "../base/os_shm.h"
-
-/* A segment that is attached for reading. */
-struct held {
-	struct os_segment is;
-	void *addr; /* NULL: there is none */
-};
-
-static void
-release(struct held *h)
-{
-	os_shm_detach(h->addr);
-	h->addr = NULL;
-}
-
-static bool
-is_absent(int error)
-{
-	return error == EINVAL || error == EIDRM;
-}
-
-/* In whole pages it is max; the rest tells one region's from another's. */
-static uint64_t
-length(const RLAYOUT *named)
-{
-	return named->max - named->region_id % os_page_size();
-}
-
-/* Not every process that looks at a file is told when it was born. */
-static bool
-names_file(const RLAYOUT *inside, const struct os_ident *file)
-{
-	return inside->file_ino == file->ino &&
-	    (inside->file_btime == file->btime_nsec || inside->file_btime == 0 ||
-		file->btime_nsec == 0);
-}
-
-static bool
-carries_ids(const RLAYOUT *inside, const RLAYOUT *named, const struct os_ident *file)
-{
-	return inside->region_id == named->region_id &&
-	    memcmp(inside->boot_id, named->boot_id, sizeof(named->boot_id)) == 0 &&
-	    names_file(inside, file);
-}
+#include "held.h"
 
 static size_t
 segment_align(const RLAYOUT *named, size_t align)
@@ -81,81 +37,6 @@ segment_align(const RLAYOUT *named, size_t align)
 	size_t huge = named->flags & REGION_HUGE ? os_huge_page_size() : 0;
 
 	return huge > align ? huge : align;
-}
-
-/* Attach segment id if it can be the one that is named, by its length. */
-static int
-hold(int32_t id, const RLAYOUT *named, struct held *h)
-{
-	int ret;
-
-	h->addr = NULL;
-	if ((ret = os_shm_attach(id, &h->addr)) != 0)
-		return is_absent(ret) ? 0 : ret;
-	if ((ret = os_shm_stat(id, &h->is)) == 0 && h->is.bytes >= sizeof(RLAYOUT) &&
-	    h->is.bytes == length(named) && named->max % os_page_size() == 0)
-		return 0;
-	release(h);
-	return ret;
-}
-
-static int
-hold_named(const RLAYOUT *named, const struct os_ident *file, struct held *h)
-{
-	int ret;
-
-	if ((ret = hold(named->segid, named, h)) != 0 || h->addr == NULL)
-		return ret;
-	if (!carries_ids(h->addr, named, file))
-		release(h);
-	return 0;
-}
-
-/* --- a dead creator's ---------------------------------------------------------------------- */
-
-struct search {
-	const RLAYOUT *named;
-	const struct os_stat *file;
-	struct held *h;
-};
-
-static bool
-is_empty(const RLAYOUT *inside)
-{
-	static const RLAYOUT zeros;
-
-	return memcmp(inside, &zeros, sizeof(zeros)) == 0;
-}
-
-/* os_shm_each's: stops at the segment. */
-static int
-is_it(const struct os_segment *segment, void *arg)
-{
-	struct search *s = arg;
-
-	if (segment->bytes != length(s->named) || segment->attached > 0 ||
-	    segment->cuid != s->file->uid ||
-	    segment->changed_sec < (int64_t)(s->named->created_usec / 1000000) - 1)
-		return 0;
-	if (hold(segment->id, s->named, s->h) != 0 || s->h->addr == NULL)
-		return 0;
-	if (carries_ids(s->h->addr, s->named, &s->file->ident) || is_empty(s->h->addr))
-		return 1;
-	release(s->h);
-	return 0;
-}
-
-static int
-hold_leftover(const struct region *r, const RLAYOUT *named, struct held *h)
-{
-	struct search s = { .named = named, .file = &r->file, .h = h };
-	int ret;
-
-	h->addr = NULL;
-	if (named->segid != INVALID_SEGID)
-		return hold_named(named, &r->file.ident, h);
-	ret = os_shm_each(is_it, &s);
-	return ret == 1 ? 0 : ret;
 }
 
 /* --- creation ------------------------------------------------------------------------------ */
@@ -204,7 +85,7 @@ make_huge(const struct region_spec *spec, struct region *r, RLAYOUT *named, bool
 		own.max = (own.max + huge - 1) / huge * huge;
 		own.flags |= REGION_HUGE;
 		if ((ret = os_pwrite(r->fd, &own, sizeof(own), 0)) == 0)
-			ret = os_shm_create(spec->shm_key, length(&own), true,
+			ret = os_shm_create(spec->shm_key, held_length(&own), true,
 			    first_permissions(spec, r), &r->segid);
 	}
 	if (ret == 0) {
@@ -227,18 +108,18 @@ make_ordinary(const struct region_spec *spec, struct region *r, RLAYOUT *named)
 
 	if ((ret = memory_check(spec->dbenv, r->path, named->size)) != 0)
 		return ret;
-	ret = os_shm_create(spec->shm_key, length(named), false, mode, &r->segid);
+	ret = os_shm_create(spec->shm_key, held_length(named), false, mode, &r->segid);
 	if (is_limit(ret) && named->max > named->size) {
 		named->max = named->size;
 		if ((ret = os_pwrite(r->fd, named, sizeof(*named), 0)) != 0)
 			return ret;
-		ret = os_shm_create(spec->shm_key, length(named), false, mode, &r->segid);
+		ret = os_shm_create(spec->shm_key, held_length(named), false, mode, &r->segid);
 	}
 	if (ret != 0 && ret != EEXIST)
 		env_err(spec->dbenv,
 		    "%s: no segment of %llu bytes: %s (kernel.shmmax, shmall and shmmni limit "
 		    "them)",
-		    r->path, (unsigned long long)length(named), db_strerror(ret));
+		    r->path, (unsigned long long)held_length(named), db_strerror(ret));
 	return ret;
 }
 
@@ -285,6 +166,7 @@ segment_create(const struct region_spec *spec, struct region *r, uint64_t size, 
 	layout_init(&named, spec, size, max);
 	named.flags |= REGION_SYSTEM;
 	named.ipc_ns = (uint32_t)os_ipc_namespace();
+	named.file_dev = r->file.ident.dev;
 	named.file_ino = r->file.ident.ino;
 	named.file_btime = r->file.ident.btime_nsec;
 	r->is_system = true;
@@ -326,23 +208,52 @@ say_elsewhere(DB_ENV *dbenv, const struct region *r, const RLAYOUT *named)
 	return ENXIO;
 }
 
+/*
+ * The file is a copy.  If all but the device is the same, the disk may have been mounted as another
+ * one since, and what is unwritten is not thrown away; but who is in use there is of another disk.
+ */
+static int
+judge_copied(const struct region_spec *spec, const struct region *r, const struct held *original,
+    enum layout_verdict *verdict)
+{
+	const RLAYOUT *inside = original->addr;
+
+	if (held_names_twin(original, &r->file.ident) && original->is.attached <= 1 &&
+	    load_relaxed(&inside->clean) == 0) {
+		env_err(spec->dbenv,
+		    "%s: segment %d is the one of this file, but on another device (%llu, this is "
+		    "%llu), and may hold what is not written: mount that again, or remove this by "
+		    "force",
+		    r->path, original->is.id, (unsigned long long)inside->file_dev,
+		    (unsigned long long)r->file.ident.dev);
+		return EXDEV;
+	}
+	*verdict = LAYOUT_COPY;
+	return 0;
+}
+
 static int
 judge_absent(const struct region_spec *spec, struct region *r, const RLAYOUT *named,
     enum layout_verdict *verdict)
 {
+	struct held h;
 	bool anybody;
 	int ret;
 
 	if ((ret = client_any_locked(r->fd, &anybody)) != 0)
 		return ret;
-	if (!anybody) {
-		*verdict = LAYOUT_GONE;
-		return 0;
+	if (anybody) {
+		env_err(spec->dbenv,
+		    "%s: there is no segment %d with this region, but live processes are attached",
+		    r->path, named->segid);
+		return EIDRM;
 	}
-	env_err(spec->dbenv,
-	    "%s: there is no segment %d with this region, but live processes are attached", r->path,
-	    named->segid);
-	return EIDRM;
+	*verdict = LAYOUT_GONE;
+	if (held_original(named, &h) == 0 && h.addr != NULL) {
+		ret = judge_copied(spec, r, &h, verdict);
+		held_release(&h);
+	}
+	return ret;
 }
 
 /*
@@ -397,7 +308,7 @@ segment_join(
 
 	if (is_elsewhere(copy))
 		return say_elsewhere(spec->dbenv, r, copy);
-	if ((ret = hold_named(copy, &r->file.ident, &h)) != 0) {
+	if ((ret = held_named(copy, &r->file.ident, &h)) != 0) {
 		env_err(spec->dbenv, "%s: cannot attach segment %d: %s", r->path, copy->segid,
 		    db_strerror(ret));
 		return ret;
@@ -405,7 +316,7 @@ segment_join(
 	if (h.addr == NULL)
 		return judge_absent(spec, r, copy, verdict);
 	ret = join_held(spec, r, &h, copy, verdict);
-	release(&h);
+	held_release(&h);
 	return ret;
 }
 
@@ -420,7 +331,7 @@ segment_attach_quietly(const RLAYOUT *named, const struct os_ident *file, int *e
 	else if (is_elsewhere(named))
 		ret = ENXIO;
 	else
-		ret = hold_named(named, file, &h);
+		ret = held_named(named, file, &h);
 	*errorp = ret != 0 || h.addr != NULL ? ret : EIDRM;
 	return h.addr;
 }
@@ -461,10 +372,10 @@ segment_discard(DB_ENV *dbenv, struct region *r, const RLAYOUT *copy)
 		return 0;
 	if (is_elsewhere(copy))
 		return say_elsewhere(dbenv, r, copy);
-	if ((ret = hold_leftover(r, copy, &h)) == 0 && h.addr != NULL) {
+	if ((ret = held_leftover(r, copy, &h)) == 0 && h.addr != NULL) {
 		id = h.is.id;
 		ret = os_shm_remove(id);
-		release(&h);
+		held_release(&h);
 	}
 	if (ret == EPERM || ret == EACCES)
 		return judge_unreachable(r, id, ret);
@@ -491,7 +402,7 @@ segment_remove(struct region *r)
 	if ((ret = write_field(r, offsetof(RLAYOUT, valid), 0)) != 0)
 		return ret;
 	store_seq(&r->layout->valid, 0);
-	if ((ret = os_shm_remove(r->segid)) == 0 || is_absent(ret))
+	if ((ret = os_shm_remove(r->segid)) == 0 || held_is_absent(ret))
 		return 0;
 	store_seq(&r->layout->valid, DB_REGIONMAGIC);
 	(void)segment_publish(r);
@@ -522,20 +433,21 @@ segment_note_panic(struct region *r)
 static int
 remove_held(struct region *r, const RLAYOUT *copy, const struct held *h)
 {
+	uint64_t page = os_page_size(), bytes = (h->is.bytes + page - 1) / page * page;
 	int ret;
 
 	r->is_system = true;
 	r->segid = h->is.id;
-	if ((ret = memory_map_segment(r, copy->max, copy->max, segment_align(copy, 0))) != 0)
+	if ((ret = memory_map_segment(r, bytes, bytes, segment_align(copy, 0))) != 0)
 		return ret;
 	store_seq(&r->layout->valid, 0);
-	if ((ret = os_shm_remove(r->segid)) != 0 && !is_absent(ret))
+	if ((ret = os_shm_remove(r->segid)) != 0 && !held_is_absent(ret))
 		say_stays(r, r->segid, ret);
 	return 0;
 }
 
-int
-segment_remove_forced(struct region *r, const RLAYOUT *copy)
+static int
+remove_named(struct region *r, const RLAYOUT *copy)
 {
 	struct held h;
 	int ret;
@@ -544,9 +456,47 @@ segment_remove_forced(struct region *r, const RLAYOUT *copy)
 		return 0;
 	if (is_elsewhere(copy))
 		return judge_unreachable(r, copy->segid, say_elsewhere(r->dbenv, r, copy));
-	if ((ret = hold_leftover(r, copy, &h)) == 0 && h.addr != NULL) {
+	if ((ret = held_leftover(r, copy, &h)) == 0 && h.addr != NULL) {
 		ret = remove_held(r, copy, &h);
-		release(&h);
+		held_release(&h);
 	}
 	return ret == 0 ? 0 : judge_unreachable(r, copy->segid, ret);
+}
+
+/* The file does not lead to the segment that its clients have. */
+static int
+remove_unnamed(struct region *r)
+{
+	struct held h;
+	RLAYOUT inside;
+	int ret;
+
+	if ((ret = held_of_file(&r->file.ident, &h)) != 0)
+		return ret;
+	if (h.addr == NULL) {
+		env_err(r->dbenv,
+		    "%s: its clients are in a segment that it does not name, and that is not to be "
+		    "found here: end them first",
+		    r->path);
+		return EIDRM;
+	}
+	memcpy(&inside, h.addr, sizeof(inside));
+	ret = remove_held(r, &inside, &h);
+	held_release(&h);
+	return ret;
+}
+
+int
+segment_remove_forced(struct region *r, const RLAYOUT *copy)
+{
+	bool anybody;
+	int ret;
+
+	if (copy != NULL && (ret = remove_named(r, copy)) != 0)
+		return ret;
+	if (r->layout != NULL)
+		return 0;
+	if ((ret = os_lock_test(r->fd, SEGMENT_BYTE, &anybody)) != 0)
+		return ret;
+	return anybody ? remove_unnamed(r) : 0;
 }

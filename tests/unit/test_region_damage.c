@@ -58,7 +58,7 @@ stamps_that_differ_are_eproto_naming_both(void **state)
 
 	poke_field(t, format, 77);
 	expect_refusal(t, EPROTO, "format 77");
-	expect_refusal(t, EPROTO, "format 3");
+	expect_refusal(t, EPROTO, "format 4");
 	poke_field(t, format, good.format);
 	poke_field(t, pointer_bytes, 4);
 	expect_refusal(t, EPROTO, "pointers of 4 bytes");
@@ -150,8 +150,9 @@ fields_for_people_do_no_harm(void **state)
 		offsetof(RLAYOUT, generation), offsetof(RLAYOUT, created_usec),
 		offsetof(RLAYOUT, clean), offsetof(RLAYOUT, panic_pid), offsetof(RLAYOUT, panic_by),
 		offsetof(RLAYOUT, file_ino), offsetof(RLAYOUT, file_btime),
-		offsetof(RLAYOUT, panic_usec), offsetof(RLAYOUT, panic_uid),
-		offsetof(RLAYOUT, panic_name), offsetof(RLAYOUT, panic_why) };
+		offsetof(RLAYOUT, file_dev), offsetof(RLAYOUT, panic_usec),
+		offsetof(RLAYOUT, panic_uid), offsetof(RLAYOUT, panic_name),
+		offsetof(RLAYOUT, panic_why) };
 	static const uint32_t bad = 0xdeadbeef;
 	struct t *t = *state;
 	struct region *r;

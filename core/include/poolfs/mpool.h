@@ -111,8 +111,9 @@ typedef struct __db_mpool_fstat {
  * it would overwrite what is written through the new one); EPROTO a region of another format;
  * DB_RUNRECOVERY a damaged one; EAGAIN see above; ENOMEM; what open(2) and mmap(2) return.  System
  * memory: ENOMEM less is available than the pool needs; EEXIST shm_key is taken; ENXIO the segment
- * is in another IPC namespace; EIDRM somebody removed it under live processes; what shmget(2) and
- * shmat(2) return.
+ * is in another IPC namespace; EIDRM somebody removed it under live processes; EXDEV it was left by
+ * a pool on another device, which this home was on or is a copy of, and may hold unwritten pages;
+ * what shmget(2) and shmat(2) return.
  */
 POOLFS_API int memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp);
 

@@ -76,8 +76,9 @@ typedef struct {
  * environment's regions are in another place than region_dir; EPROTO made by another version;
  * DB_RUNRECOVERY damaged; EPERM not trusted (a symbolic link, another's file in a sticky directory,
  * or one that others may write and the caller is root without having given that mode); EACCES;
- * EINVAL larger than the machine; ENOSPC, ENOMEM no room for it, or no room to grow; ENXIO, EIDRM
- * its segment is in another IPC namespace, or was removed; EEXIST shm_key.
+ * EINVAL larger than the machine; ENOSPC, ENOMEM no room for it, or no room to grow; ENXIO, EIDRM,
+ * EXDEV its segment is in another IPC namespace, was removed, or is of another device's copy of the
+ * file; EEXIST shm_key.
  */
 POOLFS_API int memr_open(const char *dir, const char *name, int flags, int mode, size_t bytes,
     DB_ENV *dbenv, DB_REGION **regp);

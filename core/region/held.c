@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * region/held.c - which segment a region's file means.
+ *
+ * The id in the file is only where to look.  The segment has to be as long as the region's id
+ * says, to carry that id and the boot's, and to say that this file names it: by its device, its
+ * inode and when it was born, so that nobody is led there by a copy of the file, or of the disk
+ * that it is on.
+ *
+ * Without an id there are two ways, both through all segments of the system: a creator who died
+ * left one of that very length which is empty or has the ids, and which nobody has attached; and
+ * one that is in use, whose file has lost its bytes, still says which file that is.
+ *
+ * Segments that cannot be attached are passed over: they are not the caller's.
+ */
+#include "held.h"
+
+#include <errno.h>
+#include <string.h>
+
+void
+held_release(struct held *h)
+{
+	os_shm_detach(h->addr);
+	h->addr = NULL;
+}
+
+bool
+held_is_absent(int error)
+{
+	return error == EINVAL || error == EIDRM;
+}
+
+/* In whole pages it is max; the rest tells one region's from another's. */
+uint64_t
+held_length(const RLAYOUT *named)
+{
+	return named->max - named->region_id % os_page_size();
+}
+
+static bool
+is_long_as_said(uint64_t bytes, const RLAYOUT *by)
+{
+	return bytes >= sizeof(RLAYOUT) && bytes == held_length(by) &&
+	    by->max % os_page_size() == 0;
+}
+
+/* Attach segment id if it can be the one that is named, by its length. */
+static int
+hold(int32_t id, const RLAYOUT *named, struct held *h)
+{
+	int ret;
+
+	h->addr = NULL;
+	if ((ret = os_shm_attach(id, &h->addr)) != 0)
+		return held_is_absent(ret) ? 0 : ret;
+	if ((ret = os_shm_stat(id, &h->is)) == 0 && is_long_as_said(h->is.bytes, named))
+		return 0;
+	held_release(h);
+	return ret;
+}
+
+static bool
+carries_ids(const struct held *h, const RLAYOUT *named)
+{
+	const RLAYOUT *inside = h->addr;
+
+	return inside->region_id == named->region_id &&
+	    memcmp(inside->boot_id, named->boot_id, sizeof(named->boot_id)) == 0;
+}
+
+/* Not every process that looks at a file is told when it was born. */
+bool
+held_names_twin(const struct held *h, const struct os_ident *file)
+{
+	const RLAYOUT *inside = h->addr;
+
+	return inside->file_ino == file->ino &&
+	    (inside->file_btime == file->btime_nsec || inside->file_btime == 0 ||
+		file->btime_nsec == 0);
+}
+
+bool
+held_names_file(const struct held *h, const struct os_ident *file)
+{
+	return held_names_twin(h, file) && ((const RLAYOUT *)h->addr)->file_dev == file->dev;
+}
+
+int
+held_original(const RLAYOUT *named, struct held *h)
+{
+	int ret;
+
+	if ((ret = hold(named->segid, named, h)) != 0 || h->addr == NULL)
+		return ret;
+	if (!carries_ids(h, named))
+		held_release(h);
+	return 0;
+}
+
+int
+held_named(const RLAYOUT *named, const struct os_ident *file, struct held *h)
+{
+	int ret;
+
+	if ((ret = held_original(named, h)) != 0 || h->addr == NULL)
+		return ret;
+	if (!held_names_file(h, file))
+		held_release(h);
+	return 0;
+}
+
+/* --- through all that there are ------------------------------------------------------------ */
+
+struct search {
+	const RLAYOUT *named;
+	const struct os_stat *file;
+	struct held *h;
+};
+
+static bool
+is_empty(const RLAYOUT *inside)
+{
+	static const RLAYOUT zeros;
+
+	return memcmp(inside, &zeros, sizeof(zeros)) == 0;
+}
+
+/* os_shm_each's: stops at the segment. */
+static int
+is_a_dead_creators(const struct os_segment *segment, void *arg)
+{
+	struct search *s = arg;
+
+	if (segment->bytes != held_length(s->named) || segment->attached > 0 ||
+	    segment->cuid != s->file->uid ||
+	    segment->changed_sec < (int64_t)(s->named->created_usec / 1000000) - 1)
+		return 0;
+	if (hold(segment->id, s->named, s->h) != 0 || s->h->addr == NULL)
+		return 0;
+	if ((carries_ids(s->h, s->named) && held_names_file(s->h, &s->file->ident)) ||
+	    is_empty(s->h->addr))
+		return 1;
+	held_release(s->h);
+	return 0;
+}
+
+int
+held_leftover(const struct region *r, const RLAYOUT *named, struct held *h)
+{
+	struct search s = { .named = named, .file = &r->file, .h = h };
+	int ret;
+
+	h->addr = NULL;
+	if (named->segid != INVALID_SEGID)
+		return held_named(named, &r->file.ident, h);
+	ret = os_shm_each(is_a_dead_creators, &s);
+	return ret == 1 ? 0 : ret;
+}
+
+struct search_of_file {
+	const struct os_ident *file;
+	struct held *h;
+};
+
+static int
+is_of_file(const struct os_segment *segment, void *arg)
+{
+	struct search_of_file *s = arg;
+	const RLAYOUT *inside;
+
+	if (segment->attached == 0 || segment->bytes < sizeof(RLAYOUT) ||
+	    os_shm_attach(segment->id, &s->h->addr) != 0)
+		return 0;
+	inside = s->h->addr;
+	if (os_shm_stat(segment->id, &s->h->is) == 0 && layout_stamp_is_ours(inside) &&
+	    is_long_as_said(s->h->is.bytes, inside) && held_names_file(s->h, s->file))
+		return 1;
+	held_release(s->h);
+	return 0;
+}
+
+int
+held_of_file(const struct os_ident *file, struct held *h)
+{
+	struct search_of_file s = { file, h };
+	int ret;
+
+	h->addr = NULL;
+	ret = os_shm_each(is_of_file, &s);
+	return ret == 1 ? 0 : ret;
+}
