@@ -422,8 +422,8 @@ os_lock_share(int fd, uint64_t byte)
 	return lock_fcntl(fd, F_OFD_SETLK, F_RDLCK, &byte, 1, NULL);
 }
 
-int
-os_lock_wait(int fd, uint64_t byte, unsigned msec_most)
+static int
+lock_poll(int fd, short type, uint64_t byte, unsigned msec_most)
 {
 	uint64_t end = os_monotonic_usec() + (uint64_t)msec_most * 1000;
 	unsigned pause = LOCK_SLEEP_MIN_USEC;
@@ -431,13 +431,25 @@ os_lock_wait(int fd, uint64_t byte, unsigned msec_most)
 
 	if ((ret = os_fault(OS_LOCK, "")) != 0)
 		return ret;
-	while ((ret = lock_fcntl(fd, F_OFD_SETLK, F_WRLCK, &byte, 1, NULL)) == EAGAIN) {
+	while ((ret = lock_fcntl(fd, F_OFD_SETLK, type, &byte, 1, NULL)) == EAGAIN) {
 		if (os_monotonic_usec() >= end)
 			return EAGAIN;
 		os_sleep_usec(pause);
 		pause = pause * 2 < LOCK_SLEEP_MAX_USEC ? pause * 2 : LOCK_SLEEP_MAX_USEC;
 	}
 	return ret;
+}
+
+int
+os_lock_wait(int fd, uint64_t byte, unsigned msec_most)
+{
+	return lock_poll(fd, F_WRLCK, byte, msec_most);
+}
+
+int
+os_lock_share_wait(int fd, uint64_t byte, unsigned msec_most)
+{
+	return lock_poll(fd, F_RDLCK, byte, msec_most);
 }
 
 int

@@ -133,7 +133,8 @@ int os_calloc(size_t n, size_t size, void **pp); /* ENOMEM */
 int os_lock_try(int fd, uint64_t byte);			     /* exclusive; EAGAIN if taken */
 int os_lock_wait(int fd, uint64_t byte, unsigned msec_most); /* polls; EAGAIN after that time */
 int os_lock_share(int fd, uint64_t byte);		     /* for reading; EAGAIN */
-int os_lock_test(int fd, uint64_t byte, bool *takenp);	     /* by another description than fd's? */
+int os_lock_share_wait(int fd, uint64_t byte, unsigned msec_most); /* as os_lock_wait */
+int os_lock_test(int fd, uint64_t byte, bool *takenp); /* by another description than fd's? */
 /* Is any of n bytes from first on locked by another description than fd's? */
 int os_lock_test_range(int fd, uint64_t first, uint64_t n, bool *takenp);
 /* The same, and where such a lock begins. */

@@ -343,19 +343,29 @@ unlink_open(struct region *r, bool force, bool *againp)
 	return !force && (ret = check_unused(r)) != 0 ? ret : unlink_everything(r);
 }
 
-/* By force, of what may not be written: only if there is nobody who would have to be told. */
+/*
+ * By force, of what may not be written: only if there is nobody who would have to be told, nor just
+ * coming.  A shared lock is enough to keep them out.
+ */
 static int
-unlink_readable(struct region *r)
+unlink_readable(struct region *r, bool *againp)
 {
 	bool same;
 	int ret;
 
-	if ((ret = region_open_fd(r, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0)) != 0 ||
-	    (ret = region_is_at_path(r, &same)) != 0)
+	if ((ret = region_open_fd(r, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0)) != 0)
 		return ret;
-	if (check_unused(r) != 0)
+	if ((ret = os_lock_share_wait(r->fd, REGION_BYTE, REGION_JOIN_MSEC)) == EAGAIN) {
+		env_warn(
+		    r->dbenv, "%s: a live process is creating, joining or removing it", r->path);
 		return EACCES;
-	return unlink_everything(r);
+	}
+	if (ret != 0 || (ret = region_is_at_path(r, &same)) != 0)
+		return ret;
+	*againp = !same;
+	if (!same)
+		return 0;
+	return check_unused(r) != 0 ? EACCES : unlink_everything(r);
 }
 
 static int
@@ -370,7 +380,7 @@ unlink_path(struct region *r, bool force)
 		if (ret == 0)
 			ret = unlink_open(r, force, &again);
 		else if (force && ret == EACCES)
-			ret = unlink_readable(r);
+			ret = unlink_readable(r, &again);
 		else if (force && (ret == ELOOP || ret == ENXIO))
 			/* A symbolic link or a socket, which nobody is attached to. */
 			ret = os_unlink(r->path);

@@ -203,6 +203,153 @@ forced_unlink_removes_what_no_process_can_be_attached_to(void **state)
 	close(fd);
 }
 
+/* --- who may only read --------------------------------------------------------------------- */
+
+#define OWNER 1001
+#define OTHER 1002
+
+struct owner {
+	struct t *t;
+	bool anew; /* he removes his region before he comes to it again */
+};
+
+/* In a file: another's segment would have to stay. */
+static struct region_spec
+readable_spec(const struct t *t)
+{
+	struct region_spec spec = spec_in(t->dir);
+
+	spec.is_system = false;
+	spec.mode = 0644;
+	return spec;
+}
+
+static int
+comes_to_his_region(struct t_child *c, void *arg)
+{
+	struct owner *o = arg;
+	struct region_spec spec = readable_spec(o->t);
+	struct region *r;
+
+	t_check(setgid(OWNER) == 0 && setuid(OWNER) == 0);
+	t_check(region_attach(&spec, &r) == 0);
+	detach(r);
+	t_tell(c, 'c');
+	t_await(c, 'j');
+	if (o->anew)
+		t_check(region_unlink_unused(&test_env, o->t->dir, REGION_FILE) == 0);
+	about_to_lock = o->anew ? NULL : c;
+	os_fault_hook = tells_before_it_locks;
+	t_check(region_attach(&spec, &r) == 0);
+	os_fault_hook = NULL;
+	if (o->anew)
+		t_tell(c, 'l');
+	t_await(c, 'e');
+	t_tell_u64(c, (uint64_t)region_usable(r));
+	detach(r);
+	return 0;
+}
+
+/* Before it has locked the file that it has opened, or before it unlinks it. */
+static enum os_call comes_at;
+
+static bool
+is_locked(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	bool taken;
+
+	t_check(fd >= 0 && os_lock_test(fd, REGION_BYTE, &taken) == 0);
+	close(fd);
+	return taken;
+}
+
+static int
+lets_the_owner_come(enum os_call call, const char *what)
+{
+	struct t_child *c = joiner;
+
+	(void)what;
+	if (call != comes_at || c == NULL)
+		return 0;
+	joiner = NULL;
+	if (call == OS_UNLINK)
+		t_check(is_locked(what));
+	t_tell(c, 'j');
+	t_await(c, 'l');
+	return 0;
+}
+
+/* Another user, who may read, removes it by force while its owner comes. */
+static int
+remove_as_another(struct t *t, enum os_call call, bool anew, struct t_child *c)
+{
+	static struct owner o;
+	int ret;
+
+	if (geteuid() != 0)
+		t_skip("not root");
+	o = (struct owner){ t, anew };
+	t_check(chmod(t->dir, 0777) == 0);
+	t_fork(c, comes_to_his_region, &o);
+	t_await(c, 'c');
+	joiner = c;
+	comes_at = call;
+	os_fault_hook = lets_the_owner_come;
+	t_check(seteuid(OTHER) == 0);
+	ret = region_unlink_forced(&test_env, t->dir, REGION_FILE);
+	t_check(seteuid(0) == 0);
+	os_fault_hook = NULL;
+	return ret;
+}
+
+static void
+forced_unlink_by_who_may_only_read_lets_nobody_in_meanwhile(void **state)
+{
+	struct t *t = *state;
+	struct t_child c;
+
+	assert_int_equal(remove_as_another(t, OS_UNLINK, false, &c), 0);
+	t_tell(&c, 'e');
+	assert_int_equal(t_await_u64(&c), 0);
+	assert_int_equal(t_join(&c), 0);
+	assert_true(exists(t));
+}
+
+static void
+forced_unlink_by_who_may_only_read_spares_another_region_of_that_name(void **state)
+{
+	struct t *t = *state;
+	struct t_child c;
+
+	assert_int_equal(remove_as_another(t, OS_LOCK, true, &c), EACCES);
+	assert_true(exists(t));
+	t_tell(&c, 'e');
+	assert_int_equal(t_await_u64(&c), 0);
+	assert_int_equal(t_join(&c), 0);
+}
+
+static void
+forced_unlink_by_who_may_only_read_spares_whom_it_cannot_wait_for(void **state)
+{
+	struct t *t = *state;
+	int ret;
+
+	if (geteuid() != 0)
+		t_skip("not root");
+	t_check(chmod(t->dir, 0777) == 0);
+	(void)leave_region(t);
+	t_check(chmod(t_path(t, REGION_FILE), 0644) == 0);
+	/* As after the time for which it would wait. */
+	t_fault(OS_LOCK, 1, EAGAIN);
+	t_check(seteuid(OTHER) == 0);
+	ret = region_unlink_forced(&test_env, t->dir, REGION_FILE);
+	t_check(seteuid(0) == 0);
+	assert_true(t_fault_off());
+	assert_int_equal(ret, EACCES);
+	assert_true(exists(t));
+}
+
 /* --- what others damage ----------------------------------------------------------------------- */
 
 /* Neither the length nor the bytes that are left tell those who are attached. */
@@ -240,6 +387,9 @@ main(void)
 		segment_test(unlink_of_an_unused_region_is_busy_while_it_is_used),
 		segment_test(forced_unlink_that_cannot_open_the_file_leaves_it_to_its_clients),
 		t_test(forced_unlink_removes_what_no_process_can_be_attached_to),
+		segment_test(forced_unlink_by_who_may_only_read_lets_nobody_in_meanwhile),
+		segment_test(forced_unlink_by_who_may_only_read_spares_another_region_of_that_name),
+		segment_test(forced_unlink_by_who_may_only_read_spares_whom_it_cannot_wait_for),
 		segment_test(file_damaged_under_its_clients_gets_no_second_region),
 	};
 
