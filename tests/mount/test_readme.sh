@@ -82,4 +82,12 @@ gone "$pid"
 check_fails a_dead_mount_in_the_way_is_named 'dead mount.*poolfs -u' \
 	env TMPDIR="$work" "$source/run" mount
 check that_is_ended "$POOLFS" -u "$mnt"
+
+# A directory of one's own: what is said can be tried there too.
+mkdir "$work/own" "$work/own.mnt"
+check run_mounts_ones_own_directory sh -c '"$1/run" mount "$2" "$2.mnt" >"$3"' sh \
+	"$source" "$work/own" "$work/session"
+sed -n 's/^  //p' "$work/session" >"$work/commands"
+same names_commands_for_that 7 "$(wc -l <"$work/commands")"
+check and_they_can_be_run sh -e "$work/commands"
 finish
