@@ -174,14 +174,16 @@ init_env(struct fs *fs)
 	pool_listen(fs);
 	fs->env.db_verbose = fs->opt->debug ? 2 : 1;
 	fs->env.mp_size = fs->opt->cache_bytes;
-	fs->env.region_max = mpool_region_max(fs->opt->cache_bytes, fs->opt->cache_max);
+	fs->env.mp_pagesize = fs->opt->page_bytes;
+	fs->env.region_max =
+	    mpool_region_max(fs->opt->cache_bytes, fs->opt->cache_max, fs->opt->page_bytes);
 	if (!fs->opt->cache_given)
 		fs->env.region_flags |= DB_SIZE_IF_NEW;
 	fs->env.mp_writer = 1;
 	fs->env.db_home = fs->opt->home;
 	fs->env.region_dir = fs->opt->region_dir;
-	fs->env.policy = fs->opt->policy != 0 ? fs->opt->policy :
-						DB_POLICY_ADAPTIVE | DB_POLICY_IF_NEW;
+	fs->env.policy =
+	    fs->opt->policy != 0 ? fs->opt->policy : DB_POLICY_ADAPTIVE | DB_POLICY_IF_NEW;
 	if (fs->opt->memory == FS_MEMORY_SYSTEM)
 		fs->env.region_flags |= DB_SYSTEM_MEM;
 	else if (fs->opt->memory == FS_MEMORY_PRIVATE)

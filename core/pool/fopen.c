@@ -26,7 +26,7 @@ check_fopen(DB_MPOOL *p, const char *file, int ftype, int flags, size_t pagesize
 
 	if (flags & ~FOPEN_FLAGS)
 		wrong = "unknown flags";
-	else if (pagesize < 512 || pagesize > 65536 || (pagesize & (pagesize - 1)) != 0)
+	else if (!page_size_is_possible(pagesize))
 		wrong = "the page size must be a power of two from 512 to 65536";
 	else if (pagesize > (size_t)1 << p->g.extent_shift)
 		wrong = "the pool is too small for pages of that size";

@@ -13,6 +13,7 @@
 
 #define SMALL_POOL ((uint64_t)1 << 20)
 #define LARGE_POOL ((uint64_t)64 << 20)
+#define PAGE_SHIFT_USUAL 12
 #define EXTENT_SHIFT_LARGE 21
 #define MAX_CLIENT_NUMBERS 4096
 #define CACHE_BYTES_MOST ((uint64_t)1 << 40)
@@ -84,23 +85,35 @@ whole_extents(uint64_t cache_bytes)
 	return cache_bytes;
 }
 
-/* A pool of so many bytes at first, in whole extents of it, and so many at most, likewise. */
-static void
-counts(struct geometry *g, uint64_t initial, uint64_t cache_bytes)
+/* Pages are 4 KiB where it matters; a small pool is prepared for 512 bytes. */
+static uint32_t
+table_shift(uint64_t initial, unsigned asked)
 {
-	/* pages are 4 KiB where it matters; a small pool is prepared for 512 bytes */
-	uint64_t pages = cache_bytes >> (initial < LARGE_POOL ? PAGE_SHIFT_MIN : 12);
+	if (initial < LARGE_POOL)
+		return PAGE_SHIFT_MIN;
+	return asked != 0 && asked < PAGE_SHIFT_USUAL ? asked : PAGE_SHIFT_USUAL;
+}
+
+/*
+ * A pool of so many bytes at first, in whole extents of it, and so many at most, likewise; its
+ * tables for pages of that size.
+ */
+static void
+counts(struct geometry *g, uint64_t initial, uint64_t cache_bytes, uint32_t shift)
+{
+	uint64_t pages = cache_bytes >> shift;
 
 	memset(g, 0, sizeof(*g));
 	g->magic = MPOOL_MAGIC;
 	g->initial_bytes = initial;
+	g->table_shift = shift;
 	g->extent_shift = extent_shift(initial);
 	g->nextents = (uint32_t)(cache_bytes >> g->extent_shift);
 	g->cache_bytes = cache_bytes;
 	g->frames_per_extent = 1u << (g->extent_shift - PAGE_SHIFT_MIN);
 	g->nframes = g->nextents * g->frames_per_extent;
 	g->nbuckets = (uint32_t)at_least(pages * 2 / 9, 8); /* a third of the cells stay empty */
-	g->noverflow = (uint32_t)at_least(g->nbuckets / 64, 32);
+	g->noverflow = (uint32_t)round_up(at_least(g->nbuckets / 64, 32), OVERFLOW_CELLS);
 	g->nblocks = initial < SMALL_POOL ? 64 : initial < LARGE_POOL ? 256 : 1100;
 	g->nrows = (uint32_t)at_most(at_least(cache_bytes >> 14, 64), 1 << 17);
 	g->nhash = power_of_two(g->nrows);
@@ -156,7 +169,7 @@ body_offset(uint32_t nclients)
 
 /* The tables are for what the pool may become, the area is as large as it is at first. */
 int
-format_compute(uint64_t bytes, uint64_t region_max, struct geometry *g)
+format_compute(uint64_t bytes, uint64_t region_max, unsigned pageshift, struct geometry *g)
 {
 	roff_t body = body_offset(format_clients(bytes));
 	uint64_t initial, most, extent;
@@ -168,7 +181,7 @@ format_compute(uint64_t bytes, uint64_t region_max, struct geometry *g)
 	if (region_max > initial)
 		most = at_most(region_max, CACHE_BYTES_MOST) / extent * extent;
 	for (;; most -= extent) {
-		counts(g, initial, most);
+		counts(g, initial, most, table_shift(initial, pageshift));
 		places(g, body);
 		if (g->region_bytes <= region_max || most == initial)
 			return 0;
@@ -180,13 +193,13 @@ format_compute(uint64_t bytes, uint64_t region_max, struct geometry *g)
 }
 
 uint64_t
-format_region_max(uint64_t bytes, uint64_t most)
+format_region_max(uint64_t bytes, uint64_t most, unsigned pageshift)
 {
 	uint64_t initial = whole_extents(bytes);
 	struct geometry g;
 
 	most = round_up(at_most(most, CACHE_BYTES_MOST), 1ull << extent_shift(initial));
-	counts(&g, initial, at_least(most, initial));
+	counts(&g, initial, at_least(most, initial), table_shift(initial, pageshift));
 	places(&g, body_offset(format_clients(bytes)));
 	return g.region_bytes;
 }
@@ -243,9 +256,10 @@ format_check(const struct region *r, const struct mpool *mp, struct geometry *co
 
 	if (g.magic != MPOOL_MAGIC || g.initial_bytes < MIN_CACHE_BYTES ||
 	    g.initial_bytes > g.cache_bytes || g.cache_bytes > CACHE_BYTES_MOST ||
-	    g.initial_bytes != whole_extents(g.initial_bytes))
+	    g.initial_bytes != whole_extents(g.initial_bytes) || g.table_shift < PAGE_SHIFT_MIN ||
+	    g.table_shift > PAGE_SHIFT_USUAL)
 		return EPROTO;
-	counts(&want, g.initial_bytes, g.cache_bytes);
+	counts(&want, g.initial_bytes, g.cache_bytes, g.table_shift);
 	if (g.cache_bytes % (1ull << want.extent_shift) != 0 ||
 	    g.extent_shift != want.extent_shift || g.nextents != want.nextents ||
 	    g.nframes != want.nframes || g.frames_per_extent != want.frames_per_extent ||
@@ -253,7 +267,7 @@ format_check(const struct region *r, const struct mpool *mp, struct geometry *co
 	    g.nblocks != want.nblocks || g.nrows != want.nrows || g.nhash != want.nhash ||
 	    g.nopens != want.nopens || g.nhints != want.nhints ||
 	    g.group_shift != want.group_shift || g.heap_bytes != want.heap_bytes ||
-	    g.nghosts != want.nghosts || g.barrier > 1 || g.unused != 0 ||
+	    g.nghosts != want.nghosts || g.barrier > 1 ||
 	    (g.policy != DB_POLICY_LRU && g.policy != DB_POLICY_ADAPTIVE))
 		return EPROTO;
 	if (!places_are_sound(&g, r))

@@ -9,14 +9,15 @@
 
 /*
  * The geometry of a pool of that many bytes of pages, in a region that may grow to region_max (0:
- * not at all).  EINVAL: too small or impossibly large.  Policy and barrier are left 0.
+ * not at all), whose tables are for pages of 1 << pageshift bytes, or of the usual size (0).
+ * EINVAL: too small or impossibly large.  Policy and barrier are left 0.
  */
-int format_compute(uint64_t bytes, uint64_t region_max, struct geometry *g);
+int format_compute(uint64_t bytes, uint64_t region_max, unsigned pageshift, struct geometry *g);
 
 /*
  * What region_max must be for a pool of that many bytes of pages at first to become one of `most`.
  */
-uint64_t format_region_max(uint64_t bytes, uint64_t most);
+uint64_t format_region_max(uint64_t bytes, uint64_t most, unsigned pageshift);
 
 /* The size of its region at creation. */
 uint64_t format_initial_bytes(const struct geometry *g);

@@ -147,10 +147,12 @@ pin_find(struct getting *g, uint32_t *busyp, uint64_t *wp)
 	for (unsigned c = 0; c < BUCKET_CELLS; c++)
 		if (try_cell(g, load_seq(&b->cells[c]), &answer, busyp, wp))
 			return PIN_OK;
-	if (load_relaxed(&p->buckets[g->at.first].header) & BUCKET_OVERFLOW)
-		for (uint32_t c = 0; c < p->g.noverflow; c++)
-			if (try_cell(g, load_seq(&p->overflow[c]), &answer, busyp, wp))
-				return PIN_OK;
+	if (!(load_relaxed(&p->buckets[g->at.first].header) & BUCKET_OVERFLOW))
+		return answer;
+	count(g->t, C_EXAMINED, 1);
+	for (unsigned c = 0; c < OVERFLOW_CELLS; c++)
+		if (try_cell(g, load_seq(&table_overflow(p, &g->at)[c]), &answer, busyp, wp))
+			return PIN_OK;
 	return answer;
 }
 

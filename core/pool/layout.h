@@ -27,7 +27,7 @@
 #include "../base/latency.h"
 #include "../region/rlayout.h"
 
-#define MPOOL_MAGIC 0x706f6f6c66733033ull /* another when the bytes get another meaning */
+#define MPOOL_MAGIC 0x706f6f6c66733034ull /* another when the bytes get another meaning */
 #define PAGE_SHIFT_MIN 9		  /* 512 bytes */
 #define PAGE_SHIFT_MAX 16		  /* 64 KiB */
 #define PAGE_SHIFTS (PAGE_SHIFT_MAX - PAGE_SHIFT_MIN + 1)
@@ -123,13 +123,15 @@ key_pgno(uint64_t key)
 #define BUCKET_CELLS 7
 #define BUCKET_OWNER 0xffffull /* in the header: who holds the bucket; client number + 1 */
 #define BUCKET_OVERFLOW                                                                            \
-	(1ull << 16) /* some entry of this (first) bucket lies in the overflow area */
+	(1ull << 16) /* some entry of this (first) bucket lies, or lay, in the overflow area */
 
 struct bucket {
 	uint64_t header;
 	uint64_t cells[BUCKET_CELLS]; /* tag << 32 | frame + 1; 0 is empty */
 };
 static_assert(sizeof(struct bucket) == 64, "one cache line");
+
+#define OVERFLOW_CELLS 8 /* one cache line of the overflow area is for one key */
 
 /* --- extents ------------------------------------------------------------------------------- */
 
@@ -354,9 +356,9 @@ struct geometry {
 	uint32_t group_shift; /* frame >> group_shift is its dirty group, below 64 */
 	uint32_t nhints;      /* 64-bit words */
 	uint32_t nghosts;
-	uint32_t policy;  /* DB_POLICY_LRU or DB_POLICY_ADAPTIVE */
-	uint32_t barrier; /* 1: hits carry no fence, who scans the slots calls membarrier(2) */
-	uint32_t unused;
+	uint32_t policy;      /* DB_POLICY_LRU or DB_POLICY_ADAPTIVE */
+	uint32_t barrier;     /* 1: hits carry no fence, who scans the slots calls membarrier(2) */
+	uint32_t table_shift; /* the tables are for pages of so many bytes, as a shift */
 	uint64_t heap_bytes;
 	roff_t blocks, rows, hash, opens, heap, buckets, overflow, extents, hints, frames, index,
 	    stamps, ghosts, area;

@@ -15,6 +15,8 @@
 #include "recount.h"
 #include "writeback.h"
 
+#define NEIGHBOURS_AT_ONCE 4 /* evicted where the page table is full */
+
 /*
  * A failed or stolen load: out of the table, free.  A thief has withdrawn the entry and left the
  * frame CLAIMED by us; so we go through CLAIMED as well, where nobody can steal.
@@ -49,7 +51,7 @@ load_begin(struct getting *g)
 		continue;
 }
 
-/* Both buckets and the overflow area are full: evict a neighbour. */
+/* Both buckets and the line of the overflow area are full: evict a neighbour. */
 static int
 make_cell(struct getting *g)
 {
@@ -59,8 +61,12 @@ make_cell(struct getting *g)
 	unsigned n = table_neighbours(t->pool, &g->at, frames);
 	struct write_result res = { 0 };
 
-	if (evict_frames(t, frames, NULL, n, 0, pinned) > 0)
-		return 0;
+	/* Some of them: what the table has no room for is no reason to throw out the rest. */
+	for (unsigned i = 0, k; i < n; i += k) {
+		k = n - i < NEIGHBOURS_AT_ONCE ? n - i : NEIGHBOURS_AT_ONCE;
+		if (evict_frames(t, frames + i, NULL, k, 0, pinned) > 0)
+			return 0;
+	}
 	write_frames(t, frames, n, 0, &res);
 	if (evict_frames(t, frames, NULL, n, EVICT_RW, pinned) > 0)
 		return 0;

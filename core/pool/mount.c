@@ -93,9 +93,11 @@ mpool_file_type(const DB_MPOOLFILE *mpf)
 }
 
 size_t
-mpool_region_max(size_t bytes, size_t most)
+mpool_region_max(size_t bytes, size_t most, size_t pagesize)
 {
-	return most > bytes ? (size_t)format_region_max(bytes, most) : 0;
+	return most > bytes ?
+	    (size_t)format_region_max(bytes, most, (unsigned)__builtin_ctzll(pagesize)) :
+	    0;
 }
 
 void

@@ -130,10 +130,10 @@ int mpool_write_old(DB_MPOOL *mp, uint64_t usec, uint64_t *nwrotep);
 int mpool_confine(DB_MPOOL *mp, const char *directory);
 
 /*
- * DB_ENV.region_max for a pool that is made with bytes of pages and may grow to most; 0 if that is
- * no more.
+ * DB_ENV.region_max for a pool that is made with bytes of pages, most of them of pagesize, and may
+ * grow to most; 0 if that is no more.
  */
-size_t mpool_region_max(size_t bytes, size_t most);
+size_t mpool_region_max(size_t bytes, size_t most, size_t pagesize);
 
 /* The region of the pool, for regions/ and status. */
 struct region *mpool_region(DB_MPOOL *mp);

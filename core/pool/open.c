@@ -48,6 +48,11 @@ check_open(const DB_ENV *env, int flags, size_t *bytesp)
 		    env, "memp_open: policy %u: DB_POLICY_LRU or DB_POLICY_ADAPTIVE", env->policy);
 		return EINVAL;
 	}
+	if (env != NULL && env->mp_pagesize != 0 && !page_size_is_possible(env->mp_pagesize)) {
+		env_err(env, "memp_open: pages of %zu bytes: a power of two from 512 to 65536",
+		    env->mp_pagesize);
+		return EINVAL;
+	}
 	if (bytes == 0)
 		bytes = DEFAULT_CACHE_BYTES;
 	if (bytes < MIN_CACHE_BYTES || bytes > os_memory_bytes()) {
@@ -75,6 +80,15 @@ may_grow_to(const DB_ENV *env)
 	if (env == NULL || env->region_max == 0)
 		return 0;
 	return env->region_max < os_memory_bytes() ? env->region_max : os_memory_bytes();
+}
+
+/* The shift of the pages that the tables of a pool we create are for; 0: nobody says. */
+static unsigned
+tables_for(const DB_ENV *env)
+{
+	if (env == NULL || env->mp_pagesize == 0)
+		return 0;
+	return (unsigned)__builtin_ctzll(env->mp_pagesize);
 }
 
 /* Do those who scan slots call membarrier(2), in a pool that we create? */
@@ -167,7 +181,7 @@ attach(void *arg)
 	environment_spec(p->dbenv, &p->place, &spec);
 	if (policy == 0)
 		policy = DB_POLICY_LRU;
-	if ((ret = format_compute(o->bytes, may_grow_to(p->dbenv), &g)) != 0)
+	if ((ret = format_compute(o->bytes, may_grow_to(p->dbenv), tables_for(p->dbenv), &g)) != 0)
 		return ret;
 	g.policy = policy;
 	g.barrier = may_do_without_fence(p->dbenv);

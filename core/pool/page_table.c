@@ -6,8 +6,8 @@
  * was pinned and its key compared.  The holder of a key's first bucket is the only one who may
  * publish an entry for that key (P8, rule S1); cells are taken by compare-and-swap from 0, since
  * a bucket is the second choice of keys that other buckets guard.  An entry is withdrawn by
- * whoever owns its frame, without a lock.  A key whose buckets are both full goes to a small
- * overflow area, which the first bucket's header flags for good.
+ * whoever owns its frame, without a lock.  A key whose buckets are both full goes to its line of a
+ * small overflow area, which the first bucket's header flags for good.
  */
 #include "page_table.h"
 #include "frame.h"
@@ -16,13 +16,13 @@
 
 #define UNNOTED_MOST 32 /* looks at a bucket whose holder has no note of it */
 
-/* Two for each page of 4 KiB, but no more than 8 MiB of them. */
+/* Two for each page that the tables are for, but no more than 8 MiB of them. */
 int
 table_memo_make(DB_MPOOL *p)
 {
 	uint64_t n = 64;
 
-	while (n < p->g.cache_bytes >> 11 && n < 1u << 21)
+	while (n < p->g.cache_bytes >> (p->g.table_shift - 1) && n < 1u << 21)
 		n <<= 1;
 	p->memo_mask = (uint32_t)n - 1;
 	/* Not from malloc, which would fill megabytes with zeros at every open. */
@@ -136,9 +136,9 @@ table_look(const DB_MPOOL *p, const struct table_place *at, uint64_t key)
 				return f;
 		}
 	if (load_seq(&p->buckets[at->first].header) & BUCKET_OVERFLOW)
-		for (uint32_t c = 0; c < p->g.noverflow; c++)
-			if ((f = cell_match(p, load_seq(&p->overflow[c]), at->tag, key)) !=
-			    NO_FRAME)
+		for (unsigned c = 0; c < OVERFLOW_CELLS; c++)
+			if ((f = cell_match(
+				 p, load_seq(&table_overflow(p, at)[c]), at->tag, key)) != NO_FRAME)
 				return f;
 	return NO_FRAME;
 }
@@ -183,7 +183,7 @@ table_insert(DB_MPOOL *p, const struct table_place *at, uint32_t f)
 	if (take_cell(a->cells, BUCKET_CELLS, word) || take_cell(b->cells, BUCKET_CELLS, word))
 		return 0;
 	(void)or_seq(&p->buckets[at->first].header, BUCKET_OVERFLOW);
-	return take_cell(p->overflow, p->g.noverflow, word) ? 0 : ENOSPC;
+	return take_cell(table_overflow(p, at), OVERFLOW_CELLS, word) ? 0 : ENOSPC;
 }
 
 static bool
@@ -208,7 +208,7 @@ table_withdraw(DB_MPOOL *p, uint64_t key, uint32_t f)
 	    clear_cell(p->buckets[at.second].cells, BUCKET_CELLS, word))
 		return;
 	if (load_seq(&p->buckets[at.first].header) & BUCKET_OVERFLOW)
-		(void)clear_cell(p->overflow, p->g.noverflow, word);
+		(void)clear_cell(table_overflow(p, &at), OVERFLOW_CELLS, word);
 }
 
 unsigned

@@ -29,6 +29,15 @@ table_place(const DB_MPOOL *p, uint64_t key)
 	return at;
 }
 
+/* The key's line of the overflow area: OVERFLOW_CELLS of them. */
+static inline uint64_t *
+table_overflow(const DB_MPOOL *p, const struct table_place *at)
+{
+	uint32_t lines = p->g.noverflow / OVERFLOW_CELLS;
+
+	return p->overflow + (uint64_t)at->first * lines / p->g.nbuckets * OVERFLOW_CELLS;
+}
+
 /* The buckets of the key will be looked at soon. */
 static inline void
 table_prefetch(const DB_MPOOL *p, uint64_t key)
@@ -61,8 +70,8 @@ void table_unlock(struct thread *t, uint32_t bucket);
 uint32_t table_look(const DB_MPOOL *p, const struct table_place *at, uint64_t key);
 
 /*
- * Publish; the caller holds at->first.  ENOSPC: no cell in either bucket nor in the overflow
- * area.
+ * Publish; the caller holds at->first.  ENOSPC: no cell in either bucket nor in the key's line of
+ * the overflow area.
  */
 int table_insert(DB_MPOOL *p, const struct table_place *at, uint32_t f);
 

@@ -101,6 +101,13 @@ struct __db_mpool {
 	uint32_t writer_row; /* where it goes on */
 };
 
+static inline bool
+page_size_is_possible(size_t bytes)
+{
+	return bytes >= (size_t)1 << PAGE_SHIFT_MIN && bytes <= (size_t)1 << PAGE_SHIFT_MAX &&
+	    (bytes & (bytes - 1)) == 0;
+}
+
 /* region_usable(), yes or no, without a call. */
 static inline bool
 pool_is_usable(const DB_MPOOL *p)

@@ -22,8 +22,8 @@ shifts_of(DB_MPOOL *mp)
 	unsigned k;
 
 	for (k = 0; k < SHIFTS; k++) {
-		if (memp_fopen(mp, "probe", 0, DB_CREATE, 0600, size_at(k), -1, NULL, NULL,
-			&f) != 0)
+		if (memp_fopen(mp, "probe", 0, DB_CREATE, 0600, size_at(k), -1, NULL, NULL, &f) !=
+		    0)
 			break;
 		must(memp_fclose(f));
 	}
@@ -56,8 +56,8 @@ mpool_pages_larger_than_an_extent_are_refused_with_a_sentence(void **state)
 
 	for (unsigned k = 5; k < SHIFTS; k++) {
 		quiet();
-		refuses(memp_fopen(mp, "f", 0, DB_CREATE, 0, size_at(k), -1, NULL, NULL, &f),
-		    EINVAL);
+		refuses(
+		    memp_fopen(mp, "f", 0, DB_CREATE, 0, size_at(k), -1, NULL, NULL, &f), EINVAL);
 		assert_int_equal(sentences, 1);
 		assert_non_null(strstr(heard, "too small"));
 		assert_ptr_equal(f, untouched);
@@ -98,8 +98,8 @@ serve_all_sizes(struct t *t, size_t bytes, unsigned wanted)
 
 		(void)snprintf(name, sizeof(name), "f%zu", size_at(k));
 		assert_int_equal(disk_length(t_path(t, name)), 2 * bytes);
-		assert_true(on_disk(t_path(t, name), size_at(k), size_at(k),
-		    1 + (int)((1 + k + 1) % 250)));
+		assert_true(
+		    on_disk(t_path(t, name), size_at(k), size_at(k), 1 + (int)((1 + k + 1) % 250)));
 	}
 }
 
@@ -273,6 +273,72 @@ mpool_pages_of_all_sizes_at_random_hold_what_was_put(void **state)
 	mix(*state, 1024 * KIB, 13, 8000);
 }
 
+#define LARGE ((size_t)64 << 20) /* from here on a pool is made for one page size */
+
+/* A large pool whose tables are for pages of that size (0: nobody said). */
+static DB_MPOOL *
+large_pool_for(const struct t *t, size_t pagesize)
+{
+	DB_ENV *env = env_of(t, LARGE);
+
+	env->mp_pagesize = pagesize;
+	return pool_with(env, 0);
+}
+
+/* Read as many pages of 512 bytes as the pool is large; how many are there then? */
+static uint64_t
+filled_with_small_pages(struct t *t, DB_MPOOL *mp)
+{
+	DB_MPOOLFILE *f;
+	uint64_t n;
+
+	t_write_file(t_path(t, "f"), "", 0);
+	must(truncate(t_path(t, "f"), LARGE));
+	f = file_with(mp, "f", 0, 512);
+	for (db_pgno_t p = 0; p < LARGE / 512; p++)
+		put(f, get(f, p, 0), 0);
+	n = resident(mp);
+	must(memp_fclose(f));
+	return n;
+}
+
+static void
+mpool_made_for_small_pages_is_filled_by_them(void **state)
+{
+	DB_MPOOL *mp = large_pool_for(*state, 512);
+
+	assert_int_equal(filled_with_small_pages(*state, mp), LARGE / 512);
+	finish(mp);
+}
+
+/* The tables are full before the memory is: no page is lost, and no way becomes long. */
+static void
+mpool_made_for_larger_pages_serves_small_ones(void **state)
+{
+	DB_MPOOL *mp = large_pool_for(*state, 0);
+	uint64_t n = filled_with_small_pages(*state, mp);
+	DB_MPOOL_STAT s = stat_of(mp);
+
+	assert_true(n > LARGE / 4096 && n < LARGE / 512);
+	assert_true(s.st_hash_examined <= 2 * (s.st_cache_hit + s.st_cache_miss));
+	finish(mp);
+}
+
+static void
+mpool_of_impossible_pages_is_refused_with_a_sentence(void **state)
+{
+	static const size_t wrong[] = { 1, 256, 513, 131072 };
+	DB_MPOOL *mp = NULL;
+
+	for (unsigned i = 0; i < 4; i++) {
+		DB_ENV *env = env_of(*state, LARGE);
+
+		env->mp_pagesize = wrong[i];
+		refuses(memp_open(NULL, DB_CREATE, 0, env, &mp), EINVAL);
+		assert_non_null(strstr(heard, "power of two"));
+	}
+}
+
 int
 main(void)
 {
@@ -285,6 +351,9 @@ main(void)
 		t_test(mpool_page_of_another_size_is_enomem_while_each_extent_has_a_pin),
 		t_test(mpool_frames_remembered_from_smaller_pages_are_not_used_for_larger_ones),
 		t_test(mpool_pages_of_all_sizes_at_random_hold_what_was_put),
+		t_test(mpool_made_for_small_pages_is_filled_by_them),
+		t_test(mpool_made_for_larger_pages_serves_small_ones),
+		t_test(mpool_of_impossible_pages_is_refused_with_a_sentence),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -164,6 +164,14 @@ struct __db_env {
 	 */
 	int mp_fence;
 
+	/*
+	 * Only for pools that are created: the size of most of their pages, a power of two from
+	 * 512 to 65536, for which the tables are made; 0: 4096.  Pages of every size can be in the
+	 * pool, but smaller ones only as many as the tables have room for.  A pool of less than
+	 * 64 MiB is always ready for 512.
+	 */
+	size_t mp_pagesize;
+
 	/* Write-ahead: makes the log durable up to *lsn; 0 or an errno value.  NULL: no log. */
 	int (*lg_flush)(DB_ENV *dbenv, const DB_LSN *lsn);
 
