@@ -9,6 +9,7 @@ import os
 import random
 import stat
 import sys
+import tempfile
 
 A, B = sys.argv[1], sys.argv[2]
 rnd = random.Random(int(sys.argv[3]))
@@ -114,8 +115,15 @@ def op_fsync():
     on_handle(os.fsync)
 
 
+def fallocate_modes():
+    """Those of 0, KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE that the bare directory has."""
+    with tempfile.TemporaryFile(dir=B) as f:
+        return [m for m in (0, 1, 1 | 2, 16, 16 | 1)
+                if libc.fallocate(f.fileno(), m, 0, 4096) == 0]
+
+
 def op_fallocate():
-    off, n, mode = an_offset(), a_length(), rnd.choice((0, 1, 1 | 2, 16, 16 | 1))
+    off, n, mode = an_offset(), a_length(), rnd.choice(MODES)
 
     def fn(fd):
         if libc.fallocate(fd, mode, off, n) != 0:
@@ -229,7 +237,8 @@ OPS = [op_open] * 12 + [op_write] * 20 + [op_read] * 10 + [op_close] * 8 + [op_f
                      op_mkdir, op_mkdir, op_rmdir, op_chmod, op_utime, op_list, op_whole, op_whole]
 
 
-if os.environ.get("NO_FALLOCATE"):
+MODES = fallocate_modes()
+if os.environ.get("NO_FALLOCATE") or not MODES:
     OPS = [op for op in OPS if op is not op_fallocate]
 
 

@@ -238,7 +238,7 @@ shrunk_region_ends_for_all_and_gives_memory_back(void **state)
 {
 	struct t *t = *state;
 	struct region *a = attach_growing(t), *b = attach(t), *c;
-	uint64_t before;
+	uint64_t before, after;
 	off_t bytes;
 
 	assert_int_equal(region_grow(a, MAX), 0);
@@ -246,6 +246,7 @@ shrunk_region_ends_for_all_and_gives_memory_back(void **state)
 	before = allocated(t);
 	bytes = length(t);
 	assert_int_equal(region_shrink(a, LARGER - 10), 0);
+	after = allocated(t); /* before anybody reads there: tmpfs gives memory to a reader */
 	assert_true(a->layout->size == LARGER && a->layout->generation == 2);
 	assert_null(region_ptr(b, LARGER - 1, 2));
 	assert_null(region_ptr(b, MAX - 1, 1));
@@ -256,7 +257,7 @@ shrunk_region_ends_for_all_and_gives_memory_back(void **state)
 	assert_true(all_are(b->addr + REGION_BYTES, LARGER - REGION_BYTES, 'x'));
 	assert_int_equal(length(t), bytes);
 	if (!a->is_system)
-		assert_true(allocated(t) <= before - (MAX - LARGER));
+		assert_true(after <= before - (MAX - LARGER));
 	c = attach(t);
 	assert_true(c->size == LARGER && c->mapped == MAX);
 	detach(a);
