@@ -5,8 +5,9 @@ usage: readme.py README.md session1|session2|commands|program DIRECTORY
 
 A block is what is indented by four columns.  Those with "$ " are sessions: each command is run
 by a shell in DIRECTORY, and its output must have the words that are shown; a word with a digit in
-it stands for any such word, and /home/ann for DIRECTORY.  Blocks for a shell (commands) and for the
-C compiler (program) are printed; what is neither must look like a tree.
+it stands for any such word, a line of a map for any such line, and /home/ann for DIRECTORY.
+Blocks for a shell (commands) and for the C compiler (program) are printed; what is neither must
+look like a tree.
 """
 
 import re
@@ -47,7 +48,8 @@ def steps(session):
 
 
 def fits(wanted, got):
-    return wanted == got or (re.search(r"\d", wanted) and re.search(r"\d|^-$", got))
+    return (wanted == got or (re.search(r"\d", wanted) and re.search(r"\d|^-$", got)) or
+            all(re.fullmatch(r"[.cdp]+", word) for word in (wanted, got)))
 
 
 def run_session(session, directory):
