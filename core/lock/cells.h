@@ -26,9 +26,9 @@
  * L7. A lock that was put may stay IDLE in its cell, among the holders: it is held by nobody and in
  *     nobody's way.  Its client takes it again by one compare-and-swap to HELD, in a new life, and
  *     puts it by one to IDLE, both without the partition's lock, as long as HELD is not FIRM.
- *     Whatever else happens to it, by whomever, is done under that lock after a compare-and-swap
- *     from HELD to HELD and FIRM, or from IDLE to FREE.
- *     One that will not stay IDLE is born FIRM.
+ *     Whatever else happens to it, by whomever, is done under that lock after FIRM was set in its
+ *     word, or after a compare-and-swap from IDLE to FREE.  One that is IDLE and FIRM is not
+ *     taken again; it goes with the next who looks.  One that will not stay IDLE is born FIRM.
  * L8. While anybody waits for an object, all locks on it are FIRM and none is IDLE: so nobody
  *     overtakes a queue, and what is put goes to who waits.  They are made so before the waiting
  *     request's word is stored, and a lock that is granted meanwhile is born FIRM.
@@ -49,7 +49,7 @@
 #include "../region/region.h"
 
 #define LOCK_MAGIC 0x6b636f6cu
-#define LOCK_FORMAT 2u /* of cells, words and hashes */
+#define LOCK_FORMAT 3u /* of cells, words and hashes */
 #define LOCK_PARTS 64u
 #define RESERVE LOCK_PARTS /* the partition of lockers and of free cells */
 #define LOCK_CLIENTS 1024u
@@ -96,7 +96,7 @@ struct lock_cell {
 			uint32_t slot;	 /* where its client keeps what it knows about it */
 			uint32_t since_sec; /* wall clock */
 			uint32_t order;	    /* of requests in this partition */
-			uint32_t born;	    /* HELD, IDLE: its life when it was granted first */
+			uint32_t born;	    /* its life when it was asked for */
 		} lock;
 		struct {
 			uint32_t hash;
@@ -126,6 +126,7 @@ enum lock_flag {
 	LOCK_FIRST = 1,	  /* its locker holds the object: goes before others */
 	LOCK_DISTANT = 2, /* nobody sleeps on wake: ring the client's bell */
 	LOCK_WAITED = 4,  /* it was not granted at once */
+	LOCK_KEEP = 8,	  /* its client knows how to take it again (L7) */
 };
 
 /* What wake says. */

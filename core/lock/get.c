@@ -12,6 +12,7 @@
  * A locker's waiting word is raised before it is looked at who in its way waits: of two who begin
  * to wait for each other at once, one at least sees the other (wait.c).
  */
+#include "point.h"
 #include "table.h"
 
 /* --- what is asked for --------------------------------------------------------------------- */
@@ -141,6 +142,7 @@ find_target(DB_LOCKTAB *lt, const struct lock_request *rq, struct lock_cell **ob
 static bool
 firm_target(const struct lock_request *rq, struct lock_cell *target)
 {
+	LOCK_POINT(POINT_TARGET);
 	return rq->obj != NULL ? lock_firm(target) :
 				 lock_firm_in(target, (uint32_t)(rq->lock >> 32));
 }
@@ -173,7 +175,8 @@ lock_create(DB_LOCKTAB *lt, struct lock_request *rq, const struct lock_cell *obj
 	c->u.lock.wake = WAKE_NOT;
 	c->u.lock.target = target;
 	c->u.lock.slot = rq->place.slot;
-	c->u.lock.flags = (uint16_t)(flags | (rq->distant ? LOCK_DISTANT : 0));
+	c->u.lock.flags = (uint16_t)(flags | (rq->distant ? LOCK_DISTANT : 0) |
+	    (kind == CELL_HELD && rq->keep ? LOCK_KEEP : 0));
 	c->u.lock.since_sec = (uint32_t)(os_now_nsec_coarse() / 1000000000);
 	c->u.lock.order = (uint32_t)++p->order;
 	c->u.lock.born = life;
@@ -184,6 +187,7 @@ lock_create(DB_LOCKTAB *lt, struct lock_request *rq, const struct lock_cell *obj
 										     0));
 	p->nlocks++;
 	rq->lock = lock_handle(lt, c);
+	own_has_lock(lt, rq->m, rq->place.slot, rq->lock, kind == CELL_HELD);
 	*cp = c;
 	return 0;
 }
@@ -418,7 +422,7 @@ prepare(DB_LOCKTAB *lt, struct lock_request *rq)
 
 	if ((rq->flags & DB_LOCK_UPGRADE) != 0)
 		return 0;
-	ret = own_reserve(lt, rq->m, rq->part, rq->obj->size <= OWN_NAME, &rq->place);
+	ret = own_reserve(lt, rq->m, rq->obj, rq->hash, rq->mode, &rq->place);
 	rq->keep = rq->place.keep;
 	return ret;
 }
@@ -430,14 +434,11 @@ conclude(DB_LOCKTAB *lt, struct lock_request *rq, bool queued)
 	struct own_place *p = &rq->place;
 
 	if (p->victim != 0)
-		own_drop_if_gone(lt, rq->m, p->victim_slot, p->victim);
-	if (rq->fresh)
-		own_fill(
-		    lt, rq->m, p->slot, rq->lock, rq->keep ? rq->obj : NULL, rq->hash, rq->mode);
-	else if (!queued)
-		own_cancel(lt, rq->m, p->slot);
-	if (p->keep && !(rq->fresh && rq->keep))
-		(void)sub_seq(&lt->nkept, 1);
+		own_drop(lt, rq->m, p->victim_slot);
+	if (!rq->fresh && !queued)
+		own_cancel(lt, rq->m, p->slot, 0);
+	else if (p->keep && (queued || !rq->keep))
+		own_keep_not(lt, rq->m, p->slot, rq->lock);
 	if (!queued)
 		p->slot = 0;
 }
@@ -450,6 +451,8 @@ request_try(DB_LOCKTAB *lt, struct lock_request *rq, enum step *stepp)
 	for (;;) {
 		if ((ret = attempt(lt, rq, stepp)) != 0)
 			return ret;
+		if (*stepp == STEP_GRANTED)
+			LOCK_POINT(POINT_GRANTED);
 		if (*stepp == STEP_GRANTED || *stepp == STEP_QUEUED)
 			return 0;
 		if (*stepp == STEP_NOT_HELD)

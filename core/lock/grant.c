@@ -16,6 +16,7 @@
  *
  * Everything here wants the object's partition locked (L1).
  */
+#include "point.h"
 #include "table.h"
 
 /* --- firm or gone -------------------------------------------------------------------------- */
@@ -25,10 +26,8 @@ lock_firm(struct lock_cell *c)
 {
 	uint64_t w = load_acquire(&c->word);
 
-	while (word_kind(w) == CELL_HELD && (w & WORD_FIRM) == 0)
-		if (cas_seq(&c->word, &w, w | WORD_FIRM))
-			return true;
-	return word_kind(w) == CELL_HELD;
+	return word_kind(w) == CELL_HELD &&
+	    ((w & WORD_FIRM) != 0 || word_kind(or_seq(&c->word, WORD_FIRM)) == CELL_HELD);
 }
 
 bool
@@ -36,6 +35,7 @@ lock_firm_in(struct lock_cell *c, uint32_t life)
 {
 	uint64_t w = load_acquire(&c->word);
 
+	/* It fails once: then that life is over. */
 	while (word_kind(w) == CELL_HELD && word_life(w) == life)
 		if ((w & WORD_FIRM) != 0 || cas_seq(&c->word, &w, w | WORD_FIRM))
 			return true;
@@ -53,20 +53,13 @@ count_retaken(DB_LOCKTAB *lt, const struct lock_cell *c, uint64_t w)
 	store_relaxed(&p->nreleases, p->nreleases + n);
 }
 
-int
-lock_revoke(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, bool *gonep)
+/* An IDLE lock has gone, with word w. */
+static int
+revoked(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, uint64_t w)
 {
-	uint64_t w = load_acquire(&c->word);
-	uint32_t part = word_part(w), life = word_life(w) + 1;
+	uint32_t part = word_part(w);
 	int ret;
 
-	*gonep = false;
-	if (part >= LOCK_PARTS)
-		return table_damaged(lt, "a lock is of no partition", cell_number(lt, c));
-	*gonep =
-	    word_kind(w) == CELL_IDLE && cas_seq(&c->word, &w, cell_word(CELL_FREE, 0, part, life));
-	if (!*gonep)
-		return 0;
 	count_retaken(lt, c, w);
 	lt->parts[part].nreleases++;
 	if ((ret = holder_unlink(lt, object, c)) != 0)
@@ -75,19 +68,39 @@ lock_revoke(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, bool 
 	return 0;
 }
 
-/* L7: one or the other; its owner can do as much in between as it likes. */
+/* What an IDLE lock's word becomes. */
+static inline uint64_t
+free_word(uint64_t w)
+{
+	return cell_word(CELL_FREE, 0, word_part(w), word_life(w) + 1);
+}
+
+int
+lock_revoke(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, bool *gonep)
+{
+	uint64_t w = load_acquire(&c->word);
+
+	*gonep = false;
+	if (word_part(w) >= LOCK_PARTS)
+		return table_damaged(lt, "a lock is of no partition", cell_number(lt, c));
+	*gonep = word_kind(w) == CELL_IDLE && cas_seq(&c->word, &w, free_word(w));
+	return *gonep ? revoked(lt, object, c, w) : 0;
+}
+
+/* L7: which of the two, its owner cannot change any more. */
 static int
 firm_or_gone(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c)
 {
-	bool gone = false;
-	int ret = 0;
+	uint64_t w;
 
-	while (ret == 0 && !gone && !lock_firm(c)) {
-		ret = lock_revoke(lt, object, c, &gone);
-		if (ret == 0 && !gone && !kind_is_lock(word_kind(load_relaxed(&c->word))))
-			ret = table_damaged(lt, "a lock is something else", cell_number(lt, c));
-	}
-	return ret;
+	LOCK_POINT(POINT_SETTLING);
+	w = or_seq(&c->word, WORD_FIRM);
+	if (word_kind(w) == CELL_HELD)
+		return 0;
+	if (word_kind(w) != CELL_IDLE || word_part(w) >= LOCK_PARTS)
+		return table_damaged(lt, "a lock is something else", cell_number(lt, c));
+	store_release(&c->word, free_word(w));
+	return revoked(lt, object, c, w);
 }
 
 /* A lock that others hold or keep, of a mode that does not go together with that. */
@@ -200,7 +213,6 @@ decide(DB_LOCKTAB *lt, struct lock_cell *c, enum cell_kind kind, struct wakes *w
 	uint64_t w = load_relaxed(&c->word);
 	uint32_t client = c->u.lock.client, undecided = WAKE_NOT;
 
-	c->u.lock.born = word_life(w);
 	store_release(&c->word,
 	    cell_word(kind, word_mode(w), word_part(w), word_life(w)) |
 		(kind == CELL_HELD ? WORD_FIRM : 0));
@@ -369,12 +381,28 @@ free_lock(DB_LOCKTAB *lt, struct lock_cell *c)
 	return 0;
 }
 
-int
-lock_take_off(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c)
+/* L4 */
+static bool
+is_unseen(const struct lock_cell *c)
 {
-	int ret = holder_unlink(lt, object, c);
+	return (c->u.lock.flags & LOCK_WAITED) != 0 && load_seq(&c->u.lock.wake) != WAKE_SEEN;
+}
 
-	return ret == 0 ? free_lock(lt, c) : ret;
+int
+lock_take_off(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, bool *gonep)
+{
+	uint64_t w = load_relaxed(&c->word);
+	int ret;
+
+	if ((ret = holder_unlink(lt, object, c)) != 0)
+		return ret;
+	if (!is_unseen(c)) {
+		*gonep = true;
+		return free_lock(lt, c);
+	}
+	*gonep = false;
+	store_release(&c->word, cell_word(CELL_RELEASED, word_mode(w), word_part(w), word_life(w)));
+	return 0;
 }
 
 int
@@ -452,14 +480,14 @@ part_sweep(DB_LOCKTAB *lt, uint32_t part)
 }
 
 int
-lock_give_up(DB_LOCKTAB *lt, uint32_t part, DB_LOCK lock, bool *gonep)
+lock_give_up(DB_LOCKTAB *lt, uint32_t part, DB_LOCK birth, bool *gonep)
 {
-	struct lock_cell *c = cell_by_handle(lt, lock), *object;
-	uint64_t w = c != NULL ? load_relaxed(&c->word) : 0;
+	struct lock_cell *c = cell_at(lt, (uint32_t)birth), *object;
+	uint64_t w = c != NULL ? load_acquire(&c->word) : 0;
 	int ret;
 
-	*gonep = c == NULL;
-	if (c == NULL || word_part(w) != part)
+	*gonep = c == NULL || !kind_is_lock(word_kind(w)) || lock_birth(lt, c) != birth;
+	if (*gonep || word_part(w) != part)
 		return 0;
 	if (word_kind(w) == CELL_RELEASED && c->u.lock.client == lt->self) {
 		lock_dispose(lt, c, part);

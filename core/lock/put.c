@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * lock/put.c - lock_put, and lock_vec, which does several things in turn.
+ * lock/put.c - lock_put the long way, and lock_vec, which does several things in turn.
  *
  * A lock is put by the handle that got it.  Its cell says so, and which life of the cell the lock
  * was; both are looked at once more when the partition is locked.  Mostly that is not necessary:
- * the lock stays in its cell, IDLE (L7).
+ * the lock stays in its cell, IDLE (again.c).
  *
  * PUT_OBJ releases the locks of others as well.  One that was granted after a wait, and whose owner
- * has not seen that yet, stays behind as a RELEASED cell for it (L4).
+ * has not seen that yet, stays behind as a RELEASED cell for it (L4); so does one that another
+ * thread of its locker was granted as well, and puts altogether.
  */
+#include "point.h"
 #include "table.h"
 
 static int
@@ -32,14 +34,14 @@ is_ours(const DB_LOCKTAB *lt, const struct lock_cell *c, uint64_t w, DB_LOCK loc
 	    c->u.lock.client == lt->self && (locker == 0 || c->u.lock.locker == locker);
 }
 
-/* Nothing else is on the object: what is put next can be kept again. */
+/* Nothing else is on the object: what is put next can be kept again, if it could be before. */
 static void
 soften(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part)
 {
 	const struct lock_cell *object = cell_of(lt, c->u.lock.object, CELL_OBJECT, part);
 	uint64_t w = load_relaxed(&c->word);
 
-	if (object != NULL && object->u.object.waiters == 0 &&
+	if ((c->u.lock.flags & LOCK_KEEP) != 0 && object != NULL && object->u.object.waiters == 0 &&
 	    object->u.object.holders == cell_number(lt, c) && c->next == 0)
 		store_release(&c->word, w & ~(uint64_t)WORD_FIRM);
 }
@@ -49,13 +51,17 @@ static int
 put_held(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part, bool altogether, struct wakes *wakes,
     bool *gonep)
 {
+	uint32_t count = c->u.lock.count, number = c->u.lock.object;
 	struct lock_part *p = &lt->parts[part];
-	uint32_t count = c->u.lock.count;
+	struct lock_cell *object;
+	int ret;
 
-	*gonep = altogether || count <= 1;
-	if (*gonep) {
+	if (altogether || count <= 1) {
+		if ((object = cell_of(lt, number, CELL_OBJECT, part)) == NULL)
+			return table_damaged(lt, "a lock has no object", cell_number(lt, c));
 		p->nreleases += count;
-		return lock_release(lt, c, wakes);
+		ret = lock_take_off(lt, object, c, gonep);
+		return ret == 0 ? lock_go_on(lt, number, wakes) : ret;
 	}
 	c->u.lock.count = count - 1;
 	p->nreleases++;
@@ -72,6 +78,7 @@ static int
 put_locked(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part, DB_LOCK lock, bool altogether,
     struct wakes *wakes, bool *gonep)
 {
+	LOCK_POINT(POINT_PUTTING);
 	if (lock_firm_in(c, (uint32_t)(lock >> 32)))
 		return put_held(lt, c, part, altogether, wakes, gonep);
 	if (word_kind(load_relaxed(&c->word)) == CELL_RELEASED) {
@@ -82,8 +89,8 @@ put_locked(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part, DB_LOCK lock, boo
 }
 
 /* locker 0: any of this handle. */
-static int
-put_one(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
+int
+lock_put_one(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
 {
 	struct lock_cell *c = cell_at(lt, (uint32_t)lock);
 	uint64_t w = c != NULL ? load_relaxed(&c->word) : 0;
@@ -95,8 +102,13 @@ put_one(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
 
 	wakes.n = 0;
 	wakes.words = NULL;
+	if (lock == 0) {
+		env_err(lt->dbenv, "0 is no lock");
+		return EINVAL;
+	}
 	if (c == NULL || !is_ours(lt, c, w, lock, locker))
 		return not_held(lt, lock, locker);
+	LOCK_POINT(POINT_LONG_WAY);
 	if ((ret = part_lock(lt, part)) != 0)
 		return ret;
 	w = load_relaxed(&c->word);
@@ -109,7 +121,7 @@ put_one(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
 	part_unlock(lt, part);
 	wake_now(&wakes);
 	if (gone && (m = mine_at(lt, owner)) != NULL)
-		own_drop(lt, m, slot, lock);
+		own_drop(lt, m, slot);
 	return ret == DB_LOCK_NOTHELD && !altogether ? not_held(lt, lock, locker) : ret;
 }
 
@@ -117,7 +129,7 @@ put_one(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
 static int
 put_or_keep(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether)
 {
-	return own_idle(lt, locker, lock) ? 0 : put_one(lt, locker, lock, altogether);
+	return lock_keep(lt, locker, lock) ? 0 : lock_put_one(lt, locker, lock, altogether);
 }
 
 static int
@@ -131,31 +143,23 @@ put_all(DB_LOCKTAB *lt, struct mine *m)
 		ret = put_or_keep(lt, m->id, lock, true);
 		if (ret == DB_LOCK_NOTHELD)
 			/* another has released it; whatever its cell is now, it is not ours */
-			own_drop_if_gone(lt, m, slot, lock);
+			own_drop(lt, m, slot);
 		else if (ret != 0)
 			return ret;
 	}
 	return 0;
 }
 
-/* L4: a lock on an object of which everything is put; one that its owner has not seen waits. */
+/* A lock on an object of which everything is put. */
 static int
 put_holder(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, uint32_t part)
 {
-	uint64_t w;
 	bool gone;
-	int ret;
 
 	if (!lock_firm(c))
 		return lock_revoke(lt, object, c, &gone);
 	lt->parts[part].nreleases += c->u.lock.count;
-	if ((c->u.lock.flags & LOCK_WAITED) == 0 || load_seq(&c->u.lock.wake) == WAKE_SEEN)
-		return lock_take_off(lt, object, c);
-	if ((ret = holder_unlink(lt, object, c)) != 0)
-		return ret;
-	w = load_relaxed(&c->word);
-	store_release(&c->word, cell_word(CELL_RELEASED, word_mode(w), part, word_life(w)));
-	return 0;
+	return lock_take_off(lt, object, c, &gone);
 }
 
 static int
@@ -196,27 +200,6 @@ put_object(DB_LOCKTAB *lt, const DBT *obj)
 	return ret;
 }
 
-static __attribute__((noinline)) int
-put_anyway(DB_LOCKTAB *lt, DB_LOCK lock)
-{
-	int ret;
-
-	if ((ret = table_enter(lt, "lock_put")) != 0)
-		return ret;
-	if (lock != 0)
-		return put_one(lt, 0, lock, false);
-	env_err(lt->dbenv, "lock_put: 0 is no lock");
-	return EINVAL;
-}
-
-int
-lock_put(DB_LOCKTAB *lt, DB_LOCK lock)
-{
-	if (lt == NULL || lock == 0 || !table_ready(lt))
-		return put_anyway(lt, lock);
-	return put_or_keep(lt, 0, lock, false);
-}
-
 /* --- lock_vec ------------------------------------------------------------------------------ */
 
 static int
@@ -236,10 +219,7 @@ vec_one(DB_LOCKTAB *lt, struct mine *m, uint32_t flags, DB_LOCKREQ *req)
 	case DB_LOCK_GET:
 		return lock_get(lt, m->id, flags, req->obj, req->mode, &req->lock);
 	case DB_LOCK_PUT:
-		if (req->lock != 0)
-			return put_or_keep(lt, m->id, req->lock, false);
-		env_err(lt->dbenv, "lock_vec: DB_LOCK_PUT of 0, which is no lock");
-		return EINVAL;
+		return put_or_keep(lt, m->id, req->lock, false);
 	case DB_LOCK_PUT_ALL:
 		return put_all(lt, m);
 	case DB_LOCK_PUT_OBJ:

@@ -28,16 +28,15 @@
 #define OWN_SEGMENTS 20u
 #define KEPT_MAX 4096u /* locks that a handle keeps IDLE at most */
 
-/* A lock that a locker of ours has, or has put and keeps.  See own.c. */
+/* A lock that a locker of ours has, or has put and keeps, or waits for.  See own.c. */
 struct own {
-	DB_LOCK lock;	  /* 0: none */
+	DB_LOCK lock;	  /* as it was granted first; 0: none */
 	struct own *next; /* in the index's chain, or of the free slots */
-	uint8_t *held;	  /* is the lock held, as far as we know? */
+	uint8_t *held;	  /* is the lock held?  Only where there are no threads */
 	uint32_t hash;	  /* of the object's name */
-	uint32_t born;	  /* the lock's life when it was granted first */
+	uint32_t idle;	  /* the lower half of the lock's word when it is IDLE */
 	uint8_t size;	  /* bytes of the name; 0: it is not kept */
-	uint8_t mode;
-	uint8_t used; /* taken again since the last look for one to give up */
+	uint8_t used;	  /* taken again since the last look for one to give up */
 	uint8_t name[OWN_NAME];
 };
 
@@ -287,14 +286,14 @@ struct claim {
 int claim_blocked(DB_LOCKTAB *lt, const struct lock_cell *object, const struct claim *claim,
     const struct lock_cell *before, struct client_set *blockers, bool *blockedp);
 
-/* L7: HELD becomes FIRM.  False: it is not held. */
+/* L7: HELD becomes FIRM, in one step.  False: it is not held. */
 bool lock_firm(struct lock_cell *c);
 /* The same, in that life only: its locker may have put it and taken it again meanwhile. */
 bool lock_firm_in(struct lock_cell *c, uint32_t life);
 /* L7: an IDLE lock goes; object_settle is to follow.  *gonep false: it is not IDLE any more. */
 int lock_revoke(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, bool *gonep);
-/* The same, by its handle, or a RELEASED one of ours.  *gonep: it is not in the table. */
-int lock_give_up(DB_LOCKTAB *lt, uint32_t part, DB_LOCK lock, bool *gonep);
+/* The same, by what lock_birth says, or a RELEASED one of ours.  *gonep: it is not in the table. */
+int lock_give_up(DB_LOCKTAB *lt, uint32_t part, DB_LOCK birth, bool *gonep);
 /* L9: before claim is looked at.  L8: before anybody waits. */
 int object_make_way(DB_LOCKTAB *lt, struct lock_cell *object, const struct claim *claim);
 int object_make_firm(DB_LOCKTAB *lt, struct lock_cell *object);
@@ -315,8 +314,11 @@ int lock_release(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes);
 /* One that is on no list is a free cell. */
 void lock_dispose(DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part);
 
-/* A held lock goes, and nobody goes on yet. */
-int lock_take_off(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c);
+/*
+ * A held lock goes, and nobody goes on yet.  L4: one that was waited for, and that its owner has
+ * not seen, stays behind RELEASED; *gonep false.
+ */
+int lock_take_off(DB_LOCKTAB *lt, struct lock_cell *object, struct lock_cell *c, bool *gonep);
 
 /* L4: it is off the queue and will not be granted; its owner is told.  lock_go_on is to follow. */
 int lock_abort(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes);
@@ -377,30 +379,37 @@ cell_by_handle(DB_LOCKTAB *lt, DB_LOCK lock)
 	return c != NULL && word_life(load_relaxed(&c->word)) == lock >> 32 ? c : NULL;
 }
 
+/* A lock as it was granted first: a name that it has until it goes. */
+static inline DB_LOCK
+lock_birth(const DB_LOCKTAB *lt, const struct lock_cell *c)
+{
+	return (DB_LOCK)load_relaxed(&c->u.lock.born) << 32 | cell_number(lt, c);
+}
+
 /* --- own.c --------------------------------------------------------------------------------- */
 
 /* Where a lock that is asked for will be remembered. */
 struct own_place {
 	uint32_t slot; /* 0: none */
-	bool keep;     /* it may stay IDLE when it is put, and is counted in nkept */
+	bool keep;     /* it may stay IDLE when it is put */
 	uint32_t victim_slot;
 	DB_LOCK victim; /* kept IDLE, and to be given up for it; 0: none */
 };
 
 /*
- * A slot for a lock that is asked for; then it cannot fail to be remembered.  want_keep: may it be
- * kept as well?  If not at once, then for one that is kept idle in the same partition.
+ * A slot for a lock that is asked for; then it cannot fail to be remembered.  If its name is short
+ * it is kept as well, if not at once, then for one that is kept idle in the same partition.
  */
-int own_reserve(
-    DB_LOCKTAB *lt, struct mine *m, uint32_t part, bool want_keep, struct own_place *place);
-void own_cancel(DB_LOCKTAB *lt, struct mine *m, uint32_t slot);
-/* The locker has the lock.  obj: its name, if it may be kept IDLE when it is put; else NULL. */
-void own_fill(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock, const DBT *obj,
-    uint32_t hash, uint32_t mode);
-/* The lock is not there any more. */
-void own_drop(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock);
-/* The same, unless it is ours still. */
-void own_drop_if_gone(DB_LOCKTAB *lt, struct mine *m, uint32_t slot, DB_LOCK lock);
+int own_reserve(DB_LOCKTAB *lt, struct mine *m, const DBT *obj, uint32_t hash, uint32_t mode,
+    struct own_place *place);
+/* That is the slot's lock: held by now, or still to be waited for.  slot 0: there is none. */
+void own_has_lock(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot, DB_LOCK lock, bool held);
+/* It came to nothing.  lock: 0, or that which the slot has. */
+void own_cancel(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot, DB_LOCK lock);
+/* The slot's lock will not be kept. */
+void own_keep_not(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot, DB_LOCK lock);
+/* The slot is free if its lock is not there any more. */
+void own_drop(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot);
 /* The next behind that slot that is held; *slotp 0: from the start; 0: none. */
 DB_LOCK own_next_held(DB_LOCKTAB *lt, const struct mine *m, uint32_t *slotp);
 /* May it hold any?  Where there are threads it may at any time. */
@@ -414,12 +423,28 @@ own_has(DB_LOCKTAB *lt, const struct mine *m)
 
 /* How many it really holds. */
 uint32_t own_count(DB_LOCKTAB *lt, struct mine *m);
-/* L7: take a lock again, put it to IDLE; false: that cannot be done. */
-bool own_retake(DB_LOCKTAB *lt, uint32_t locker, const DBT *obj, uint32_t mode, DB_LOCK *lockp);
-bool own_idle(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock);
 /* All that is kept IDLE is given up, and all slots are free. */
 int own_clear(DB_LOCKTAB *lt, struct mine *m);
 void own_free(struct own_set *set);
+
+/* Where in an index what has that hash is linked. */
+static inline struct own **
+own_chain(const struct own_index *x, uint32_t hash)
+{
+	return (struct own **)(uintptr_t)&x->at[hash & x->mask];
+}
+
+/* The byte of a slot that says whether its lock is held; NULL: there is no such slot. */
+uint8_t *own_held(const struct own_set *s, uint32_t slot);
+
+/* --- again.c, put.c ------------------------------------------------------------------------ */
+
+/* L7: put a lock to IDLE.  False: that cannot be done. */
+bool lock_keep(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock);
+/* What lock_get and lock_put do if there is no shorter way. */
+int lock_get_anew(
+    DB_LOCKTAB *lt, uint32_t locker, uint32_t flags, const DBT *obj, uint32_t mode, DB_LOCK *lockp);
+int lock_put_one(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock, bool altogether);
 
 /* --- get.c, wait.c ------------------------------------------------------------------------- */
 
@@ -430,7 +455,7 @@ struct lock_request {
 	bool distant;		/* the caller waits elsewhere: LOCK_DISTANT */
 	bool fresh;		/* granted at once, and not one that the locker had */
 	bool undetected;	/* the detector could not be run */
-	bool keep;		/* it may stay IDLE when it is put */
+	bool keep;		/* it may stay IDLE when it is put: LOCK_KEEP */
 	struct own_place place; /* reserved for what it will be granted */
 	const DBT *obj;
 	uint32_t hash;

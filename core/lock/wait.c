@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * lock/wait.c - lock_get, and what becomes of requests that have to wait.
+ * lock/wait.c - lock_get the long way, and what becomes of requests that have to wait.
  *
  * Who waits sleeps on his cell's wake word.  He wakes up when something was decided (L4), and every
  * LOOK_USEC to see whether those he waits for are alive; the dead are reaped by whoever they keep
@@ -12,6 +12,7 @@
  *
  * What is here is used by the file system as well, whose waits sleep elsewhere (LOCK_DISTANT).
  */
+#include "point.h"
 #include "table.h"
 
 /* --- waiting ------------------------------------------------------------------------------- */
@@ -40,7 +41,7 @@ dispose(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *c, int error)
 	lock_dispose(lt, c, rq->part);
 	p->nrefused += error != 0;
 	part_unlock(lt, rq->part);
-	own_cancel(lt, rq->m, rq->place.slot);
+	own_cancel(lt, rq->m, rq->place.slot, rq->lock);
 	rq->place.slot = 0;
 	return error;
 }
@@ -49,7 +50,8 @@ dispose(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *c, int error)
 static int
 outcome_new(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *c)
 {
-	own_fill(lt, rq->m, rq->place.slot, rq->lock, NULL, rq->hash, rq->mode);
+	LOCK_POINT(POINT_DECIDED);
+	own_has_lock(lt, rq->m, rq->place.slot, rq->lock, true);
 	rq->place.slot = 0;
 	store_seq(&c->u.lock.wake, WAKE_SEEN);
 	return 0;
@@ -70,9 +72,12 @@ outcome_changed(DB_LOCKTAB *lt, struct lock_request *rq, struct lock_cell *c)
 int
 request_outcome(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep)
 {
-	struct lock_cell *c = cell_by_handle(lt, rq->lock);
-	uint64_t w = c != NULL ? load_acquire(&c->word) : 0;
+	struct lock_cell *c;
+	uint64_t w;
 
+	LOCK_POINT(POINT_LOOKING);
+	c = cell_by_handle(lt, rq->lock);
+	w = c != NULL ? load_acquire(&c->word) : 0;
 	*donep = word_kind(w) != CELL_WAITING;
 	count_wait(lt, rq, *donep);
 	if (!*donep)
@@ -122,7 +127,7 @@ request_withdraw(DB_LOCKTAB *lt, struct lock_request *rq, bool *donep)
 		return request_outcome(lt, rq, donep);
 	count_wait(lt, rq, true);
 	locker_count_wait(lt, rq->m->id, -1);
-	own_cancel(lt, rq->m, rq->place.slot);
+	own_cancel(lt, rq->m, rq->place.slot, rq->lock);
 	rq->place.slot = 0;
 	return ret;
 }
@@ -248,8 +253,8 @@ detect_after_grant(DB_LOCKTAB *lt, struct lock_request *rq)
 	return detect(lt, rq);
 }
 
-static __attribute__((noinline)) int
-get_anew(
+int
+lock_get_anew(
     DB_LOCKTAB *lt, uint32_t locker, uint32_t flags, const DBT *obj, uint32_t mode, DB_LOCK *lockp)
 {
 	enum verdict verdict = GRANTED;
@@ -270,19 +275,4 @@ get_anew(
 	(void)detect_after_grant(lt, &rq);
 	*lockp = rq.lock;
 	return 0;
-}
-
-int
-lock_get(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, const DBT *obj,
-    const db_lockmode_t mode, DB_LOCK *lockp)
-{
-	int ret;
-
-	if (lt != NULL && lockp != NULL && (flags & ~(uint32_t)DB_LOCK_NOWAIT) == 0 &&
-	    table_ready(lt)) {
-		if (own_retake(lt, locker, obj, mode, lockp))
-			return 0;
-	} else if ((ret = table_enter(lt, "lock_get")) != 0)
-		return ret;
-	return lockp != NULL ? get_anew(lt, locker, flags, obj, mode, lockp) : EINVAL;
 }

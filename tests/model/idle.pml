@@ -62,6 +62,7 @@
 short word[CELLS];
 byte owner[CELLS]; /* u.lock.locker */
 byte order[CELLS]; /* u.lock.order */
+byte born[CELLS];  /* u.lock.born */
 byte lock;	   /* the partition's: locker + 1 */
 byte holders;	   /* lists, as sets: of cells that are HELD or IDLE */
 byte waiters;	   /* in the order of their requests */
@@ -103,17 +104,6 @@ inline granted(l, m)
 }
 
 /* --- one access each ----------------------------------------------------------------------- */
-
-inline cas(x, old, new)
-{
-	atomic {
-		if
-		:: word[x] == (old) -> word[x] = (new); ok = true
-		:: else -> w = word[x]; ok = false
-		fi;
-		check_words()
-	}
-}
 
 /* cell_push */
 inline push(x)
@@ -222,42 +212,33 @@ inline go_on()
 
 /* --- firm or gone: with the partition locked ----------------------------------------------- */
 
-/* lock_firm; w is its word then */
+/* lock_firm, lock_firm_in; w is its word before that */
 inline make_firm(x)
 {
-	w = word[x];
-	do
-	:: kind(w) == HELD && !(w & FIRM) ->
 #ifdef BUG_FIRM_BLIND
-		atomic { w = w | FIRM; word[x] = w }
+	w = word[x];
+	atomic { word[x] = w | FIRM; check_words() }
 #else
-		cas(x, w, w | FIRM);
-		if
-		:: ok -> w = w | FIRM
-		:: else
-		fi
+	atomic { w = word[x]; word[x] = w | FIRM; check_words() }
 #endif
-	:: else -> break
-	od
 }
 
-/* lock_revoke */
-inline revoke(x)
+/* firm_or_gone */
+inline firm_or_gone(x)
 {
-	gone = false;
+#ifdef BUG_REVOKE_BLIND
 	w = word[x];
 	if
-	:: kind(w) == IDLE ->
-#ifdef BUG_REVOKE_BLIND
-		atomic { word[x] = make(FREE, 0, life(w) + 1); gone = true }
-#else
-		cas(x, w, make(FREE, 0, life(w) + 1));
-		gone = ok
-#endif
+	:: kind(w) != IDLE -> make_firm(x)
 	:: else
 	fi;
+#else
+	make_firm(x);
+#endif
+	assert(kind(w) == HELD || kind(w) == IDLE);
 	if
-	:: gone ->
+	:: kind(w) == IDLE ->
+		atomic { word[x] = make(FREE, 0, life(w) + 1); check_words() };
 #ifdef BUG_REVOKE_LINKED
 		free = free | bit(x)
 #else
@@ -266,24 +247,6 @@ inline revoke(x)
 #endif
 	:: else
 	fi
-}
-
-/* firm_or_gone */
-inline firm_or_gone(x)
-{
-	do
-	:: true ->
-		make_firm(x);
-		if
-		:: kind(w) == HELD -> break
-		:: else -> revoke(x)
-		fi;
-		if
-		:: gone -> break
-		:: else -> assert(kind(word[x]) == HELD || kind(word[x]) == IDLE)
-		fi
-	od;
-	gone = false
 }
 
 /* is_rival */
@@ -449,27 +412,32 @@ inline reap(d)
 #define GRANTED 1
 #define QUEUED 2
 
-/* own_retake */
+/* take: its word, in whose life it was granted first, and the word is the same still */
 inline retake()
 {
-	atomic {
-		c = kept[m] - 1;
-		if
+	atomic { c = kept[m] - 1; w = word[c]; h = life(w) };
 #ifdef BUG_RETAKE_BLIND
-		:: kind(word[c]) == IDLE && mode(word[c]) == m ->
-			h = life(word[c]) + 1;
+	ok = kind(w) == IDLE && mode(w) == m;
 #else
-		:: word[c] == make(IDLE, m, kept_life[m]) ->
-			h = kept_life[m] + 1;
+#ifdef BUG_RETAKE_FIRM
+	ok = (w & ~FIRM) == make(IDLE, m, h) && born[c] == kept_born[m];
+#else
+	ok = w == make(IDLE, m, h) && born[c] == kept_born[m];
 #endif
-			kept_life[m] = h;
+#endif
+	atomic {
+		if
+		:: ok && word[c] == w ->
+			h++;
 			word[c] = make(HELD, m, h);
 			granted(me, m);
 			check_words();
 			assert(owner[c] == me);	/* I3 */
 			answer = GRANTED
-		:: else -> c = 0
-		fi
+		:: else -> c = 0; h = 0
+		fi;
+		ok = false;
+		w = 0
 	}
 }
 
@@ -480,6 +448,7 @@ inline create(k)
 #ifndef BUG_WORD_FIRST
 	owner[c] = me;
 #endif
+	born[c] = life(word[c]);
 	atomic { last_order++; order[c] = last_order };
 	atomic {
 		h = life(word[c]);
@@ -511,7 +480,7 @@ inline attempt()
 	:: !blocked ->
 		create(HELD);
 		holders = holders | bit(c);
-		atomic { answer = GRANTED; kept[m] = c + 1; kept_life[m] = h }
+		atomic { answer = GRANTED; kept[m] = c + 1; kept_born[m] = h }
 	:: blocked ->
 #ifdef BUG_QUEUE_FIRST
 		create(WAITING);
@@ -566,16 +535,16 @@ inline get()
 
 /* --- put ----------------------------------------------------------------------------------- */
 
-/* own_idle: ok, or it is FIRM */
+/* keep: ok, or it is FIRM */
 inline idle()
 {
 	atomic {
 		ok = false;
 		if
 #ifdef BUG_IDLE_FIRM
-		:: kept[m] == c + 1 && (word[c] & ~FIRM) == make(HELD, m, h) ->
+		:: (word[c] & ~FIRM) == make(HELD, m, h) ->
 #else
-		:: kept[m] == c + 1 && word[c] == make(HELD, m, h) ->
+		:: word[c] == make(HELD, m, h) ->
 #endif
 			has[me] = 0;
 			word[c] = make(IDLE, m, h);
@@ -586,7 +555,7 @@ inline idle()
 	}
 }
 
-/* put_one */
+/* lock_put_one */
 inline put_one()
 {
 #ifndef BUG_PUT_UNLOCKED
@@ -616,13 +585,13 @@ inline put()
 #define LOCALS                                                                                     \
 	byte c, d, h, i, j, m, r, s, answer, ops;                                                   \
 	short w;                                                                                   \
-	bool ok, gone, blocked
+	bool ok, blocked
 
 proctype locker(byte me)
 {
 	LOCALS;
 	byte kept[2];	   /* own.c: the cell + 1 of the lock in that mode */
-	byte kept_life[2]; /* its handle's */
+	byte kept_born[2]; /* its life when it was granted first */
 	{
 		do
 		:: ops < OPS ->

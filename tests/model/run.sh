@@ -107,7 +107,7 @@ if [ "${1:-}" = full ]; then
 	holds locks_are_got_and_put_twice_each '-DOPS=2'
 	holds locks_with_a_matrix_of_one_side '-DOPS=2 -DONE_SIDED'
 	for defect in FIRM_BLIND IDLE_FIRM IDLE_LEFT NO_FIRM NO_GO_ON NO_WAY PUT_UNLOCKED \
-	    QUEUE_FIRST RETAKE_BLIND REVOKE_LINKED; do
+	    QUEUE_FIRST RETAKE_BLIND RETAKE_FIRM REVOKE_LINKED; do
 		finds "BUG_$defect" '-DOPS=2'
 	done
 	finds BUG_WAY_ONE_SIDED '-DOPS=2 -DONE_SIDED'
