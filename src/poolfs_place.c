@@ -234,10 +234,13 @@ check_device(void)
 		(void)close(fd);
 		return 0;
 	}
-	complain(
-	    "no FUSE here: cannot open /dev/fuse: %s (modprobe fuse, or give the container the "
-	    "device)",
-	    strerror(errno));
+	if (errno == EACCES)
+		complain(
+		    "you may not open /dev/fuse: as root, chmod 666 /dev/fuse, as it usually is");
+	else
+		complain("no FUSE here: cannot open /dev/fuse: %s (modprobe fuse, or give the "
+			 "container the device)",
+		    strerror(errno));
 	return EXIT_FAILURE;
 }
 

@@ -69,5 +69,8 @@ check and_writes as_nobody "echo text >'$mnt/files/file'"
 check and_unmounts as_nobody "umount '$mnt'"
 check then_it_is_gone sh -c '! mountpoint -q "$1"' sh "$mnt"
 check what_he_wrote_is_there timeout 60 sh -c 'until grep -qs text "$1/file"; do :; done' sh "$home"
+chmod 600 "$work/fuse"
+check_fails who_may_not_open_fuse_is_told_what_helps 'chmod 666 /dev/fuse' \
+	su -s /bin/sh nobody -c "/usr/local/bin/mypoolfs '$home' '$mnt'"
 umount /etc/fstab /dev/fuse /usr/local/bin
 finish
