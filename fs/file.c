@@ -198,6 +198,9 @@ replace_locked(struct fs *fs, struct file *f, int fd, bool writable)
 	f->mpf = mpf;
 	f->writable = writable;
 	f->kept = false;
+	/* opened anew: whoever closes it last must know, if this process should not */
+	if (__atomic_load_n(&f->gone, __ATOMIC_SEQ_CST))
+		mpool_ident_gone(fs->pool, &f->node->ident);
 	return 0;
 }
 

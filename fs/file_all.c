@@ -6,6 +6,7 @@
  * The files are walked through nodes.pooled, one reference at a time, without a lock in between:
  * files that come meanwhile are met or not, those that go are not in the way.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 
@@ -103,11 +104,29 @@ can_be_reopened(struct fs *fs, const struct file *f)
 {
 	int fd;
 
-	if (__atomic_load_n(&f->gone, __ATOMIC_SEQ_CST) ||
-	    node_open(fs, f->node, f->writable ? O_RDWR : O_RDONLY, &fd) != 0)
+	if (node_open(fs, f->node, f->writable ? O_RDWR : O_RDONLY, &fd) != 0)
 		return false;
 	os_close(fd);
 	return true;
+}
+
+/*
+ * The pages of a file without a name go when its last handle in the pool does: then the disk must
+ * have all of it.
+ */
+static bool
+outlives_its_pages(struct fs *fs, struct file *f)
+{
+	struct os_stat st;
+	int64_t mtime;
+	off_t bytes;
+
+	if (os_fstat(mpool_file_fd(f->mpf), &st) != 0)
+		return false;
+	if (st.nlink > 0)
+		return true;
+	return mpool_file_is_alone(f->mpf) && (!f->writable || file_write_out_locked(f) == 0) &&
+	    mpool_ident_attr(fs->pool, &f->node->ident, &bytes, &mtime) == ENOENT;
 }
 
 static bool
@@ -117,7 +136,7 @@ close_if_unused(struct fs *fs, struct file *f)
 
 	if (pthread_rwlock_trywrlock(&f->state) != 0)
 		return false;
-	if ((closes = f->mpf != NULL && can_be_reopened(fs, f)))
+	if ((closes = f->mpf != NULL && can_be_reopened(fs, f) && outlives_its_pages(fs, f)))
 		file_close_in_pool_locked(f);
 	file_let_go(fs, f);
 	return closes;

@@ -29,9 +29,8 @@ is_gone(const struct file *f)
 	return __atomic_load_n(&f->gone, __ATOMIC_SEQ_CST);
 }
 
-/* What was written gets to the disk, with the time that people have seen. */
-static int
-write_out_locked(struct file *f)
+int
+file_write_out_locked(struct file *f)
 {
 	int fd = mpool_file_fd(f->mpf), err;
 	struct os_stat st;
@@ -61,7 +60,7 @@ file_close_in_pool_locked(struct file *f)
 		return;
 	/* what has no name left is not written for nobody to read */
 	if (f->writable && !is_gone(f))
-		(void)write_out_locked(f);
+		(void)file_write_out_locked(f);
 	file_note_error(f, memp_fclose(f->mpf));
 	f->mpf = NULL;
 }
@@ -91,7 +90,7 @@ drop_writing_locked(struct fs *fs, struct file *f)
 	int fd, err;
 
 	f->kept = true;
-	if (write_out_locked(f) != 0)
+	if (file_write_out_locked(f) != 0)
 		return;
 	if ((err = node_open(fs, f->node, O_RDONLY, &fd)) == 0)
 		err = file_open_fd_locked(fs, f, fd, false, &mpf);

@@ -10,6 +10,9 @@
 /* Remember a write error for the open handles; 0 and core's own codes are none. */
 void file_note_error(struct file *f, int error);
 
+/* What was written gets to the disk, with the time that people have seen; as below. */
+int file_write_out_locked(struct file *f);
+
 /* Write out and close the pool's handle, file.state held exclusively. */
 void file_close_in_pool_locked(struct file *f);
 

@@ -25,6 +25,8 @@ reply_error(fuse_req_t req, int err)
 {
 	if (err == DB_INCOMPLETE)
 		err = EBUSY;
+	if (err == EMFILE) /* the daemon's table is full, not the caller's */
+		err = ENFILE;
 	(void)fuse_reply_err(req, err < 0 ? EIO : err);
 }
 

@@ -86,6 +86,12 @@ mpool_any_wanted(DB_MPOOL *p)
 	return false;
 }
 
+bool
+mpool_file_is_alone(const DB_MPOOLFILE *mpf)
+{
+	return load_relaxed(&mpf->row->opens) == 1;
+}
+
 int
 mpool_file_type(const DB_MPOOLFILE *mpf)
 {

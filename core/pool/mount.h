@@ -70,6 +70,9 @@ int mpool_file_trim(DB_MPOOLFILE *mpf);
 bool mpool_file_wanted(const DB_MPOOLFILE *mpf);
 bool mpool_any_wanted(DB_MPOOL *mp); /* is any file? */
 
+/* Has nobody else, in this process or another, the file open just now? */
+bool mpool_file_is_alone(const DB_MPOOLFILE *mpf);
+
 /*
  * Is a write of this page, which the caller has pinned, due or under way?  If not, then whatever
  * was stored into it before the call is what a write that begins later will write.

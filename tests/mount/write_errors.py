@@ -163,6 +163,21 @@ def others_read_while_one_file_cannot_be_written():
     os.close(a)
 
 
+def what_has_no_name_and_cannot_be_written_stays_in_the_pool():
+    a = make("eight")
+    os.unlink(FILES + "eight")
+    with Failing("eight (deleted)") as disk:
+        os.pwrite(a, DATA, 0)
+        others = [make("beside%d" % i) for i in range(200)]  # more than the pool has room for
+        assert os.pread(a, len(DATA), 0) == DATA
+        for fd in others:
+            os.close(fd)
+        assert failures() > disk.before
+    wanted("EIO ok", result(os.fsync, a), result(os.fsync, a))
+    assert os.pread(a, len(DATA), 0) == DATA
+    os.close(a)
+
+
 CHECKS = (
     the_writer_in_the_background_fails_and_each_descriptor_is_told_once,
     an_fsync_that_fails_is_told_to_the_others_too,
@@ -171,6 +186,7 @@ CHECKS = (
     other_calls_that_meet_with_it_do_not_swallow_it,
     o_sync_is_told_at_the_write,
     others_read_while_one_file_cannot_be_written,
+    what_has_no_name_and_cannot_be_written_stays_in_the_pool,
 )
 
 
