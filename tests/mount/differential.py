@@ -3,6 +3,8 @@
 
 Usage: differential.py MOUNTED BARE SEED OPERATIONS.  After each operation the results, errors
 included, must be the same; now and then, and at the end, the two trees are compared byte for byte.
+With USERS=yes each operation is one of three users', root among them, who also change modes and
+owners.
 """
 import ctypes
 import os
@@ -180,10 +182,30 @@ def op_chmod():
     return "chmod %s %o" % (a, mode)
 
 
+def op_chmod_any():
+    a, mode = rnd.choice((a_path(), rnd.choice(DIRS))), rnd.choice((
+        0, 0o600, 0o666, 0o755, 0o777, 0o1777, 0o2755, 0o2777, 0o4755, 0o6777, 0o2660, 0o070))
+    both(lambda root: os.chmod(root + a, mode))
+    return "chmod %s %o" % (a, mode)
+
+
+def op_chown():
+    a = rnd.choice((a_path(), a_path(), rnd.choice(DIRS)))
+    uid, gid = (rnd.choice((-1, 0, 1000, 1001, 1002)) for _ in range(2))
+    both(lambda root: os.chown(root + a, uid, gid, follow_symlinks=False))
+    return "chown %s %d %d" % (a, uid, gid)
+
+
+def op_access():
+    a, mode = rnd.choice((a_path(), rnd.choice(DIRS))), rnd.choice((os.R_OK, os.W_OK, os.X_OK))
+    both(lambda root: os.access(root + a, mode, effective_ids=True))
+    return "access %s %d" % (a, mode)
+
+
 def op_utime():
     a, t = a_path(), rnd.randrange(10**18)
-    both(lambda root: os.utime(root + a, ns=(t, t), follow_symlinks=False))
-    both(lambda root: os.lstat(root + a).st_mtime_ns)
+    if both(lambda root: os.utime(root + a, ns=(t, t), follow_symlinks=False)) is None:
+        both(lambda root: os.lstat(root + a).st_mtime_ns)
     return "utime %s %d" % (a, t)
 
 
@@ -237,6 +259,19 @@ OPS = [op_open] * 12 + [op_write] * 20 + [op_read] * 10 + [op_close] * 8 + [op_f
                      op_mkdir, op_mkdir, op_rmdir, op_chmod, op_utime, op_list, op_whole, op_whole]
 
 
+USERS = [(0, 0, [])]
+if os.environ.get("USERS"):
+    USERS += [(1000, 1000, [1002]), (1001, 1001, [1000])]
+    OPS += [op_chmod_any] * 3 + [op_chown] * 2 + [op_access] * 2
+
+
+def become(uid, gid, groups):
+    os.seteuid(0)
+    os.setgroups(groups)
+    os.setegid(gid)
+    os.seteuid(uid)
+
+
 MODES = fallocate_modes()
 if os.environ.get("NO_FALLOCATE") or not MODES:
     OPS = [op for op in OPS if op is not op_fallocate]
@@ -248,9 +283,15 @@ def main():
     done = []
     try:
         for i in range(int(sys.argv[4])):
-            op = rnd.choice(OPS)
-            done.append(op.__name__)
-            done[-1] = op() or op.__name__
+            op, user = rnd.choice(OPS), rnd.choice(USERS)
+            done.append("%s as %d" % (op.__name__, user[0]))
+            if len(USERS) > 1:
+                become(*user)
+            said = op()
+            if said:
+                done[-1] = "%s as %d" % (said, user[0])
+            if len(USERS) > 1:
+                become(*USERS[0])
             if i % 500 == 499:
                 compare()
         compare()

@@ -58,6 +58,44 @@ def one_request_is_atomic():
     assert not torn, "%d of 400" % torn
 
 
+def _both(writes):
+    """Two processes, writes(b"a") and writes(b"b"), to their ends."""
+    for pid in [_child(lambda c=c: writes(c)) for c in (b"a", b"b")]:
+        assert os.waitpid(pid, 0)[1] == 0
+
+
+def a_write_of_several_requests_is_not_mixed_with_another():
+    fd = os.open(path("mixed"), os.O_RDWR | os.O_CREAT, 0o644)
+    for _ in range(8):
+        _both(lambda c: os.pwrite(fd, c * (2 * MIB + 4097), 1000))
+        got = os.pread(fd, 3 * MIB, 1000)
+        assert got == got[:1] * (2 * MIB + 4097)
+    os.close(fd)
+
+
+def an_append_of_several_requests_stays_together():
+    n = MIB + 300001
+
+    def appends(byte):
+        fd = os.open(path("appended"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        for _ in range(8):
+            assert os.write(fd, byte * n) == n
+    _both(appends)
+    got = get("appended")
+    pieces = sorted(got[i:i + n] for i in range(0, len(got), n))
+    assert pieces == [b"a" * n] * 8 + [b"b" * n] * 8
+
+
+def rwf_append_appends():
+    RWF_APPEND = 0x10
+    fds = [os.open(path("rwf"), os.O_WRONLY | os.O_CREAT, 0o644) for _ in range(2)]
+    for i in range(10):
+        os.pwritev(fds[i % 2], [b"%d." % i], 0, RWF_APPEND)
+    assert get("rwf") == b"".join(b"%d." % i for i in range(10))
+    for fd in fds:
+        os.close(fd)
+
+
 def dirty_pages_win_over_a_change_in_home_and_it_is_said():
     put("both", b"a" * 8192)
     fd = os.open(path("both"), os.O_RDWR)
@@ -73,6 +111,19 @@ def dirty_pages_win_over_a_change_in_home_and_it_is_said():
     os.fsync(fd)
     with open(home("both"), "rb") as f:
         assert f.read()[4096:4108] == b"by the mount"
+    os.close(fd)
+
+
+def a_change_in_home_that_puts_size_and_time_back_is_noticed():
+    put("ctime", b"older" * 1000)
+    st = os.stat(path("ctime"))
+    fd = os.open(path("ctime"), os.O_RDONLY)
+    os.fsync(fd)
+    with open(home("ctime"), "r+b") as f:
+        f.write(b"newer")
+        f.flush()
+        os.utime(f.fileno(), ns=(st.st_atime_ns, st.st_mtime_ns))
+    assert get("ctime") == b"newer" + b"older" * 999
     os.close(fd)
 
 
@@ -129,6 +180,44 @@ def what_is_dirty_is_no_hole():
         found.append(at)
         at = os.lseek(fd, at, os.SEEK_HOLE)
     assert found == [131072, 262144], found
+    client.end()
+    os.close(fd)
+
+
+def sendfile_and_mappings_are_fresh_at_each_open():
+    """The kernel keeps a copy for them, as long as nobody opens, maps or writes the file."""
+    put("fresh", b"A" * 8192)
+    client = Client()
+    client.ask("open", "fresh")
+    r, w = os.pipe()
+    fd = os.open(path("fresh"), os.O_RDWR)
+    for text in (b"first", b"second", b"third"):
+        client.ask("put", text="0 " + text.decode())
+        assert os.pread(fd, len(text), 0) == text, "read(2) without more ado"
+        other = os.open(path("fresh"), os.O_RDONLY)
+        assert os.sendfile(w, other, 0, len(text)) == len(text)
+        assert os.read(r, 100) == text
+        client.ask("put", text="4096 " + text.decode())
+        with mmap.mmap(fd, 8192, mmap.MAP_PRIVATE, mmap.PROT_READ) as m:
+            assert m[4096:4096 + len(text)] == text
+        os.close(other)
+    client.end()
+    for f in (fd, r, w):
+        os.close(f)
+
+
+def the_time_of_a_write_stays_whoever_writes_it_back():
+    fd = os.open(path("others"), os.O_RDWR | os.O_CREAT, 0o644)
+    os.write(fd, b"by the mount")
+    shown = os.fstat(fd).st_mtime_ns
+    client = Client()
+    client.ask("open", "others")
+    time.sleep(0.02)  # beyond what clocks of files tell apart
+    client.ask("sync")
+    with open(home("others"), "rb") as f:
+        assert f.read() == b"by the mount"
+    assert os.fstat(fd).st_mtime_ns == shown
+    assert os.stat(home("others")).st_mtime_ns == shown
     client.end()
     os.close(fd)
 

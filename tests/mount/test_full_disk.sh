@@ -43,6 +43,21 @@ full_disk()
 	unmount_pool
 }
 
+# Two fifths of the disk are root's alone: who writes is who asks for room, not the daemon.
+reserve_is_roots()
+{
+	chmod 755 "$work"
+	mount_pool --cache-size=4M -o allow_other
+	mkdir -m 777 "$mnt/files/d"
+	setpriv --reuid=1000 --regid=1001 --clear-groups \
+		dd if=/dev/zero of="$mnt/files/d/user" bs=1M count=100 2>"$work/dd"
+	check a_user_does_not_get_what_is_reserved_for_root grep -q 'No space left' "$work/dd"
+	check but_gets_the_rest test "$(stat -c %s "$mnt/files/d/user")" -gt 20000000
+	check root_goes_on_in_the_reserve \
+		dd if=/dev/zero of="$mnt/files/d/root" bs=1M count=10 status=none conv=fsync
+	unmount_pool
+}
+
 bare=$home
 home=$work/mnt-disk # lib.sh unmounts what begins so
 mkdir "$home"
@@ -55,6 +70,16 @@ if mkfs.ext4 -q "$work/disk" && mount -o loop "$work/disk" "$home" 2>/dev/null; 
 	umount "$home"
 else
 	skip ext4_write_says_that_the_disk_is_full "no loop device, or no mkfs.ext4"
+fi
+
+rm -f "$work/disk"
+truncate -s 64M "$work/disk"
+if mkfs.ext4 -q -m 40 "$work/disk" && mount -o loop "$work/disk" "$home" 2>/dev/null; then
+	chmod 755 "$home"
+	reserve_is_roots
+	umount "$home"
+else
+	skip a_user_does_not_get_what_is_reserved_for_root "no loop device, or no mkfs.ext4"
 fi
 
 if mount -t tmpfs -o size=48M none "$home" 2>/dev/null; then
