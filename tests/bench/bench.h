@@ -41,9 +41,11 @@ struct bench_place {
 	const char *home;   /* the pool's directory */
 	size_t cache_bytes; /* of pages */
 	const char *file;
-	uint32_t pages;	 /* of the file */
+	uint32_t pages;	 /* of the file, or of all files together */
+	uint32_t files;	 /* as many; their names: bench_file_name */
 	unsigned worker; /* number of the process among those that use the pool */
 	int one_thread;	 /* opened without DB_THREAD */
+	int sparse;	 /* pages are zeros, and have no marks */
 };
 
 /* All return 0 or an error number; loops run for about msec milliseconds. */
@@ -58,6 +60,8 @@ struct bench_side {
 	/* The same, with pages drawn as in `sample`, of BENCH_SAMPLE numbers. */
 	int (*zipf)(struct bench_handle *h, const uint32_t *sample, unsigned msec,
 	    struct bench_result *res);
+	/* Random pages of all files. */
+	int (*files)(struct bench_handle *h, unsigned msec, struct bench_result *res);
 	/* The pages in order, on from where the last scan stopped. */
 	int (*scan)(struct bench_handle *h, unsigned msec, struct bench_result *res);
 	/* The same, announcing each 64 pages; NULL where there is no such call. */
@@ -69,11 +73,20 @@ struct bench_side {
 	int (*sync)(struct bench_handle *h, uint64_t *stamps, uint32_t n, struct bench_result *res);
 	/* Measure the pool's statistics call. */
 	int (*stat)(struct bench_handle *h, unsigned msec, struct bench_result *res);
+	/* Where the pages begin in the region's file; ULONG_MAX: they lie among the rest. */
+	unsigned long (*pages_at)(struct bench_handle *h);
 };
 
 #define BENCH_SAMPLE 65536u
 
 extern const struct bench_side bench_ours, bench_libdb, bench_bare;
+
+/* Of several files number i has a name of its own, else it is `file`. */
+static inline void
+bench_file_name(char *name, size_t bytes, const char *file, uint32_t i)
+{
+	(void)snprintf(name, bytes, i == 0 ? "%s" : "%s.%u", file, i);
+}
 
 static inline uint64_t
 bench_nsec(void)

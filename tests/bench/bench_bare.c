@@ -17,8 +17,8 @@
 #define AHEAD_PAGES 64
 
 struct bench_handle {
-	uint64_t seed;
-	uint32_t pages;
+	uint64_t seed, marks;
+	uint32_t pages, nfiles;
 	uint32_t cursor;
 	int fd;
 	uint64_t slots, next; /* of memory */
@@ -179,6 +179,8 @@ side_open(const struct bench_place *at, struct bench_handle **hp)
 		return (ENOMEM);
 	h->seed = BENCH_SEED(at->worker);
 	h->pages = at->pages;
+	h->nfiles = at->files;
+	h->marks = at->sparse ? 0 : UINT64_MAX;
 	h->slots = at->cache_bytes / BENCH_PAGE_BYTES;
 	h->memory = malloc(at->cache_bytes);
 	h->numbers = calloc(h->slots, sizeof(*h->numbers));

@@ -12,15 +12,17 @@
  */
 #include <db.h>
 #include <errno.h>
+#include <limits.h>
 
 #include "bench.h"
 
 struct bench_handle {
-	uint64_t seed;
-	uint32_t pages;
+	uint64_t seed, marks;
+	uint32_t pages, nfiles;
 	uint32_t cursor;
 	DB_ENV *env;
-	DB_MPOOLFILE *mpf;
+	DB_MPOOLFILE *mpf;    /* files[0] */
+	DB_MPOOLFILE **files; /* nfiles */
 };
 
 int __memp_dirty(DB_MPOOLFILE *mpf, void *pagep, void *thread_info, DB_TXN *txn,
@@ -30,6 +32,19 @@ static inline int
 side_get(struct bench_handle *h, db_pgno_t pgno, void **pagep)
 {
 	return (h->mpf->get(h->mpf, &pgno, NULL, 0, pagep));
+}
+
+#define SIDE_FILES
+static inline int
+side_get_in(struct bench_handle *h, uint32_t file, db_pgno_t pgno, void **pagep)
+{
+	return (h->files[file]->get(h->files[file], &pgno, NULL, 0, pagep));
+}
+
+static inline int
+side_put_in(struct bench_handle *h, uint32_t file, void *page)
+{
+	return (h->files[file]->put(h->files[file], page, DB_PRIORITY_UNCHANGED, 0));
 }
 
 static inline int
@@ -90,13 +105,24 @@ side_counters(struct bench_handle *h, struct bench_stat *st)
 
 #include "bench_loops.h"
 
+static unsigned long
+side_pages_at(struct bench_handle *h)
+{
+	(void)h;
+	return (ULONG_MAX);
+}
+
 static void
 side_close(struct bench_handle *h)
 {
+	uint32_t i;
+
 	if (h == NULL)
 		return;
-	if (h->mpf != NULL)
-		(void)h->mpf->close(h->mpf, 0);
+	for (i = 0; h->files != NULL && i < h->nfiles; i++)
+		if (h->files[i] != NULL)
+			(void)h->files[i]->close(h->files[i], 0);
+	free(h->files);
 	if (h->env != NULL)
 		(void)h->env->close(h->env, 0);
 	free(h);
@@ -123,6 +149,24 @@ open_env(struct bench_handle *h, const struct bench_place *at)
 }
 
 static int
+open_files(struct bench_handle *h, const char *file)
+{
+	char name[PATH_MAX];
+	uint32_t i;
+	int ret = 0;
+
+	if ((h->files = calloc(h->nfiles, sizeof(DB_MPOOLFILE *))) == NULL)
+		return (ENOMEM);
+	for (i = 0; i < h->nfiles && ret == 0; i++) {
+		bench_file_name(name, sizeof(name), file, i);
+		if ((ret = h->env->memp_fcreate(h->env, &h->files[i], 0)) == 0)
+			ret = h->files[i]->open(h->files[i], name, DB_NOMMAP, 0, BENCH_PAGE_BYTES);
+	}
+	h->mpf = h->files[0];
+	return (ret);
+}
+
+static int
 side_open(const struct bench_place *at, struct bench_handle **hp)
 {
 	struct bench_handle *h = calloc(1, sizeof(*h));
@@ -132,11 +176,11 @@ side_open(const struct bench_place *at, struct bench_handle **hp)
 		return (ENOMEM);
 	h->seed = BENCH_SEED(at->worker);
 	h->pages = at->pages;
+	h->nfiles = at->files;
+	h->marks = at->sparse ? 0 : UINT64_MAX;
 	ret = open_env(h, at);
 	if (ret == 0)
-		ret = h->env->memp_fcreate(h->env, &h->mpf, 0);
-	if (ret == 0)
-		ret = h->mpf->open(h->mpf, at->file, DB_NOMMAP, 0, BENCH_PAGE_BYTES);
+		ret = open_files(h, at->file);
 	if (ret != 0) {
 		side_close(h);
 		return (ret);
@@ -152,9 +196,11 @@ const struct bench_side bench_libdb = {
 	.touch = loop_touch,
 	.hits = loop_hits,
 	.zipf = loop_zipf,
+	.files = loop_files,
 	.scan = loop_scan,
 	.scan_ahead = NULL,
 	.dirty = loop_dirty,
 	.sync = loop_sync,
 	.stat = loop_stat,
+	.pages_at = side_pages_at,
 };

@@ -2,12 +2,14 @@
 /*
  * bench_loops.h - the loops that are measured; included once by each side after it has defined
  *
- *	struct bench_handle		with members  uint64_t seed;  uint32_t pages, cursor;
+ *	struct bench_handle		with members  uint64_t seed, marks;
+ *					uint32_t pages, nfiles, cursor;
  *	side_get(h, pgno, &page)	pin for reading;  side_get_dirty for changing
  *	side_put(h, page)		unpin;		  side_put_dirty after a change
  *	side_sync(h), side_stat(h)	everything dirty to disk; one call for statistics
  *	side_counters(h, &stat)		so far, of this process or of the pool
  *
+ * and, if SIDE_FILES is defined, side_get_in(h, file, pgno, &page) and side_put_in(h, file, page).
  * The clock is read every BATCH operations.
  */
 #define BATCH 512
@@ -24,7 +26,7 @@ read_one(struct bench_handle *h, uint32_t pgno, struct bench_result *res)
 
 	if ((ret = side_get(h, pgno, &page)) != 0)
 		return (ret);
-	res->wrong += MARK_OF(page) != BENCH_MARK(pgno);
+	res->wrong += MARK_OF(page) != (BENCH_MARK(pgno) & h->marks);
 	return (side_put(h, page));
 }
 
@@ -67,6 +69,64 @@ result_end(struct bench_handle *h, struct bench_result *res)
 	return (0);
 }
 
+#ifdef SIDE_FILES
+/* each: pages of a file. */
+static inline int
+read_in(struct bench_handle *h, uint32_t pgno, uint32_t each, struct bench_result *res)
+{
+	uint32_t file = pgno / each;
+	void *page;
+	int ret;
+
+	if ((ret = side_get_in(h, file, pgno % each, &page)) != 0)
+		return (ret);
+	res->wrong += MARK_OF(page) != (BENCH_MARK(pgno) & h->marks);
+	return (side_put_in(h, file, page));
+}
+
+static int
+touch_files(struct bench_handle *h, struct bench_result *res)
+{
+	uint32_t pgno;
+	int ret;
+
+	for (pgno = 0; pgno < h->pages; pgno++)
+		if ((ret = read_in(h, pgno, h->pages / h->nfiles, res)) != 0)
+			return (ret);
+	return (0);
+}
+
+static int
+loop_files(struct bench_handle *h, unsigned msec, struct bench_result *res)
+{
+	const uint32_t each = h->pages / h->nfiles;
+	uint64_t start, end;
+	int i, ret;
+
+	if ((ret = result_begin(h, res)) != 0)
+		return (ret);
+	start = bench_nsec();
+	end = start + (uint64_t)msec * 1000000;
+	do {
+		for (i = 0; i < BATCH; i++)
+			if ((ret = read_in(h, bench_below(&h->seed, h->pages), each, res)) != 0)
+				return (ret);
+		res->ops += BATCH;
+		res->nsec = bench_nsec();
+	} while (res->nsec < end);
+	res->nsec -= start;
+	return (result_end(h, res));
+}
+#else
+static int
+touch_files(struct bench_handle *h, struct bench_result *res)
+{
+	(void)h;
+	(void)res;
+	return (ENOSYS);
+}
+#endif
+
 static int
 loop_touch(struct bench_handle *h)
 {
@@ -74,6 +134,8 @@ loop_touch(struct bench_handle *h)
 	uint32_t pgno;
 	int ret;
 
+	if (h->nfiles > 1)
+		return ((ret = touch_files(h, &res)) != 0 ? ret : res.wrong == 0 ? 0 : EIO);
 	for (pgno = 0; pgno < h->pages; pgno++)
 		if ((ret = read_one(h, pgno, &res)) != 0)
 			return (ret);

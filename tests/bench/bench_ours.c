@@ -4,24 +4,41 @@
  * region in the home directory, and nothing tuned.
  */
 #include <errno.h>
+#include <limits.h>
+#include <sys/stat.h>
 
 #include <poolfs/mpool.h>
 
 #include "bench.h"
 
 struct bench_handle {
-	uint64_t seed;
-	uint32_t pages;
+	uint64_t seed, marks;
+	uint32_t pages, nfiles;
 	uint32_t cursor;
 	DB_ENV env;
 	DB_MPOOL *mp;
-	DB_MPOOLFILE *mpf;
+	DB_MPOOLFILE *mpf;    /* files[0] */
+	DB_MPOOLFILE **files; /* nfiles */
+	const char *home;
 };
 
 static inline int
 side_get(struct bench_handle *h, db_pgno_t pgno, void **pagep)
 {
 	return (memp_fget(h->mpf, &pgno, 0, pagep));
+}
+
+#define SIDE_FILES
+static inline int
+side_get_in(struct bench_handle *h, uint32_t file, db_pgno_t pgno, void **pagep)
+{
+	return (memp_fget(h->files[file], &pgno, 0, pagep));
+}
+
+static inline int
+side_put_in(struct bench_handle *h, uint32_t file, void *page)
+{
+	return (memp_fput(h->files[file], page, 0));
 }
 
 static inline int
@@ -90,16 +107,55 @@ loop_scan_ahead(struct bench_handle *h, unsigned msec, struct bench_result *res)
 	return (scan(h, announce, msec, res));
 }
 
+/* The pages are the last that the region's file has. */
+static unsigned long
+side_pages_at(struct bench_handle *h)
+{
+	char path[PATH_MAX];
+	DB_MPOOL_STAT *gsp;
+	struct stat st;
+	unsigned long at = ULONG_MAX;
+
+	(void)snprintf(path, sizeof(path), "%s/__db_mpool.share", h->home);
+	if (stat(path, &st) == 0 && memp_stat(h->mp, &gsp, NULL, NULL) == 0) {
+		at = (unsigned long)st.st_size - gsp->st_cachesize;
+		free(gsp);
+	}
+	return (at);
+}
+
 static void
 side_close(struct bench_handle *h)
 {
+	uint32_t i;
+
 	if (h == NULL)
 		return;
-	if (h->mpf != NULL)
-		(void)memp_fclose(h->mpf);
+	for (i = 0; h->files != NULL && i < h->nfiles; i++)
+		if (h->files[i] != NULL)
+			(void)memp_fclose(h->files[i]);
+	free(h->files);
 	if (h->mp != NULL)
 		(void)memp_close(h->mp);
 	free(h);
+}
+
+static int
+open_files(struct bench_handle *h, const char *file)
+{
+	char name[PATH_MAX];
+	uint32_t i;
+	int ret = 0;
+
+	if ((h->files = calloc(h->nfiles, sizeof(*h->files))) == NULL)
+		return (ENOMEM);
+	for (i = 0; i < h->nfiles && ret == 0; i++) {
+		bench_file_name(name, sizeof(name), file, i);
+		ret = memp_fopen(
+		    h->mp, name, 0, DB_NOMMAP, 0, BENCH_PAGE_BYTES, -1, NULL, NULL, &h->files[i]);
+	}
+	h->mpf = h->files[0];
+	return (ret);
 }
 
 static int
@@ -112,14 +168,15 @@ side_open(const struct bench_place *at, struct bench_handle **hp)
 		return (ENOMEM);
 	h->seed = BENCH_SEED(at->worker);
 	h->pages = at->pages;
-	h->env.db_home = at->home;
+	h->nfiles = at->files;
+	h->marks = at->sparse ? 0 : UINT64_MAX;
+	h->home = h->env.db_home = at->home;
 	h->env.db_errfile = stderr;
 	h->env.db_errpfx = "bench: poolfs";
 	h->env.mp_size = at->cache_bytes;
 	ret = memp_open(NULL, DB_CREATE | (at->one_thread ? 0 : DB_THREAD), 0, &h->env, &h->mp);
 	if (ret == 0)
-		ret = memp_fopen(
-		    h->mp, at->file, 0, DB_NOMMAP, 0, BENCH_PAGE_BYTES, -1, NULL, NULL, &h->mpf);
+		ret = open_files(h, at->file);
 	if (ret != 0) {
 		side_close(h);
 		return (ret);
@@ -135,9 +192,11 @@ const struct bench_side bench_ours = {
 	.touch = loop_touch,
 	.hits = loop_hits,
 	.zipf = loop_zipf,
+	.files = loop_files,
 	.scan = loop_scan,
 	.scan_ahead = loop_scan_ahead,
 	.dirty = loop_dirty,
 	.sync = loop_sync,
 	.stat = loop_stat,
+	.pages_at = side_pages_at,
 };

@@ -2,11 +2,10 @@
 /*
  * bench_pool.c - the pool against libdb 5.3's, side by side in one run.
  *
- * For each stage this program makes one file and one home directory for either side and forks the
- * worker processes of both.  They open their pool, bring its pages in, and then wait for orders
- * in a pipe, so that the rounds of the two sides alternate: poolfs, libdb, poolfs, libdb ... and
- * share whatever the machine does meanwhile.  A figure is the median of ROUNDS rounds of a fixed
- * length. Workers of one side start a round together, at a barrier in shared memory.
+ * For each stage this program makes the same files and a home directory for either side and the
+ * worker processes of both (bench_team.c), whose rounds alternate: poolfs, libdb, poolfs, libdb
+ * ... and share whatever the machine does meanwhile.  A figure is the median of ROUNDS rounds of a
+ * fixed length.
  *
  * The figures are refused unless the work was done: every page read carries its own mark, rounds
  * of hits read nothing from the file, rounds of misses do, and after dirtying every stamp is
@@ -15,75 +14,27 @@
  * Where files are read and written, bench_bare.c does the same work without any pool: the last
  * column.
  *
- * Directory: BENCH_DIR, else TMPDIR, else /tmp; it needs 2 GiB.  With BENCH_MORE set: 4 and 8
- * processes, and a pool of more than 1 GiB; it needs 6 GiB then.
+ * With the argument "whole" there are more rows, which show how cost grows: 4 and 8 processes,
+ * 10 000 files, pools of 64 MiB, 1 GiB and 8 GiB.  A pool of more than half of the memory that is
+ * free is measured after the other side's is gone.
+ *
+ * Directory: BENCH_DIR, else TMPDIR, else /tmp; it needs 2 GiB, and 10 GiB for the whole.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <ftw.h>
-#include <limits.h>
 #include <math.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdbool.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "bench.h"
+#include "bench_team.h"
 
 #define ROUNDS 5
-#define ROUND_MSEC 300
-#define MOST_WORKERS 8
 #define MOST_PROCESSES 2 /* of the rows that are always measured */
 #define SYNC_PAGES 10000
+#define MANY_FILES 10000u
+#define PAGES_OF_GIB (UINT32_C(1) << 18)
 #define WATCHDOG_SECONDS 900
-
-enum op {
-	OP_HITS,
-	OP_ZIPF,
-	OP_SCAN,
-	OP_SCAN_AHEAD,
-	OP_DIRTY,
-	OP_SYNC,
-	OP_STAT,
-	OP_VERIFY,
-	OP_MEMORY,
-	OP_QUIT
-};
-
-struct order {
-	enum op op;
-	uint32_t n;
-};
-
-struct answer {
-	int ret;
-	struct bench_result res;
-};
-
-struct worker {
-	pid_t pid;
-	int orders;
-	int answers;
-};
-
-/* One side in one stage. */
-struct team {
-	const struct bench_side *side;
-	char home[PATH_MAX];
-	char file[PATH_MAX];
-	size_t cache_bytes;
-	uint32_t pages; /* of the file */
-	unsigned nworkers;
-	bool one_thread; /* opened without DB_THREAD */
-	struct worker workers[MOST_WORKERS];
-	volatile unsigned *arrived; /* at the barrier, in shared memory; never reset */
-};
-
 #define SIDES 3
 
 static const struct bench_side *const sides[SIDES] = { &bench_ours, &bench_libdb, &bench_bare };
@@ -105,213 +56,6 @@ remove_base(void)
 {
 	if (getpid() == driver)
 		(void)nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
-}
-
-static void die(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
-
-static void
-die(const char *fmt, ...)
-{
-	va_list ap;
-
-	(void)fflush(stdout);
-	(void)fputs("bench_pool: ", stderr);
-	va_start(ap, fmt);
-	(void)vfprintf(stderr, fmt, ap);
-	va_end(ap);
-	(void)fputc('\n', stderr);
-	exit(1);
-}
-
-/* --- workers ------------------------------------------------------------------------------- */
-
-/* How many pages of the file do not hold what was last put into them. */
-static int
-verify(const struct team *t, const uint64_t *stamps, struct bench_result *res)
-{
-	uint64_t words[BENCH_PAGE_BYTES / sizeof(uint64_t)];
-	uint32_t pgno;
-	int fd = open(t->file, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return (errno);
-	*res = (struct bench_result){ 0 };
-	for (pgno = 0; pgno < t->pages; pgno++) {
-		if (pread(fd, words, sizeof(words), (off_t)pgno * BENCH_PAGE_BYTES) !=
-		    (ssize_t)sizeof(words)) {
-			(void)close(fd);
-			return (EIO);
-		}
-		res->wrong += words[0] != BENCH_MARK(pgno) ||
-		    words[BENCH_STAMP_OFFSET / sizeof(uint64_t)] != stamps[pgno];
-		res->ops += stamps[pgno] != 0;
-	}
-	(void)close(fd);
-	return (0);
-}
-
-/* Bytes of the region files' mappings that this process has in memory. */
-static int
-region_memory(const struct team *t, struct bench_result *res)
-{
-	FILE *f = fopen("/proc/self/smaps", "re");
-	char line[PATH_MAX + 100];
-	bool ours = false;
-	unsigned long kib;
-
-	if (f == NULL)
-		return (errno);
-	*res = (struct bench_result){ 0 };
-	while (fgets(line, sizeof(line), f) != NULL) {
-		if (strstr(line, t->home) != NULL)
-			ours = true;
-		else if (ours && sscanf(line, "Rss: %lu kB", &kib) == 1) {
-			res->ops += kib * 1024;
-			ours = false;
-		}
-	}
-	(void)fclose(f);
-	return (0);
-}
-
-static int
-obey(const struct team *t, struct bench_handle *h, uint64_t *stamps, const struct order *o,
-    struct bench_result *res)
-{
-	switch (o->op) {
-	case OP_HITS:
-		return (t->side->hits(h, o->n, ROUND_MSEC, res));
-	case OP_ZIPF:
-		return (t->side->zipf(h, sample, ROUND_MSEC, res));
-	case OP_SCAN:
-		return (t->side->scan(h, ROUND_MSEC, res));
-	case OP_SCAN_AHEAD:
-		return (t->side->scan_ahead(h, ROUND_MSEC, res));
-	case OP_DIRTY:
-		return (t->side->dirty(h, stamps, ROUND_MSEC, res));
-	case OP_SYNC:
-		return (t->side->sync(h, stamps, o->n, res));
-	case OP_STAT:
-		return (t->side->stat(h, ROUND_MSEC, res));
-	case OP_VERIFY:
-		return (verify(t, stamps, res));
-	case OP_MEMORY:
-		return (region_memory(t, res));
-	case OP_QUIT:
-		break;
-	}
-	return (EINVAL);
-}
-
-/* Wait until all workers of the team are here, for the turn-th time. */
-static void
-barrier(const struct team *t, unsigned turn)
-{
-	(void)__atomic_fetch_add(t->arrived, 1, __ATOMIC_SEQ_CST);
-	while (__atomic_load_n(t->arrived, __ATOMIC_SEQ_CST) < turn * t->nworkers)
-		continue;
-}
-
-static void __attribute__((noreturn))
-work(const struct team *t, unsigned number, int orders, int answers)
-{
-	const struct bench_place at = { t->home, t->cache_bytes, t->file, t->pages, number,
-		t->one_thread };
-	struct answer a = { 0 };
-	struct order o;
-	struct bench_handle *h = NULL;
-	uint64_t *stamps = calloc(t->pages, sizeof(*stamps));
-	unsigned turn = 0;
-
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	a.ret = stamps == NULL ? ENOMEM : t->side->open(&at, &h);
-	if (a.ret == 0)
-		a.ret = t->side->touch(h);
-	while (write(answers, &a, sizeof(a)) == (ssize_t)sizeof(a) && a.ret == 0 &&
-	    read(orders, &o, sizeof(o)) == (ssize_t)sizeof(o) && o.op != OP_QUIT) {
-		barrier(t, ++turn);
-		a.ret = obey(t, h, stamps, &o, &a.res);
-	}
-	t->side->close(h);
-	free(stamps);
-	_exit(0);
-}
-
-static struct answer
-hear(const struct team *t, unsigned i)
-{
-	struct answer a;
-
-	if (read(t->workers[i].answers, &a, sizeof(a)) != (ssize_t)sizeof(a))
-		die("%s: worker %u died", t->side->name, i);
-	if (a.ret != 0)
-		die("%s: worker %u: error %d", t->side->name, i, a.ret);
-	return (a);
-}
-
-static void
-hire(struct team *t, unsigned i)
-{
-	int down[2], up[2];
-	struct worker *w = &t->workers[i];
-
-	if (pipe2(down, O_CLOEXEC) != 0 || pipe2(up, O_CLOEXEC) != 0)
-		die("pipe: %s", strerror(errno));
-	(void)fflush(NULL);
-	if ((w->pid = fork()) < 0)
-		die("fork: %s", strerror(errno));
-	if (w->pid == 0) {
-		(void)close(down[1]);
-		(void)close(up[0]);
-		work(t, i, down[0], up[1]);
-	}
-	(void)close(down[0]);
-	(void)close(up[1]);
-	w->orders = down[1];
-	w->answers = up[0];
-	(void)hear(t, i);
-}
-
-static void
-dismiss(struct team *t)
-{
-	const struct order quit = { .op = OP_QUIT };
-	unsigned i;
-
-	for (i = 0; i < t->nworkers; i++) {
-		(void)!write(t->workers[i].orders, &quit, sizeof(quit));
-		(void)waitpid(t->workers[i].pid, NULL, 0);
-		(void)close(t->workers[i].orders);
-		(void)close(t->workers[i].answers);
-	}
-	(void)munmap((void *)(uintptr_t)t->arrived, sizeof(*t->arrived));
-	(void)nftw(t->home, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-/* All workers of a team do the same at once; the sum of their results. */
-static struct bench_result
-command(const struct team *t, enum op op, uint32_t n)
-{
-	const struct order o = { .op = op, .n = n };
-	struct bench_result sum = { 0 };
-	struct answer a;
-	unsigned i;
-
-	for (i = 0; i < t->nworkers; i++)
-		if (write(t->workers[i].orders, &o, sizeof(o)) != (ssize_t)sizeof(o))
-			die("%s: worker %u is gone", t->side->name, i);
-	for (i = 0; i < t->nworkers; i++) {
-		a = hear(t, i);
-		sum.ops += a.res.ops;
-		sum.nsec += a.res.nsec;
-		sum.wrong += a.res.wrong;
-		sum.read += a.res.read;
-		sum.written += a.res.written;
-	}
-	if (sum.wrong != 0)
-		die("%s: %llu pages with wrong contents", t->side->name,
-		    (unsigned long long)sum.wrong);
-	return (sum);
 }
 
 /* --- stages -------------------------------------------------------------------------------- */
@@ -340,46 +84,6 @@ make_sample(uint32_t n)
 		sample[i] = (uint32_t)((uint64_t)low * 2654435761u % n);
 	}
 	free(sum);
-}
-
-static void
-make_file(const char *path, uint32_t pages)
-{
-	uint64_t words[BENCH_PAGE_BYTES / sizeof(uint64_t)] = { 0 };
-	FILE *f = fopen(path, "we");
-	uint32_t pgno;
-
-	if (f == NULL)
-		die("%s: %s", path, strerror(errno));
-	for (pgno = 0; pgno < pages; pgno++) {
-		words[0] = BENCH_MARK(pgno);
-		(void)fwrite(words, sizeof(words), 1, f);
-	}
-	if (fflush(f) != 0 || fsync(fileno(f)) != 0 || fclose(f) != 0)
-		die("%s: %s", path, strerror(errno));
-}
-
-static void
-team_init(struct team *t, const struct bench_side *side, uint32_t cache_pages, uint32_t pages,
-    unsigned nworkers, bool one_thread)
-{
-	unsigned i;
-
-	*t = (struct team){
-		.side = side, .pages = pages, .nworkers = nworkers, .one_thread = one_thread
-	};
-	t->cache_bytes = (size_t)cache_pages * BENCH_PAGE_BYTES;
-	(void)snprintf(t->home, sizeof(t->home), "%s/%s", base, side->name);
-	(void)snprintf(t->file, sizeof(t->file), "%s/%s/file", base, side->name);
-	if (mkdir(t->home, 0700) != 0)
-		die("%s: %s", t->home, strerror(errno));
-	make_file(t->file, pages);
-	t->arrived = mmap(
-	    NULL, sizeof(*t->arrived), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (t->arrived == MAP_FAILED)
-		die("mmap: %s", strerror(errno));
-	for (i = 0; i < nworkers; i++)
-		hire(t, i);
 }
 
 static int
@@ -411,13 +115,13 @@ struct row {
 static double
 figure(const struct team *t, const struct row *r)
 {
-	struct bench_result res = command(t, r->op, r->n);
+	struct bench_result res = team_command(t, r->op, r->n);
 
 	if (r->op != OP_STAT && (res.read != 0) != r->must_read)
 		die("%s: %s: %llu pages read", t->side->name, r->what,
 		    (unsigned long long)res.read);
 	if (r->divisor == 0)
-		return ((double)res.ops * 1e3 / ((double)res.nsec / t->nworkers));
+		return ((double)res.ops * 1e3 / ((double)res.nsec / t->shape.nworkers));
 	return ((double)res.nsec / (double)res.ops / r->divisor);
 }
 
@@ -449,13 +153,12 @@ measure(const struct team teams[SIDES], const struct row *r)
 }
 
 static void
-teams_init(struct team teams[SIDES], int nsides, uint32_t cache_pages, uint32_t pages,
-    unsigned nworkers, bool one_thread)
+teams_init(struct team teams[SIDES], int nsides, const struct shape *shape)
 {
 	int s;
 
 	for (s = 0; s < nsides; s++)
-		team_init(&teams[s], sides[s], cache_pages, pages, nworkers, one_thread);
+		team_init(&teams[s], sides[s], shape, base, sample);
 }
 
 static void
@@ -464,33 +167,30 @@ teams_fini(struct team teams[SIDES], int nsides)
 	int s;
 
 	for (s = 0; s < nsides; s++)
-		dismiss(&teams[s]);
+		team_fini(&teams[s]);
 }
 
 /* Everything dirty to the file; then each stamp must be in it.  Returns how many were there. */
 static uint64_t
 settle(const struct team *t)
 {
-	(void)command(t, OP_SYNC, 0);
-	return (command(t, OP_VERIFY, 0).ops);
+	(void)team_command(t, OP_SYNC, 0);
+	return (team_command(t, OP_VERIFY, 0).ops);
 }
 
 /* What a pool with all these pages in it has in memory beyond them, by page. */
 static void
 print_memory(const struct team teams[2])
 {
+	const uint32_t pages = teams[0].shape.pages;
 	double v[2];
 	int s;
 
-	for (s = 0; s < 2; s++) {
-		struct bench_result res = command(&teams[s], OP_MEMORY, 0);
-
-		v[s] =
-		    ((double)res.ops - (double)teams[s].pages * BENCH_PAGE_BYTES) / teams[s].pages;
-	}
+	for (s = 0; s < 2; s++)
+		v[s] = (double)team_command(&teams[s], OP_MEMORY, 0).ops / pages;
 	(void)printf(
 	    "| memory beside the pages, %u of them | bytes a page | %.1f | %.1f | %.1f | |\n",
-	    teams[0].pages, v[0], v[1], v[1] / v[0]);
+	    pages, v[0], v[1], v[1] / v[0]);
 }
 
 /* With all its pages in the pool: writing back, statistics, memory. */
@@ -515,32 +215,40 @@ stage_full(struct team teams[SIDES])
 	(void)settle(&teams[1]);
 }
 
+/* A pool with room for these pages, and a quarter more. */
+static struct shape
+shape_of(uint32_t pages)
+{
+	return ((struct shape){
+	    .pages = pages, .cache_pages = pages + pages / 4 + 256, .nworkers = 1, .nfiles = 1 });
+}
+
 /* Pages that stay: hits.  Our figure for the uniform ones. */
 static double
-stage_resident(uint32_t pages, unsigned nworkers, bool one_thread)
+stage_resident(const struct shape *z)
 {
-	const uint32_t spare = pages / 4 + 256;
-	const bool full = pages >= 10 * SYNC_PAGES && nworkers == 1 && !one_thread;
+	const bool full = z->pages >= 10 * SYNC_PAGES && z->nworkers == 1;
 	struct team teams[SIDES];
-	char what[100], how[100];
-	struct row hits = { .what = what, .op = OP_HITS, .n = pages, .unit = "ns", .divisor = 1 };
-	struct row zipf = { .what = how, .op = OP_ZIPF, .n = pages };
+	char what[100];
+	struct row hits = {
+		.what = what, .op = OP_HITS, .n = z->pages, .unit = "ns", .divisor = 1
+	};
+	struct row zipf = { .what = "the same, zipfian (0.99)", .op = OP_ZIPF, .n = z->pages };
 	double ours;
 
 	(void)snprintf(what, sizeof(what), "hit (get, read a word, put), %u page%s, %u process%s%s",
-	    pages, pages == 1 ? "" : "s", nworkers, nworkers == 1 ? "" : "es",
-	    one_thread ? ", no DB_THREAD" : "");
-	(void)snprintf(how, sizeof(how), "the same, zipfian (0.99)");
-	if (nworkers > 1) {
+	    z->pages, z->pages == 1 ? "" : "s", z->nworkers, z->nworkers == 1 ? "" : "es",
+	    z->one_thread ? ", no DB_THREAD" : "");
+	if (z->nworkers > 1) {
 		hits.unit = "million/s, together";
 		hits.divisor = 0;
 	}
 	zipf.unit = hits.unit;
 	zipf.divisor = hits.divisor;
-	make_sample(pages);
-	teams_init(teams, full ? SIDES : 2, pages + spare, pages, nworkers, one_thread);
+	make_sample(z->pages);
+	teams_init(teams, full ? SIDES : 2, z);
 	ours = measure(teams, &hits);
-	if (pages > 1 && !one_thread)
+	if (z->pages > 1 && !z->one_thread)
 		(void)measure(teams, &zipf);
 	if (full)
 		stage_full(teams);
@@ -548,30 +256,129 @@ stage_resident(uint32_t pages, unsigned nworkers, bool one_thread)
 	return (ours);
 }
 
-/* One process, two, and as many as are wanted over the same pages. */
+static double
+stage_hits(uint32_t pages, unsigned nworkers)
+{
+	struct shape z = shape_of(pages);
+
+	z.nworkers = nworkers;
+	return (stage_resident(&z));
+}
+
 static void
-stage_processes(unsigned most)
+stage_one_thread(uint32_t pages)
+{
+	struct shape z = shape_of(pages);
+
+	z.one_thread = true;
+	(void)stage_resident(&z);
+}
+
+static void
+stage_two_against_one(void)
 {
 	const unsigned pages = 1000;
-	double one = 1e3 / stage_resident(pages, 1, false), two;
-	unsigned n;
+	double one = 1e3 / stage_hits(pages, 1), two = stage_hits(pages, 2);
 
-	two = stage_resident(pages, 2, false);
 	(void)printf(
 	    "| two processes against one, %u pages | times | %.2f | | | |\n", pages, two / one);
-	for (n = 4; n <= most; n *= 2)
-		(void)stage_resident(10000, n, false);
+}
+
+/* --- how cost grows -------------------------------------------------------------------------- */
+
+/* As many files, with the pages of stage_hits(100000, 1) between them. */
+static void
+stage_files(unsigned nfiles)
+{
+	struct shape z = shape_of(10 * MANY_FILES);
+	struct row files = { .what = "hit, 100000 pages of 10000 files, 1 process",
+		.op = OP_FILES,
+		.unit = "ns",
+		.divisor = 1 };
+	struct team teams[SIDES];
+
+	z.nfiles = nfiles;
+	teams_init(teams, 2, &z);
+	(void)measure(teams, &files);
+	teams_fini(teams, 2);
+}
+
+static uint64_t
+free_pages(void)
+{
+	FILE *f = fopen("/proc/meminfo", "re");
+	char line[100];
+	unsigned long long kib = 0;
+
+	while (f != NULL && fgets(line, sizeof(line), f) != NULL)
+		if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+			break;
+	if (f != NULL)
+		(void)fclose(f);
+	return (kib * 1024 / BENCH_PAGE_BYTES);
+}
+
+/* A pool all of whose pages are in use.  One side after the other if there is no room for both. */
+static void
+stage_size(uint32_t pages, const char *what)
+{
+	struct shape z = { .pages = pages - pages / 64,
+		.cache_pages = pages,
+		.nworkers = 1,
+		.nfiles = 1,
+		.sparse = true };
+	const struct row hits = {
+		.what = what, .op = OP_HITS, .n = z.pages, .unit = "ns", .divisor = 1
+	};
+	struct team teams[SIDES];
+	double v[2][ROUNDS];
+	uint64_t room = free_pages();
+	int s, i;
+
+	if (room < pages + pages / 4) {
+		(void)printf("| %s | ns | no memory | | | |\n", what);
+		return;
+	}
+	if (room > 3 * (uint64_t)pages) {
+		teams_init(teams, 2, &z);
+		(void)measure(teams, &hits);
+		teams_fini(teams, 2);
+		return;
+	}
+	for (s = 0; s < 2; s++) {
+		team_init(&teams[s], sides[s], &z, base, sample);
+		for (i = 0; i < ROUNDS; i++)
+			v[s][i] = figure(&teams[s], &hits);
+		team_fini(&teams[s]);
+	}
+	(void)printf("| %s | ns | %.1f | %.1f | %.1f | |\n", what, median(v[0]), median(v[1]),
+	    median(v[1]) / median(v[0]));
+}
+
+static void
+stages_of_growth(void)
+{
+	unsigned n;
+
+	for (n = 2 * MOST_PROCESSES; n <= MOST_WORKERS; n *= 2)
+		(void)stage_hits(10000, n);
+	stage_files(MANY_FILES);
+	stage_size(PAGES_OF_GIB / 16, "hit, a pool of 64 MiB full of pages, 1 process");
+	stage_size(PAGES_OF_GIB, "hit, a pool of 1 GiB full of pages, 1 process");
+	stage_size(8 * PAGES_OF_GIB, "hit, a pool of 8 GiB full of pages, 1 process");
 }
 
 /* A file four times the pool: what a miss costs when the OS cache has the file. */
 static void
 stage_missing(uint32_t cache_pages, char *note, size_t note_bytes)
 {
-	const uint32_t pages = 4 * cache_pages;
+	const struct shape z = {
+		.pages = 4 * cache_pages, .cache_pages = cache_pages, .nworkers = 1, .nfiles = 1
+	};
 	const struct row rows[] = {
 		{ .what = "random read, file 4x the pool",
 		    .op = OP_HITS,
-		    .n = pages,
+		    .n = z.pages,
 		    .unit = "ns",
 		    .divisor = 1,
 		    .must_read = true,
@@ -599,7 +406,7 @@ stage_missing(uint32_t cache_pages, char *note, size_t note_bytes)
 	struct team teams[SIDES];
 	unsigned i;
 
-	teams_init(teams, SIDES, cache_pages, pages, 1, false);
+	teams_init(teams, SIDES, &z);
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (rows[i].op != OP_SCAN_AHEAD || bench_ours.scan_ahead != NULL)
 			(void)measure(teams, &rows[i]);
@@ -625,12 +432,15 @@ make_base(void)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	static const uint32_t sizes[] = { 1, 10000, 100000 };
+	const bool whole = argc == 2 && strcmp(argv[1], "whole") == 0;
 	char note[256];
 	unsigned i, nworkers;
 
+	if (argc > 1 && !whole)
+		die("the only argument there is is \"whole\"");
 	(void)alarm(WATCHDOG_SECONDS);
 	(void)signal(SIGPIPE, SIG_IGN);
 	make_base();
@@ -638,11 +448,11 @@ main(void)
 		     "|---|---|---:|---:|---:|---:|\n");
 	for (nworkers = 1; nworkers <= MOST_PROCESSES; nworkers++)
 		for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-			(void)stage_resident(sizes[i], nworkers, false);
-	(void)stage_resident(10000, 1, true);
-	stage_processes(getenv("BENCH_MORE") != NULL ? MOST_WORKERS : 2);
-	if (getenv("BENCH_MORE") != NULL)
-		(void)stage_resident(1u << 18, 1, false);
+			(void)stage_hits(sizes[i], nworkers);
+	stage_one_thread(10000);
+	stage_two_against_one();
+	if (whole)
+		stages_of_growth();
 	stage_missing(16384, note, sizeof(note));
 	(void)printf("\nMedians of %d rounds of %d ms, the two sides in turn. %s\n", ROUNDS,
 	    ROUND_MSEC, note);
