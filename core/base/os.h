@@ -189,7 +189,8 @@ uint64_t os_cgroup_left(const char *root, const char *group);
 void os_read_text(const char *path, char *text, size_t bytes);
 uint64_t os_ipc_namespace(void); /* differs between them; 0 if unknown */
 
-extern unsigned os_forks; /* forks since the program began, on the way to this process */
+/* Forks since the program began, on the way to this process. */
+extern __attribute__((visibility("hidden"))) unsigned os_forks;
 
 /* Changes in a forked child, never in the parent. */
 static inline unsigned

@@ -22,7 +22,10 @@ struct __db_mpoolfile {
 	struct file_row *row;
 	struct open_record *record;
 	uint64_t record_number; /* its place in the table, from 1 */
+	uint32_t tally;		/* the tally in a block that is its */
 	uint32_t file;		/* id, checked against the row's */
+	uint64_t short_key; /* its pages' keys, less the number; of no page: not the short way */
+	uint64_t stride;    /* pagesize less 512 */
 	unsigned pageshift;
 	uint32_t misfit; /* bits that no frame of that page size has in its number */
 	size_t pagesize;

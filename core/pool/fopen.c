@@ -97,11 +97,14 @@ handle_bind(DB_MPOOLFILE *mpf, struct file_row *row, uint32_t id, struct open_re
 	mpf->file = id;
 	mpf->record = rec;
 	mpf->record_number = (uint64_t)(rec - p->opens) + 1;
+	mpf->tally = (uint32_t)(mpf->record_number % BLOCK_TALLIES);
 	mpf->pageshift = load_relaxed(&row->pageshift);
 	mpf->pagesize = (size_t)1 << (mpf->pageshift & 31);
 	mpf->misfit = frame_misfit(p, mpf->pageshift);
 	mpf->ftype = row->ftype;
 	mpf->type_known = mpf->ftype == 0;
+	mpf->short_key = mpf->type_known ? page_key(id, 0) : 0;
+	mpf->stride = mpf->pagesize - (1u << PAGE_SHIFT_MIN);
 	mpf->error_seen = load_seq(&row->error_seq);
 	pthread_mutex_lock(&p->files_mutex);
 	mpf->next = p->files;

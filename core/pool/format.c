@@ -282,6 +282,8 @@ format_addresses(DB_MPOOL *p)
 	uint8_t *base = p->region->addr;
 	const struct geometry *g = &p->g;
 
+	p->frame_mask = g->frames_per_extent - 1;
+	p->common_mask = g->frames_per_extent / 8 - 1;
 	p->blocks = (struct block *)(base + g->blocks);
 	p->rows = (struct file_row *)(base + g->rows);
 	p->hash = (uint32_t *)(base + g->hash);

@@ -35,12 +35,10 @@ frame_fits(const DB_MPOOL *p, uint32_t f, unsigned pageshift)
 static inline uint32_t
 frame_place(const DB_MPOOL *p, uint32_t f)
 {
-	uint32_t i = f & (p->g.frames_per_extent - 1);
-	uint32_t common = p->g.frames_per_extent / 8; /* frames of an extent of 4 KiB pages */
-	uint32_t e;
+	uint32_t i = f & p->frame_mask, common = p->common_mask + 1, e;
 
 	if (i < common) /* e * common + i, the three being powers of two */
-		return ((f >> 3) & ~(common - 1)) | i;
+		return ((f >> 3) & ~p->common_mask) | i;
 	e = f >> (p->g.extent_shift - PAGE_SHIFT_MIN);
 	return p->g.nextents * common + e * (p->g.frames_per_extent - common) + i - common;
 }
@@ -60,7 +58,7 @@ frame_misfit(const DB_MPOOL *p, unsigned pageshift)
 static inline void *
 frame_address(const DB_MPOOL *p, uint32_t f, unsigned pageshift)
 {
-	uint32_t i = f & (p->g.frames_per_extent - 1);
+	uint32_t i = f & p->frame_mask;
 
 	return p->area + ((uint64_t)(f - i) << PAGE_SHIFT_MIN) + ((uint64_t)i << pageshift);
 }

@@ -156,32 +156,20 @@ pin_find(struct getting *g, uint32_t *busyp, uint64_t *wp)
 	return answer;
 }
 
-/*
- * Can the page be hit without further ado?  A thread that is known, a page before the end, and no
- * pins to be counted.
- */
-static inline bool
-can_hit(const DB_MPOOLFILE *mpf, const struct thread *t, db_pgno_t pgno)
-{
-	return t != NULL && t->first->used != UINT64_MAX && pool_is_usable(mpf->pool) &&
-	    !load_relaxed(&mpf->pool->many_pins) && mpf->type_known &&
-	    (uint64_t)pgno << mpf->pageshift < load_relaxed(&mpf->row->length);
-}
-
-static inline void
-count_hit(struct thread *t, const DB_MPOOLFILE *mpf)
-{
-	count(t, C_HIT, 1);
-	policy_pass_time(t->pool, t->home->counters[C_HIT]);
-	tally_hit(t, mpf);
-}
-
-static __attribute__((noinline)) int
+/* A hit that is the first after something, or that moves the clock. */
+static __attribute__((noinline)) void
 count_first_hit(struct thread *t, const DB_MPOOLFILE *mpf, uint32_t f, uint64_t w)
 {
+	tally_want(t, mpf);
 	policy_hit(t, f, w, mpf->pageshift);
-	count_hit(t, mpf);
-	return 0;
+	policy_pass_time(t->pool, tally_hit(t, mpf));
+}
+
+/* Can a page be pinned whose frame has that word? */
+static inline bool
+is_pinnable(uint64_t w)
+{
+	return (fw_state(w) == FRAME_VALID || fw_state(w) == FRAME_WRITING) && !fw_is_spoilt(w);
 }
 
 #define IS_PLAIN (FW_STATE | FW_USED | FW_DISCARD | FW_AHEAD | FW_SUSPECT)
@@ -196,39 +184,38 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
 {
 	DB_MPOOL *p = mpf->pool;
 	struct thread *t = thread_at_hand(p);
-	uint64_t key = page_key(mpf->file, pgno), w;
-	uint32_t f = load_relaxed(table_memo(p, mpf->file, pgno)), *slot;
-	const struct frame *fr = frame_at(p, f);
-	struct pin_block *pb;
+	const struct frame *fr;
+	uint64_t w, unused;
+	uint32_t f, *slot;
 	struct pin *pin;
-	unsigned i;
+	size_t i;
 	bool plain;
 
-	if (!can_hit(mpf, t, pgno) || (f & mpf->misfit) != 0 || load_relaxed(&fr->key) != key)
+	if (t == NULL || (unused = ~t->first.used) == 0 || !pool_is_usable(p) ||
+	    (uint64_t)pgno << mpf->pageshift >= load_relaxed(&mpf->row->length))
 		return EAGAIN;
-	pb = t->first;
-	i = (unsigned)__builtin_ctzll(~pb->used);
-	slot = &pb->b->slots[i];
+	f = load_relaxed(table_memo(p, mpf->file, pgno));
+	if ((f & mpf->misfit) != 0)
+		return EAGAIN;
+	fr = frame_at(p, f);
+	i = (size_t)__builtin_ctzll(unused);
+	slot = &t->first.b->slots[i];
 	pin_store(p, slot, f);
 	w = load_seq(&fr->word);
 	plain = (w & IS_PLAIN) == (FRAME_VALID | FW_USED);
-	if ((!plain &&
-		((fw_state(w) != FRAME_VALID && fw_state(w) != FRAME_WRITING) ||
-		    fw_is_spoilt(w))) ||
-	    load_acquire(&fr->key) != key) {
+	if (load_acquire(&fr->key) != (load_relaxed(&mpf->short_key) | pgno) ||
+	    (!plain && !is_pinnable(w))) {
 		store_release(slot, 0);
 		return EAGAIN;
 	}
-	pb->used |= 1ull << i;
-	pin = &pb->pins[i];
-	pin->set_dirty = pin->set_clean = false;
-	*pagep = frame_address(p, f, mpf->pageshift);
+	t->first.used |= unused & -unused;
+	pin = &t->first.pins[i];
+	*pagep = p->area + ((uint64_t)f << PAGE_SHIFT_MIN) + (f & p->frame_mask) * mpf->stride;
 	pin->page = *pagep;
 	store_release(&pin->mpf, mpf);
 	USDT2(fget_hit, mpf->file, pgno);
-	if (!plain || (p->lru && !policy_stamp_at_once(p, t, f)))
-		return count_first_hit(t, mpf, f, w);
-	count_hit(t, mpf);
+	if (!plain || (p->lru && !policy_stamp_at_once(p, t, f)) || !tally_hit_at_once(t, mpf))
+		count_first_hit(t, mpf, f, w);
 	return 0;
 }
 
@@ -337,12 +324,13 @@ get_page(struct getting *g, bool *hitp)
 static void
 account(struct getting *g, bool hit, bool is_new)
 {
-	count(g->t, is_new ? C_NEW : hit ? C_HIT : C_MISS, 1);
+	if (is_new || !hit)
+		count(g->t, is_new ? C_NEW : C_MISS, 1);
 	if (is_new)
 		return;
 	tally_want(g->t, g->mpf);
 	if (hit) {
-		tally_hit(g->t, g->mpf);
+		(void)tally_hit(g->t, g->mpf);
 		USDT2(fget_hit, g->mpf->file, g->pgno);
 	} else {
 		(void)add_relaxed(&g->mpf->record->miss, 1);
@@ -353,7 +341,6 @@ account(struct getting *g, bool hit, bool is_new)
 static void
 hand_out(struct getting *g, void **pagep)
 {
-	g->pin->set_dirty = g->pin->set_clean = false;
 	store_relaxed(table_memo(g->t->pool, g->mpf->file, g->pgno), g->f);
 	*pagep = frame_address(g->t->pool, g->f, g->mpf->pageshift);
 	g->pin->page = *pagep;
@@ -431,13 +418,17 @@ check_type(DB_MPOOLFILE *mpf)
 {
 	struct registration r;
 
-	if (!mpf->type_known && !(mpf->type_known = registered(mpf->pool, mpf->ftype, &r))) {
+	if (mpf->type_known)
+		return 0;
+	if (!registered(mpf->pool, mpf->ftype, &r)) {
 		env_err(mpf->pool->dbenv,
 		    "file %u is of type %d, which this process has not "
 		    "registered",
 		    mpf->file, mpf->ftype);
 		return EINVAL;
 	}
+	mpf->type_known = true;
+	store_relaxed(&mpf->short_key, page_key(mpf->file, 0));
 	return 0;
 }
 
@@ -472,6 +463,8 @@ get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void 
 	struct getting g = { .mpf = mpf };
 	int ret;
 
+	if (mpf == NULL || pgnoaddr == NULL || pagep == NULL)
+		return EINVAL;
 	if ((ret = enter(mpf->pool, &g.t)) != 0 ||
 	    mapping_get(g.t, mpf, pgnoaddr, flags, pagep, &ret) ||
 	    (ret = slot_take(g.t, &g.slot, &g.pin)) != 0)
@@ -490,11 +483,10 @@ get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void 
 int
 memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pagep)
 {
-	if (mpf == NULL || pgnoaddr == NULL || pagep == NULL)
-		return EINVAL;
-	if (flags == 0 && hit_at_once(mpf, *pgnoaddr, pagep) == 0)
-		return 0;
-	return get_carefully(mpf, pgnoaddr, flags, pagep);
+	if (flags != 0 || mpf == NULL || pgnoaddr == NULL || pagep == NULL ||
+	    hit_at_once(mpf, *pgnoaddr, pagep) != 0)
+		return get_carefully(mpf, pgnoaddr, flags, pagep);
+	return 0;
 }
 
 int

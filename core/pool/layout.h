@@ -143,7 +143,7 @@ static_assert(sizeof(struct bucket) == 64, "one cache line");
 /* --- thread blocks ------------------------------------------------------------------------- */
 
 enum counter {
-	C_HIT,
+	C_HIT, /* beside those that are in tallies */
 	C_MISS,
 	C_NEW,
 	C_CREATE,
@@ -171,8 +171,8 @@ enum counter {
 #define BLOCK_TALLIES 4
 
 /*
- * Hits of one file that its open record does not have yet.  Raised by the block's thread alone;
- * the rest happens under its process's threads_mutex.
+ * Hits of one file that neither its open record nor C_HIT has yet.  Raised by the block's thread
+ * alone; the rest happens under its process's threads_mutex.
  */
 struct tally {
 	uint64_t record; /* open record + 1; 0: free */
@@ -391,6 +391,7 @@ struct mpool {
 	uint32_t writer_sleeps; /* one waits for that */
 	uint32_t left;		/* files that were written left the table before they were synced */
 	uint32_t left_synced;	/* so many had when the home's file system was synced last */
+	uint64_t hits_of_closed; /* from tallies of handles that other threads have closed */
 	struct latency latency[LATENCY_KINDS] __attribute__((aligned(64)));
 };
 

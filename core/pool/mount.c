@@ -8,6 +8,7 @@
 #include "dirty.h"
 #include "file.h"
 #include "format.h"
+#include "tally.h"
 #include "thread.h"
 
 int
@@ -44,12 +45,12 @@ mpool_get_timed(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, void **pagep, uint64_t *
 
 	if ((ret = enter(mpf->pool, &t)) != 0)
 		return ret;
-	hits = load_relaxed(&t->home->counters[C_HIT]);
+	hits = thread_hits(t);
 	begun = os_monotonic_nsec();
 	ret = memp_fget(mpf, pgnoaddr, 0, pagep);
 	nsec = os_monotonic_nsec() - begun;
 	if (ret == 0)
-		*nsecp = load_relaxed(&t->home->counters[C_HIT]) != hits ? nsec : 0;
+		*nsecp = thread_hits(t) != hits ? nsec : 0;
 	return ret;
 }
 

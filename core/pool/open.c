@@ -141,6 +141,7 @@ static int
 look_inside(DB_MPOOL *p)
 {
 	p->self = p->region->self;
+	p->layout = p->region->layout;
 	p->mp = region_ptr(p->region, p->region->layout->body, sizeof(*p->mp));
 	if (p->mp == NULL || format_check(p->region, p->mp, &p->g) != 0 ||
 	    p->g.region_bytes > p->region->mapped)
@@ -235,7 +236,7 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 	if ((ret = os_calloc(1, sizeof(*p), (void **)&p)) != 0)
 		return ret;
 	p->dbenv = dbenv;
-	p->id = add_seq(&last_id, 1) + 1;
+	p->id = p->short_id = add_seq(&last_id, 1) + 1;
 	p->threaded = (flags & DB_THREAD) != 0 || (dbenv != NULL && dbenv->mp_writer != 0);
 	p->barrier = p->threaded && os_barrier_wanted();
 	p->no_ahead = dbenv != NULL && dbenv->mp_ahead < 0;

@@ -52,9 +52,9 @@ page_in(struct thread *t, DB_MPOOLFILE *mpf, void *page, db_pgno_t pgno)
 	}
 	if (r.pgin == NULL)
 		return 0;
-	t->in_callback = true;
+	callback_begin(t);
 	ret = r.pgin(pgno, page, mpf->cookie.size > 0 ? &mpf->cookie : NULL);
-	t->in_callback = false;
+	callback_end(t);
 	return ret;
 }
 

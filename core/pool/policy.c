@@ -13,6 +13,7 @@
  */
 #include "policy.h"
 #include "extent.h"
+#include "tally.h"
 
 #define CLAMP_TICKS (1u << 28)
 #define CLAMP_AGE (1u << 29)
@@ -180,14 +181,14 @@ static void
 first_use(struct thread *t, uint32_t f)
 {
 	t->first_used = f;
-	t->hits_then = load_relaxed(&t->home->counters[C_HIT]);
+	t->hits_then = thread_hits(t);
 }
 
 /* Has the thread hit nothing else since the first use of page f? */
 static bool
 is_first_use(struct thread *t, uint32_t f)
 {
-	if (t->first_used != f || load_relaxed(&t->home->counters[C_HIT]) != t->hits_then)
+	if (t->first_used != f || thread_hits(t) != t->hits_then)
 		return false;
 	t->hits_then++;
 	return true;

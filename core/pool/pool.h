@@ -44,25 +44,39 @@ struct writer_fd {
 #define WRITER_FDS 64
 
 struct __db_mpool {
+	/* what every hit reads */
+	uint64_t short_id; /* id, while hits may take the short way; else no thread has it */
+	bool threaded;
+	bool fenced; /* hits carry a fence: the region is of that kind */
+	bool lru;
+	uint32_t self; /* client number */
+	uint32_t memo_mask;
+	uint32_t frame_mask;  /* frames_per_extent - 1 */
+	uint32_t common_mask; /* frames of an extent of 4 KiB pages, less 1 */
+	uint32_t *memo;	      /* see table_memo() */
+	struct frame *frames;
+	uint32_t *stamps;
+	uint8_t *area;
+	struct mpool *mp;
+	struct region *region;
+	const RLAYOUT *layout;
+	uint64_t hits_mask;    /* 0 in these bits of a tally: the clock moves */
+	struct thread *single; /* the only one, where not threaded */
+	/* the rest */
 	uint64_t id; /* of the handle, for the threads' caches */
 	DB_ENV *dbenv;
-	struct region *region;
-	bool threaded;
 	bool barrier;	/* membarrier(2) works: threads can have their slots to themselves */
-	bool fenced;	/* hits carry a fence: the region is of that kind */
 	bool temporary; /* to be removed at close */
 	bool removing;	/* by memp_unlink: only if nothing is dirty */
 	bool nommap;
 	bool no_ahead;	 /* nothing is read ahead of sequential misses */
-	bool many_pins;	 /* so many that one page may have too many */
+	bool many_pins;	 /* so many that one page may have too many; no short way any more */
 	bool no_handles; /* open_by_handle_at(2) is not for us */
 	char *confined;	 /* files of others are opened beneath this directory only, or NULL */
 	int confined_fd; /* that directory */
 	struct environment place;
-	uint32_t self; /* client number */
 	struct geometry g;
 	/* addresses in the region */
-	struct mpool *mp;
 	struct block *blocks;
 	struct file_row *rows;
 	uint32_t *hash;
@@ -72,19 +86,12 @@ struct __db_mpool {
 	uint64_t *overflow;
 	uint64_t *extents;
 	uint64_t *hints;
-	struct frame *frames;
 	uint8_t *index;
-	uint32_t *stamps;
 	uint32_t *ghosts;
-	uint8_t *area;
 	/* what the policy is, see policy.h */
-	bool lru;
 	bool small;		 /* the order of eviction is exact */
 	uint32_t loads_per_tick; /* lru, not small */
-	uint64_t hits_mask;	 /* 0 in these bits of a thread's hits: the clock moves */
 	/* this process's */
-	uint32_t *memo; /* see table_memo() */
-	uint32_t memo_mask;
 	pthread_mutex_t files_mutex;   /* files, registrations, writer_fds */
 	pthread_mutex_t threads_mutex; /* threads */
 	pthread_mutex_t spare_mutex;   /* spare */
@@ -93,9 +100,8 @@ struct __db_mpool {
 	struct registration *registrations;
 	struct writer_fd writers[WRITER_FDS];
 	struct thread *threads;
-	struct thread *single; /* the only one, where not threaded */
-	struct thread *lone;   /* the only one so far that uses pages, else NULL */
-	pthread_t writer;      /* see writer.c */
+	struct thread *lone; /* the only one so far that uses pages, else NULL */
+	pthread_t writer;    /* see writer.c */
 	bool writer_runs;
 	bool writer_ends;    /* it is asked to */
 	uint32_t writer_row; /* where it goes on */
@@ -112,11 +118,11 @@ page_size_is_possible(size_t bytes)
 static inline bool
 pool_is_usable(const DB_MPOOL *p)
 {
-	const RLAYOUT *rl = p->region->layout;
+	const RLAYOUT *rl = p->layout;
 
-	return p->region->fork_generation == os_fork_generation() &&
-	    load_relaxed(&rl->panic) == 0 && load_relaxed(&rl->valid) == DB_REGIONMAGIC &&
-	    load_relaxed(&p->region->lost) == 0;
+	return ((p->region->fork_generation ^ os_fork_generation()) | load_relaxed(&rl->panic) |
+		   (load_relaxed(&rl->valid) ^ DB_REGIONMAGIC) | load_relaxed(&p->region->lost)) ==
+	    0;
 }
 
 /* Bytes of pages that the pool holds now. */

@@ -123,10 +123,13 @@ release(struct thread *t, struct found *at)
 {
 	uint32_t expected = at->f + 1;
 
-	if (at->own && release_alone(t, at->pb, at->i))
+	if (at->own && release_alone(t, at->pb, at->i)) {
+		at->pb->pins[at->i].set = 0;
 		return true;
+	}
 	if (!cas_seq(&at->pb->b->slots[at->i], &expected, 0))
 		return false;
+	at->pb->pins[at->i].set = 0;
 	if (at->own) {
 		forget(at->pb, at->i);
 	} else {
@@ -150,12 +153,12 @@ put_dirty(struct thread *t, DB_MPOOLFILE *mpf, struct found *at)
 		else
 			file_extend(mpf->row, off + mpf->pagesize);
 	}
-	pin->set_clean = false;
+	pin->set &= ~PIN_CLEAN;
 	if (!dirty_mark(t, mpf->row, at->f))
 		return;
 	if (!mpf->soft && load_relaxed(&mpf->row->mtime_nsec) != 0)
 		store_relaxed(&mpf->row->mtime_nsec, os_now_nsec_coarse());
-	pin->set_dirty = true;
+	pin->set |= PIN_DIRTY;
 }
 
 static void
@@ -270,7 +273,7 @@ put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	do
 		pin = at.pb->pins[at.i];
 	while (!release(t, &at) && find_pin(t, mpf, pgaddr, &at));
-	if (pin.set_dirty && (pin.set_clean || (flags & DB_MPOOL_CLEAN)))
+	if ((pin.set & PIN_DIRTY) && ((pin.set & PIN_CLEAN) || (flags & DB_MPOOL_CLEAN)))
 		evict_undone(t, at.f, key, version);
 	put_done(t);
 	return ret != 0 ? ret : (ret = region_usable(mpf->pool->region)) != 0 ? ret : 0;
@@ -284,16 +287,15 @@ static inline bool
 put_at_once(DB_MPOOLFILE *mpf, const void *pgaddr)
 {
 	struct thread *t = thread_at_hand(mpf->pool);
-	struct pin_block *pb;
 	struct pin *pin;
 	unsigned i;
 
-	if (t == NULL || !pool_is_usable(mpf->pool) || (pb = t->first)->used == 0)
+	if (t == NULL || !pool_is_usable(mpf->pool) || t->first.used == 0)
 		return false;
-	i = 63u - (unsigned)__builtin_clzll(pb->used);
-	pin = &pb->pins[i];
-	return load_relaxed(&pin->mpf) == mpf && pin->page == pgaddr && !pin->set_dirty &&
-	    release_alone(t, pb, i);
+	i = 63u - (unsigned)__builtin_clzll(t->first.used);
+	pin = &t->first.pins[i];
+	return load_relaxed(&pin->mpf) == mpf && pin->page == pgaddr && pin->set == 0 &&
+	    release_alone(t, &t->first, i);
 }
 
 int
@@ -325,7 +327,7 @@ memp_fset(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	if (flags & DB_MPOOL_DIRTY)
 		put_dirty(t, mpf, &at);
 	if (flags & DB_MPOOL_CLEAN)
-		at.pb->pins[at.i].set_clean = true;
+		at.pb->pins[at.i].set |= PIN_CLEAN;
 	if (flags & DB_MPOOL_DISCARD)
 		put_discard(t, at.f);
 	put_done(t);

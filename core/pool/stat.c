@@ -11,6 +11,7 @@
 
 #include "file.h"
 #include "recount.h"
+#include "tally.h"
 
 static uint64_t
 minus(uint64_t a, uint64_t b)
@@ -74,6 +75,7 @@ pool_stat_fill(DB_MPOOL *p, DB_MPOOL_STAT *s)
 
 	for (unsigned i = COUNTERS; i-- > 0;)
 		c[i] = counter_sum(p, (enum counter)i);
+	c[C_HIT] = tally_sum(p);
 	s->st_cachesize = pool_bytes(p);
 	s->st_policy = p->g.policy;
 	s->st_barrier = p->g.barrier;

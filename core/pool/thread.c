@@ -70,7 +70,7 @@ thread_shed(struct thread *t)
 static void
 thread_free(struct thread *t)
 {
-	for (unsigned i = 0; i < t->npins; i++)
+	for (unsigned i = 1; i < t->npins; i++)
 		free(t->pins[i]);
 	free(t->pins);
 	free(t->victims);
@@ -158,8 +158,10 @@ pin_block_append(struct thread *t, struct pin_block *pb)
 	if (list != NULL) {
 		t->pins = list;
 		t->pins[t->npins++] = pb;
-		if (has_many_pins(t->pool))
+		if (has_many_pins(t->pool)) {
 			store_relaxed(&t->pool->many_pins, true);
+			store_relaxed(&t->pool->short_id, UINT64_MAX);
+		}
 	}
 	pthread_mutex_unlock(&t->pool->threads_mutex);
 	return list != NULL ? 0 : ENOMEM;
@@ -168,10 +170,10 @@ pin_block_append(struct thread *t, struct pin_block *pb)
 static int
 pin_block_add(struct thread *t)
 {
-	struct pin_block *pb;
+	struct pin_block *pb = &t->first;
 	int ret;
 
-	if ((ret = os_calloc(1, sizeof(*pb), (void **)&pb)) != 0)
+	if (t->npins > 0 && (ret = os_calloc(1, sizeof(*pb), (void **)&pb)) != 0)
 		return ret;
 	if (!block_take(t->pool, &pb->index)) {
 		shed_exited(t->pool);
@@ -179,7 +181,8 @@ pin_block_add(struct thread *t)
 			env_err(t->pool->dbenv,
 			    "the pool has no room for more pins: all %u blocks of %d are taken",
 			    t->pool->g.nblocks, BLOCK_SLOTS);
-			free(pb);
+			if (pb != &t->first)
+				free(pb);
 			return EAGAIN;
 		}
 	}
@@ -187,7 +190,8 @@ pin_block_add(struct thread *t)
 	store_relaxed(&pb->b->tid, (int32_t)syscall(SYS_gettid));
 	if ((ret = pin_block_append(t, pb)) != 0) {
 		block_release(t->pool, pb);
-		free(pb);
+		if (pb != &t->first)
+			free(pb);
 	}
 	return ret;
 }
@@ -201,14 +205,13 @@ thread_create(DB_MPOOL *p, struct thread **tp)
 	if ((ret = os_calloc(1, sizeof(*t), (void **)&t)) != 0)
 		return ret;
 	t->pool = p;
-	t->pool_id = p->id;
+	t->pool_id = t->short_id = p->id;
 	t->self = pthread_self();
 	if ((ret = victims_create(p, &t->victims)) != 0 || (ret = pin_block_add(t)) != 0) {
 		thread_free(t);
 		return ret;
 	}
-	t->first = t->pins[0];
-	t->home = t->first->b;
+	t->home = t->first.b;
 	t->shared = p->threaded && !p->barrier;
 	pthread_mutex_lock(&p->threads_mutex);
 	store_relaxed(&p->lone, p->threads == NULL ? t : NULL);
@@ -306,7 +309,7 @@ threads_close(DB_MPOOL *p)
 			if (t->pins[i]->b != NULL)
 				block_release(t->pool, t->pins[i]);
 		t->pool = NULL;
-		t->pool_id = 0;
+		t->pool_id = t->short_id = 0;
 		if (t->exited || t == p->single || t == p->spare)
 			thread_free(t);
 	}
@@ -352,6 +355,7 @@ slot_drop(struct thread *t, uint32_t *slot)
 		if (slot < pb->b->slots || slot >= pb->b->slots + BLOCK_SLOTS)
 			continue;
 		pb->pins[slot - pb->b->slots].mpf = NULL;
+		pb->pins[slot - pb->b->slots].set = 0;
 		store_release(slot, 0);
 		pb->used &= ~(1ull << (slot - pb->b->slots));
 		return;

@@ -11,12 +11,14 @@
 #define HINTS 128		   /* frames that a thread believes to be free, per page size */
 #define IO_BYTES ((size_t)1 << 20) /* a thread's buffer for copies to be written */
 
+#define PIN_DIRTY 1u /* memp_fset through this pin made the clean page dirty */
+#define PIN_CLEAN 2u /* memp_fset asked to undo that */
+
 /* A pin as its process knows it. */
 struct pin {
 	DB_MPOOLFILE *mpf;
 	const void *page;
-	bool set_dirty; /* memp_fset through this pin made the clean page dirty */
-	bool set_clean; /* memp_fset asked to undo that */
+	uint32_t set; /* PIN_*; 0 in a pin that is not in use */
 };
 
 struct pin_block {
@@ -38,6 +40,7 @@ struct thread {
 	struct thread *next_of_self; /* in the thread's own list of pools */
 	DB_MPOOL *pool;		     /* NULL: the pool was closed */
 	uint64_t pool_id;
+	uint64_t short_id; /* the pool's, while the thread may take the short way; else 0 */
 	pthread_t self;
 	/*
 	 * Its slots are its own: it empties them with a plain store, saying so in `putting`.  The
@@ -47,13 +50,13 @@ struct thread {
 	bool shared;
 	bool putting;
 	bool exited;
-	bool in_callback; /* inside pgin, pgout or lg_flush: memp_* is EDEADLK */
-	unsigned npins;	  /* blocks below */
-	struct pin_block **pins;
-	struct pin_block *first; /* pins[0] */
-	struct block *home;	 /* first->b: notes and counters */
-	unsigned notes;		 /* highest note in use, about */
-	unsigned untallied;	 /* hits since a tally was taken that had to go to the record */
+	bool in_callback;	 /* inside pgin, pgout or lg_flush: memp_* is EDEADLK */
+	unsigned npins;		 /* blocks below */
+	struct pin_block **pins; /* the first of them is */
+	struct pin_block first;
+	struct block *home; /* first.b: notes and counters */
+	unsigned notes;	    /* highest note in use, about */
+	unsigned untallied; /* hits since a tally was taken that had to go to the record */
 	struct hint_list free[PAGE_SHIFTS];
 	uint32_t evicted[PAGE_SHIFTS]; /* since another size's extent was looked at */
 	uint64_t unoffered;	       /* bytes evicted since it hinted an extent last */
@@ -61,7 +64,7 @@ struct thread {
 	struct victims *victims;       /* the pages that it would evict next */
 	uint32_t loads;		       /* pages that it brought in */
 	uint32_t first_used;	       /* the frame that it used for the first time last */
-	uint64_t hits_then;	       /* C_HIT when it had hit nothing else since */
+	uint64_t hits_then;	       /* thread_hits() when it had hit nothing else since */
 	uint32_t lease;		       /* while the clock stands there, times up to it are */
 	uint32_t newest;	       /* this thread's to give; the last that it gave */
 	uint8_t *io;		       /* IO_BYTES, allocated when first needed */
@@ -69,13 +72,31 @@ struct thread {
 
 extern __thread struct thread *thread_last __attribute__((tls_model("initial-exec")));
 
-/* The calling thread's part, if it is at hand and no callback is running; else NULL. */
+/*
+ * The calling thread's part, if it is at hand and may take the short way: no callback is running,
+ * and nobody has very many pins.  Else NULL.
+ */
 static inline struct thread *
 thread_at_hand(const DB_MPOOL *p)
 {
 	struct thread *t = p->threaded ? thread_last : p->single;
 
-	return t != NULL && t->pool_id == p->id && !t->in_callback ? t : NULL;
+	return t != NULL && t->short_id == load_relaxed(&p->short_id) ? t : NULL;
+}
+
+/* pgin, pgout or lg_flush is called: what they call of ours is refused. */
+static inline void
+callback_begin(struct thread *t)
+{
+	t->in_callback = true;
+	t->short_id = 0;
+}
+
+static inline void
+callback_end(struct thread *t)
+{
+	t->in_callback = false;
+	t->short_id = t->pool_id;
 }
 
 /* The calling thread's part of the pool; EAGAIN if the region has no block left. */

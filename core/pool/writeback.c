@@ -271,9 +271,9 @@ flush_log(struct batch *b)
 	if (any && lsn_after(&most, &b->res->largest))
 		b->res->largest = most;
 	if (any && env != NULL && env->lg_flush != NULL) {
-		b->t->in_callback = true;
+		callback_begin(b->t);
 		ret = env->lg_flush(env, &most);
-		b->t->in_callback = false;
+		callback_end(b->t);
 	}
 	return ret;
 }
@@ -285,10 +285,10 @@ convert(struct batch *b, struct job *j)
 
 	if (!b->ffd.converts)
 		return 0;
-	b->t->in_callback = true;
+	callback_begin(b->t);
 	ret = b->ffd.conversion.pgout(
 	    key_pgno(j->key), j->copy, b->ffd.cookie.size > 0 ? &b->ffd.cookie : NULL);
-	b->t->in_callback = false;
+	callback_end(b->t);
 	return ret;
 }
 
