@@ -9,8 +9,12 @@
  * as long as the lock stays there, and a word that has not changed since is of that time.
  *
  * Only what is FIRM is put the long way, and what is not kept is born so.  Nothing is written here
- * but the word, and a byte beside the slot where there are no threads; so there is nothing that
- * another thread of the same locker could find half done.
+ * but the word, a byte beside the slot where there are no threads, and guesses; so there is nothing
+ * that another thread of the same locker could find half done.
+ *
+ * The two swaps are most of what is left, and each waits until all loads before it are done.  So
+ * the way to the cell is kept short: the slot that was taken after the last one when that was taken
+ * before is looked at first, without a hash or the index, and fetched a step early.
  */
 #include "table.h"
 
@@ -25,17 +29,26 @@ static inline bool
 is_the_name(const struct own *e, const uint8_t *name, uint32_t size)
 {
 	const uint8_t *own = e->name;
-	uint32_t i;
 
-	if (size < 8) {
-		for (i = 0; i < size && own[i] == name[i]; i++)
-			continue;
-		return i == size;
-	}
-	for (i = 0; i + 8 <= size; i += 8)
-		if (bytes_8(own + i) != bytes_8(name + i))
+	for (; size >= 4; size -= 4, own += 4, name += 4)
+		if (bytes_4(own) != bytes_4(name))
 			return false;
-	return bytes_8(own + size - 8) == bytes_8(name + size - 8);
+	for (; size > 0; size--)
+		if (*own++ != *name++)
+			return false;
+	return true;
+}
+
+/* Where there are no threads: the slot's byte. */
+static void
+note_held(DB_LOCKTAB *lt, const struct lock_cell *c, bool held)
+{
+	const struct mine *m = mine_at(lt, load_relaxed(&c->u.lock.locker));
+	uint8_t *byte =
+	    m != NULL && m->set != NULL ? own_held(m->set, load_relaxed(&c->u.lock.slot)) : NULL;
+
+	if (byte != NULL)
+		*byte = held;
 }
 
 /* The lock of that slot, as it was granted first, if it is IDLE still. */
@@ -57,44 +70,71 @@ take(DB_LOCKTAB *lt, struct own *e, DB_LOCK birth, DB_LOCK *lockp)
 	if (e->used == 0)
 		store_relaxed(&e->used, 1);
 	if (!lt->threaded)
-		*e->held = 1;
+		note_held(lt, c, true);
 	*lockp = (DB_LOCK)(word_life(w) + 1) << 32 | (uint32_t)birth;
 	return true;
+}
+
+/* The lock that the slot has, if it is one on that object in that mode; else 0. */
+static inline DB_LOCK
+match(const struct own *e, const DBT *obj, uint32_t mode)
+{
+	DB_LOCK birth = load_acquire(&e->lock);
+
+	return birth != 0 && word_mode(e->idle) == mode && e->size == obj->size &&
+		is_the_name(e, obj->data, obj->size) && load_acquire(&e->lock) == birth ?
+	    birth :
+	    0;
+}
+
+/* By way of the index. */
+static inline struct own *
+find(const struct own_set *s, const DBT *obj, uint32_t mode, DB_LOCK *birthp)
+{
+	uint32_t hash = object_hash(obj->data, obj->size), steps = 0;
+	struct own *e = load_acquire(own_chain(load_acquire(&s->index), hash));
+
+	for (; e != NULL && steps++ < CHAIN_MOST; e = load_relaxed(&e->next))
+		if (e->hash == hash && (*birthp = match(e, obj, mode)) != 0)
+			return e;
+	return NULL;
+}
+
+/* e was taken, and not the guess or just that one.  Threads may overwrite each other's guesses. */
+static inline void
+remember(struct own_set *s, struct own *e, const struct own *guess)
+{
+	struct own *last = load_relaxed(&s->last), *next;
+
+	if (guess != e && last != NULL)
+		store_relaxed(&last->follows, e);
+	if (last != e)
+		store_relaxed(&s->last, e);
+	next = load_relaxed(&e->follows);
+	if (next != guess)
+		store_relaxed(&s->follows, next);
+	if (next != NULL)
+		__builtin_prefetch(next);
 }
 
 static inline bool
 take_again(DB_LOCKTAB *lt, uint32_t locker, const DBT *obj, uint32_t mode, DB_LOCK *lockp)
 {
 	const struct mine *m = mine_at(lt, locker);
-	const struct own_set *s = m != NULL ? load_acquire(&m->set) : NULL;
-	uint32_t hash, idle, steps = 0;
-	struct own *e;
-	DB_LOCK birth;
+	struct own_set *s = m != NULL ? load_acquire(&m->set) : NULL;
+	struct own *e, *guess;
+	DB_LOCK birth = 0;
 
 	if (s == NULL || obj == NULL || obj->data == NULL || obj->size - 1 >= OWN_NAME)
 		return false;
-	hash = object_hash(obj->data, obj->size);
-	idle = (uint32_t)cell_word(CELL_IDLE, mode, hash_part(hash), 0);
-	e = load_acquire(own_chain(load_acquire(&s->index), hash));
-	for (; e != NULL && steps++ < CHAIN_MOST; e = load_relaxed(&e->next)) {
-		birth = load_acquire(&e->lock);
-		if (e->hash == hash && e->idle == idle && birth != 0 && e->size == obj->size &&
-		    is_the_name(e, obj->data, obj->size) && load_acquire(&e->lock) == birth)
-			return take(lt, e, birth, lockp);
+	e = guess = load_relaxed(&s->follows);
+	if (e == NULL || (birth = match(e, obj, mode)) == 0 || !take(lt, e, birth, lockp)) {
+		e = find(s, obj, mode, &birth);
+		if (e == NULL || !take(lt, e, birth, lockp))
+			return false;
 	}
-	return false;
-}
-
-/* Where there are no threads: the slot's byte. */
-static void
-note_held(DB_LOCKTAB *lt, const struct lock_cell *c, bool held)
-{
-	const struct mine *m = mine_at(lt, load_relaxed(&c->u.lock.locker));
-	uint8_t *byte =
-	    m != NULL && m->set != NULL ? own_held(m->set, load_relaxed(&c->u.lock.slot)) : NULL;
-
-	if (byte != NULL)
-		*byte = held;
+	remember(s, e, guess);
+	return true;
 }
 
 /* locker 0: any of this handle. */

@@ -70,9 +70,9 @@ slot_of(const struct own_set *s, const struct own *e)
 {
 	unsigned k = 0;
 
-	while (e->held - s->held[k] < 0 || e->held - s->held[k] >= (ptrdiff_t)(OWN_FIRST << k))
+	while (e < s->segments[k] || e >= s->segments[k] + (OWN_FIRST << k))
 		k++;
-	return OWN_FIRST * ((1u << k) - 1) + (uint32_t)(e->held - s->held[k]) + 1;
+	return OWN_FIRST * ((1u << k) - 1) + (uint32_t)(e - s->segments[k]) + 1;
 }
 
 static int
@@ -91,17 +91,19 @@ segment_add(struct own_set *s, unsigned k)
 	}
 	s->segments[k] = own;
 	s->held[k] = held;
-	for (uint32_t i = 0; i < n; i++)
-		s->segments[k][i].held = &s->held[k][i];
 	return 0;
 }
 
 uint8_t *
 own_held(const struct own_set *s, uint32_t slot)
 {
-	const struct own *e = own_at(s, slot);
+	uint32_t i;
+	unsigned k;
 
-	return e != NULL ? e->held : NULL;
+	if (slot - 1 >= load_acquire(&s->nslots))
+		return NULL;
+	k = segment_of(slot, &i);
+	return &s->held[k][i];
 }
 
 /* --- the index ----------------------------------------------------------------------------- */
@@ -184,7 +186,7 @@ static void
 slot_release(DB_LOCKTAB *lt, struct own_set *s, struct own *e)
 {
 	store_release(&e->lock, 0);
-	*e->held = 0;
+	*own_held(s, slot_of(s, e)) = 0;
 	unkeep(lt, s, e);
 	e->next = s->free;
 	s->free = e;
@@ -334,7 +336,7 @@ own_has_lock(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot, DB_LOCK lock, 
 	if (e == NULL)
 		return;
 	if (!lt->threaded)
-		*e->held = held;
+		*own_held(m->set, slot) = held;
 	store_release(&e->lock, lock);
 }
 

@@ -30,13 +30,13 @@
 
 /* A lock that a locker of ours has, or has put and keeps, or waits for.  See own.c. */
 struct own {
-	DB_LOCK lock;	  /* as it was granted first; 0: none */
-	struct own *next; /* in the index's chain, or of the free slots */
-	uint8_t *held;	  /* is the lock held?  Only where there are no threads */
-	uint32_t hash;	  /* of the object's name */
-	uint32_t idle;	  /* the lower half of the lock's word when it is IDLE */
-	uint8_t size;	  /* bytes of the name; 0: it is not kept */
-	uint8_t used;	  /* taken again since the last look for one to give up */
+	DB_LOCK lock;	     /* as it was granted first; 0: none */
+	struct own *next;    /* in the index's chain, or of the free slots */
+	struct own *follows; /* which was taken again after it the last time; a guess */
+	uint32_t hash;	     /* of the object's name */
+	uint32_t idle;	     /* the lower half of the lock's word when it is IDLE */
+	uint8_t size;	     /* bytes of the name; 0: it is not kept */
+	uint8_t used;	     /* taken again since the last look for one to give up */
 	uint8_t name[OWN_NAME];
 };
 
@@ -57,6 +57,8 @@ struct own_set {
 	uint32_t hand;	    /* where one to give up is looked for */
 	uint32_t newcomers; /* beyond kept_max */
 	struct own_index *index;
+	struct own *last;    /* that was taken again */
+	struct own *follows; /* which will be next, perhaps */
 	struct own *segments[OWN_SEGMENTS];
 	uint8_t *held[OWN_SEGMENTS]; /* a byte for each slot */
 };
@@ -188,15 +190,6 @@ hash_mix(uint64_t a, uint64_t b)
 }
 
 static inline uint64_t
-bytes_8(const uint8_t *p)
-{
-	uint64_t v;
-
-	memcpy(&v, p, 8);
-	return v;
-}
-
-static inline uint64_t
 bytes_4(const uint8_t *p)
 {
 	uint32_t v;
@@ -205,26 +198,26 @@ bytes_4(const uint8_t *p)
 	return v;
 }
 
-/* The last bytes are taken together with some before them rather than one by one. */
+/*
+ * Words of 4 bytes, multiplied in pairs: names are often made of such words just before, and a load
+ * that takes more than one of them would wait until they have left the store buffer.  The last
+ * bytes are taken together with some before them.
+ */
 static inline uint32_t
 object_hash(const void *name, uint32_t size)
 {
-	const uint64_t k1 = 0x9e3779b97f4a7c15u, k2 = 0xff51afd7ed558ccdu;
+	uint64_t k1 = 0x9e3779b97f4a7c15u, k2 = 0xff51afd7ed558ccdu, h = size;
 	const uint8_t *p = name;
-	uint64_t h = size ^ k1;
 	uint32_t left = size;
 
-	for (; left > 16; left -= 16, p += 16)
-		h = hash_mix(bytes_8(p) ^ k1, bytes_8(p + 8) ^ k2) ^ h << 7 ^ h >> 57;
-	if (left >= 8)
-		h ^= hash_mix(bytes_8(p) ^ k2, bytes_8(p + left - 8) ^ k1);
-	else if (left >= 4)
-		h ^= hash_mix(bytes_4(p) ^ k2, bytes_4(p + left - 4) ^ k1);
+	/* unlike ones at each place */
+	for (; left >= 8; left -= 8, p += 8, k1 += 0xa0761d6478bd642fu)
+		h += (bytes_4(p) ^ k1) * (bytes_4(p + 4) ^ k2);
+	if (size < 4)
+		h += (((uint64_t)p[0] << 16 | (uint64_t)p[size / 2] << 8 | p[size - 1]) ^ k1) * k2;
 	else if (left > 0)
-		h ^= hash_mix(
-		    ((uint64_t)p[0] << 16 | (uint64_t)p[left / 2] << 8 | p[left - 1]) ^ k2, k1);
-	h = hash_mix(h, k2);
-	return (uint32_t)(h >> 32) ^ (uint32_t)h;
+		h += (bytes_4(left > 4 ? p : p + left - 4) ^ k1) * (bytes_4(p + left - 4) ^ ~k2);
+	return (uint32_t)hash_mix(h, k2);
 }
 
 /* Cells that an object with such a name takes. */
