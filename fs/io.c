@@ -395,16 +395,19 @@ claim_range(struct fs *fs, struct file *f, const struct caller *c, int flags, st
 static int
 write_first(struct file *f, const struct caller *c, struct change *w)
 {
-	ssize_t n;
+	ssize_t n = 0;
 	int err;
 
-	identity_enter(c);
-	do
-		n = pwrite(mpool_file_fd(f->mpf), w->buf, w->bytes, (off_t)w->offset);
-	while (n == -1 && errno == EINTR);
-	err = n == -1 ? errno : 0;
-	identity_leave();
-	mpool_file_restamp(f->mpf);
+	if ((err = mpool_file_write_begin(f->mpf)) == 0) {
+		identity_enter(c);
+		do
+			n = pwrite(mpool_file_fd(f->mpf), w->buf, w->bytes, (off_t)w->offset);
+		while (n == -1 && errno == EINTR);
+		err = n == -1 ? errno : 0;
+		identity_leave();
+		mpool_file_restamp(f->mpf);
+		mpool_file_write_end(f->mpf);
+	}
 	w->bytes = err == 0 ? (size_t)n : 0; /* all that there is room for */
 	return err;
 }

@@ -213,10 +213,13 @@ punch(struct file *f, const struct caller *c, uint64_t offset, uint64_t end, uin
 {
 	int err;
 
-	if ((err = may_punch(f, c, length)) != 0 || (err = zero_range(f, offset, end, length)) != 0)
+	if ((err = may_punch(f, c, length)) != 0 ||
+	    (err = zero_range(f, offset, end, length)) != 0 ||
+	    (err = mpool_file_write_begin(f->mpf)) != 0)
 		return err;
 	err = allocate_as(c, mpool_file_fd(f->mpf), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 	    offset, end - offset);
+	mpool_file_write_end(f->mpf);
 	f->reserved_from = f->reserved_to = 0;
 	return err;
 }

@@ -219,6 +219,18 @@ mpool_confine(DB_MPOOL *p, const char *directory)
 	return ret;
 }
 
+int
+mpool_file_write_begin(DB_MPOOLFILE *mpf)
+{
+	return region_write_begin(mpf->pool->region);
+}
+
+void
+mpool_file_write_end(DB_MPOOLFILE *mpf)
+{
+	region_write_end(mpf->pool->region);
+}
+
 struct region *
 mpool_region(DB_MPOOL *p)
 {

@@ -89,6 +89,13 @@ int mpool_file_type(const DB_MPOOLFILE *mpf);
 int mpool_get_timed(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, void **pagep, uint64_t *nsecp);
 
 /*
+ * Around whatever the caller itself writes to the file, or punches in it, through mpool_file_fd():
+ * region_write_begin and region_write_end, with what they say.
+ */
+int mpool_file_write_begin(DB_MPOOLFILE *mpf);
+void mpool_file_write_end(DB_MPOOLFILE *mpf);
+
+/*
  * The modification time people shall see, in ns since 1970; 0: the disk file's own.  Set by the
  * mount at each write and at utimens; whoever writes the file's pages back gives the disk file
  * this time afterwards.

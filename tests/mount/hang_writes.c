@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * hang_writes.c - preloaded into the daemon or a client: a disk that takes its time.  The first
+ * write to a file whose path ends in $HANG_WRITES, or with HANG_IN_HOLES the first hole that is
+ * punched in it before its end, says a line to the pipe $HANG_WRITES_AT and waits for one from
+ * $HANG_WRITES_GO before it is done, two minutes at most.  With NO_RESERVE no room can be
+ * allocated.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/falloc.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define WAIT_MSEC 120000
+
+static int
+is_the_file(int fd)
+{
+	const char *name = getenv("HANG_WRITES");
+	char link[64], path[PATH_MAX];
+	ssize_t n;
+
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (name == NULL || (n = readlink(link, path, sizeof(path) - 1)) == -1)
+		return 0;
+	path[n] = '\0';
+	return (size_t)n > strlen(name) && strcmp(path + n - strlen(name), name) == 0;
+}
+
+/* Once in a process. */
+static int
+shall_hang(int fd, int in_hole)
+{
+	static int hung;
+
+	return (getenv("HANG_IN_HOLES") != NULL) == in_hole && is_the_file(fd) &&
+	    !__atomic_exchange_n(&hung, 1, __ATOMIC_SEQ_CST);
+}
+
+static void
+hang(void)
+{
+	int at = open(getenv("HANG_WRITES_AT"), O_RDWR | O_CLOEXEC);
+	int go = open(getenv("HANG_WRITES_GO"), O_RDWR | O_CLOEXEC);
+	struct pollfd p = { .fd = go, .events = POLLIN };
+	char line[16];
+
+	(void)!write(at, "here\n", 5);
+	if (poll(&p, 1, WAIT_MSEC) == 1)
+		(void)!read(go, line, sizeof(line));
+	(void)close(at);
+	(void)close(go);
+}
+
+ssize_t
+pwrite64(int fd, const void *buf, size_t bytes, off64_t offset)
+{
+	if (shall_hang(fd, 0))
+		hang();
+	return syscall(SYS_pwrite64, fd, buf, bytes, offset);
+}
+
+int
+fallocate64(int fd, int mode, off64_t offset, off64_t bytes)
+{
+	struct stat64 st;
+
+	if (getenv("NO_RESERVE") != NULL && mode == FALLOC_FL_KEEP_SIZE) {
+		errno = EOPNOTSUPP;
+		return -1;
+	}
+	if ((mode & FALLOC_FL_PUNCH_HOLE) != 0 && fstat64(fd, &st) == 0 && offset < st.st_size &&
+	    shall_hang(fd, 1))
+		hang();
+	return (int)syscall(SYS_fallocate, fd, mode, offset, bytes);
+}
