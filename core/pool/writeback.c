@@ -42,6 +42,7 @@ struct batch {
 	struct job *jobs;
 	unsigned n;
 	bool may_write;
+	int failed; /* the first error of the file, not yet said */
 	enum write_flags flags;
 	struct write_result *res;
 };
@@ -292,16 +293,27 @@ convert(struct batch *b, struct job *j)
 	return ret;
 }
 
-/* The file could not be written: remember it for its handles. */
+/* The file could not be written: remember it for its handles, and to say so. */
 static void
 file_failed(struct batch *b, int error)
 {
-	char *path = file_path(b->t->pool, b->row, b->id);
-
 	file_set_error(b->row, error);
 	first_error(b->res, error);
+	if (b->failed == 0)
+		b->failed = error;
+}
+
+/* When nothing of the batch is in anybody's way any more: the callback may take its time. */
+static void
+say_failed(struct batch *b)
+{
+	char *path;
+
+	if (b->failed == 0)
+		return;
+	path = file_path(b->t->pool, b->row, b->id);
 	env_err(b->t->pool->dbenv, "%s: a page cannot be written: %s; it stays in the pool",
-	    path ? path : "(temporary)", db_strerror(error));
+	    path ? path : "(temporary)", db_strerror(b->failed));
 	free(path);
 }
 
@@ -520,6 +532,7 @@ write_one_file(struct thread *t, struct job *jobs, unsigned n, enum write_flags 
 		write_jobs(&b);
 	}
 	file_fd_put(t->pool, b.id, &b.ffd);
+	say_failed(&b);
 }
 
 void

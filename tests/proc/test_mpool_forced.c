@@ -184,6 +184,62 @@ forced_removal_who_had_not_begun_to_cut_does_not(void **state)
 	end(&w, &c, mp);
 }
 
+static struct t_child *hearing;
+
+static void *
+stands_still_in_the_callback(char *prefix, char *sentence)
+{
+	struct t_child *c = hearing;
+
+	(void)prefix;
+	if (c == NULL || strstr(sentence, "cannot be written") == NULL)
+		return NULL;
+	hearing = NULL;
+	t_tell(c, 's');
+	t_await(c, 'g');
+	return NULL;
+}
+
+static int
+fails_to_write(struct t_child *c, void *arg)
+{
+	struct t *t = arg;
+	DB_ENV *env = env_of(t, BYTES);
+	DB_MPOOL *mp;
+	DB_MPOOLFILE *f;
+	int ret;
+
+	env->db_errcall = stands_still_in_the_callback;
+	must(memp_open(NULL, DB_CREATE, 0, env, &mp));
+	f = file_of(mp, "f", PS);
+	fill(f, 0, 'o');
+	hearing = c;
+	t_fault_always(OS_PWRITE, EIO);
+	ret = memp_fsync(f);
+	(void)t_fault_off();
+	t_tell_u64(c, (uint64_t)ret);
+	(void)memp_fclose(f);
+	(void)memp_close(mp);
+	return 0;
+}
+
+static void
+forced_removal_who_stands_in_its_error_callback_is_in_nobodys_way(void **state)
+{
+	struct t *t = *state;
+	struct t_child c;
+
+	write_pages(t_path(t, "f"), 2, PS, 'a');
+	t_fork(&c, fails_to_write, t);
+	t_await(&c, 's');
+	must(memp_unlink(NULL, 1, env_of(t, BYTES)));
+	finish(write_anew(t));
+	t_tell(&c, 'g');
+	assert_int_equal((int)t_await_u64(&c), EIO);
+	assert_int_equal(t_join(&c), 0);
+	assert_true(on_disk(t_path(t, "f"), 0, PS, 'n'));
+}
+
 /* --- what the home says -------------------------------------------------------------------- */
 
 static DB_ENV *
@@ -247,6 +303,7 @@ main(void)
 		t_test(forced_removal_who_comes_waits_for_a_truncation_to_end),
 		t_test(forced_removal_who_had_not_begun_to_write_does_not),
 		t_test(forced_removal_who_had_not_begun_to_cut_does_not),
+		t_test(forced_removal_who_stands_in_its_error_callback_is_in_nobodys_way),
 		t_test(home_says_where_its_regions_are_though_its_last_was_removed_meanwhile),
 	};
 
