@@ -115,6 +115,16 @@ hold_together(struct region *r, const struct region_spec *spec)
 	return settle(r->home_fd, as);
 }
 
+/*
+ * Where there is only flock(2), or not even that, that is all.  What only went wrong this time says
+ * nothing about others.
+ */
+static bool
+says_no_locks(int error)
+{
+	return error != EBUSY && error != EAGAIN && error != ENOMEM && error != EIO;
+}
+
 /* EBUSY: others hold it otherwise.  EAGAIN: a live process takes too long to hold it. */
 static int
 hold(struct region *r, const struct region_spec *spec)
@@ -127,8 +137,7 @@ hold(struct region *r, const struct region_spec *spec)
 		ret = EBUSY;
 	if (ret == 0 && !spec->is_private)
 		ret = hold_together(r, spec);
-	/* Where there is only flock(2), or not even that, that is all. */
-	if (ret != EBUSY && ret != EAGAIN)
+	if (ret == 0 || says_no_locks(ret))
 		return 0;
 	region_close_home(r);
 	return ret;

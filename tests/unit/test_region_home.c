@@ -126,6 +126,32 @@ one_home_is_held_by_one_private_or_by_joined_regions(void **state)
 	detach(a);
 }
 
+/* What cannot be asked is not answered with "nobody". */
+static void
+home_is_not_shared_because_memory_for_a_lock_was_short(void **state)
+{
+	struct t *t = *state;
+	struct region *p, *a;
+	bool is_private;
+	int ret;
+
+	for (int k = 0; k < 2; k++) {
+		is_private = k == 0;
+		assert_int_equal(is_private ? attach_private(t, &p) : attach_at(t, "there", &p), 0);
+		for (unsigned n = 1;; n++) {
+			t_fault(OS_LOCK, n, ENOMEM);
+			ret = is_private ? attach_at(t, NULL, &a) : attach_private(t, &a);
+			if (t_fault_off() == 0)
+				break;
+			assert_int_not_equal(ret, 0);
+			assert_true(last_sentence[0] != '\0');
+		}
+		assert_int_equal(ret, EBUSY);
+		detach(p);
+	}
+	remove_at(t, "there");
+}
+
 static void
 private_pool_does_not_come_beside_unwritten_pages(void **state)
 {
@@ -729,6 +755,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(one_home_is_held_by_one_private_or_by_joined_regions),
+		t_test(home_is_not_shared_because_memory_for_a_lock_was_short),
 		t_test(private_pool_does_not_come_beside_unwritten_pages),
 		t_test(of_those_who_come_at_once_with_different_places_one_wins),
 		t_test(who_claims_a_home_waits_for_others_who_do),
