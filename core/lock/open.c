@@ -208,6 +208,15 @@ lock_open(const char *dir, u_int32_t flags, int mode, DB_ENV *dbenv, DB_LOCKTAB 
 
 /* --- the end ------------------------------------------------------------------------------- */
 
+/* region_detach's question: a table that nobody uses holds nothing. */
+static bool
+nothing_held(struct region *r, void *arg)
+{
+	(void)r;
+	(void)arg;
+	return true;
+}
+
 static int
 table_close(DB_LOCKTAB *lt, bool remove)
 {
@@ -216,7 +225,7 @@ table_close(DB_LOCKTAB *lt, bool remove)
 
 	if (!forked && region_usable(lt->region) == 0)
 		release_client(lt, lt->self);
-	ret = region_detach(lt->region, remove && !forked, NULL, NULL);
+	ret = region_detach(lt->region, remove && !forked, nothing_held, NULL);
 	handle_free(lt);
 	return forked ? EINVAL : ret;
 }

@@ -247,8 +247,8 @@ join(const struct region_spec *spec, struct region *r, const RLAYOUT *copy)
 	if (ret != 0)
 		return say(spec, r, "cannot lock a client number", ret);
 	/* The file's first: who dies in between must not leave it saying so for ever. */
-	if (r->is_system && copy->clean != 0)
-		segment_note_clean(r, 0);
+	if (r->is_system && copy->clean != 0 && (ret = segment_note_clean(r, 0)) != 0)
+		return say(spec, r, "cannot write", ret);
 	store_relaxed(&r->layout->clean, 0);
 	attached = client_count(r);
 	env_event(spec->dbenv, "%s: joined as client %u, %u attached", r->path, r->self, attached);
@@ -299,6 +299,11 @@ say_discarded(const struct region_spec *spec, struct region *r, enum layout_verd
 		    "%s: its segment %d is that of another file, of which this is a copy: made "
 		    "anew",
 		    r->path, copy->segid);
+	else if (verdict == LAYOUT_OTHER_VERSION)
+		env_warn(spec->dbenv,
+		    "%s was made by version %d.%d.%d (format %u) and held nothing unwritten: made "
+		    "anew",
+		    r->path, copy->majver, copy->minver, copy->patch, copy->format);
 	else
 		say_other_boot(spec, r, copy, verdict == LAYOUT_OTHER_BOOT);
 }
@@ -311,11 +316,15 @@ discard(const struct region_spec *spec, struct region *r, enum layout_verdict ve
 
 	if (!spec->create) {
 		env_err(spec->dbenv, "%s is not in use: it was left by %s", r->path,
-		    verdict == LAYOUT_LEFTOVER ? "a process that died" :
-			verdict == LAYOUT_GONE ? "somebody who removed its segment" :
-						 "an earlier boot");
+		    verdict == LAYOUT_LEFTOVER		? "a process that died" :
+			verdict == LAYOUT_GONE		? "somebody who removed its segment" :
+			verdict == LAYOUT_COPY		? "another home, of which this is a copy" :
+			verdict == LAYOUT_OTHER_VERSION ? "another version" :
+							  "an earlier boot");
 		return ENOENT;
 	}
+	if (verdict == LAYOUT_OTHER_VERSION)
+		segment_discard_others(r, copy);
 	if (verdict != LAYOUT_GONE && r->is_system &&
 	    (ret = segment_discard(spec->dbenv, r, copy)) != 0)
 		return ret;

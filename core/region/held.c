@@ -45,16 +45,16 @@ is_long_as_said(uint64_t bytes, const RLAYOUT *by)
 	    by->max % os_page_size() == 0;
 }
 
-/* Attach segment id if it can be the one that is named, by its length. */
+/* Attach segment id if it is long enough to say whose it is. */
 static int
-hold(int32_t id, const RLAYOUT *named, struct held *h)
+hold(int32_t id, struct held *h)
 {
 	int ret;
 
 	h->addr = NULL;
 	if ((ret = os_shm_attach(id, &h->addr)) != 0)
 		return held_is_absent(ret) ? 0 : ret;
-	if ((ret = os_shm_stat(id, &h->is)) == 0 && is_long_as_said(h->is.bytes, named))
+	if ((ret = os_shm_stat(id, &h->is)) == 0 && h->is.bytes >= REGION_COMMON_BYTES)
 		return 0;
 	held_release(h);
 	return ret;
@@ -91,7 +91,7 @@ held_original(const RLAYOUT *named, struct held *h)
 {
 	int ret;
 
-	if ((ret = hold(named->segid, named, h)) != 0 || h->addr == NULL)
+	if ((ret = hold(named->segid, h)) != 0 || h->addr == NULL)
 		return ret;
 	if (!carries_ids(h, named))
 		held_release(h);
@@ -105,7 +105,7 @@ held_named(const RLAYOUT *named, const struct os_ident *file, struct held *h)
 
 	if ((ret = held_original(named, h)) != 0 || h->addr == NULL)
 		return ret;
-	if (!held_names_file(h, file))
+	if (!is_long_as_said(h->is.bytes, named) || !held_names_file(h, file))
 		held_release(h);
 	return 0;
 }
@@ -132,11 +132,11 @@ is_a_dead_creators(const struct os_segment *segment, void *arg)
 {
 	struct search *s = arg;
 
-	if (segment->bytes != held_length(s->named) || segment->attached > 0 ||
-	    segment->cuid != s->file->uid ||
+	if (segment->attached > 0 || segment->cuid != s->file->uid ||
 	    segment->changed_sec < (int64_t)(s->named->created_usec / 1000000) - 1)
 		return 0;
-	if (hold(segment->id, s->named, s->h) != 0 || s->h->addr == NULL)
+	if (!is_long_as_said(segment->bytes, s->named) || hold(segment->id, s->h) != 0 ||
+	    s->h->addr == NULL)
 		return 0;
 	if ((carries_ids(s->h, s->named) && held_names_file(s->h, &s->file->ident)) ||
 	    is_empty(s->h->addr))

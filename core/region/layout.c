@@ -8,6 +8,7 @@
  *
  *   nothing, or all zeros                          leftover
  *   valid 0, stamp ours or not yet written         leftover: creation or removal was cut short
+ *   valid right, stamp another's, closed           other version
  *   valid right, stamp another's                   EPROTO
  *   valid right, other boot, nobody attached       other boot
  *   valid right, panic                             DB_RUNRECOVERY
@@ -21,6 +22,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #define LINE_BYTES 64u
@@ -107,6 +109,21 @@ layout_is_system(const RLAYOUT *copy, uint64_t file_bytes)
 	    (copy->flags & REGION_SYSTEM) != 0;
 }
 
+/* REGION_COMMON_BYTES of it mean what they mean to us. */
+static bool
+is_comparable(const RLAYOUT *copy)
+{
+	return copy->format >= REGION_FORMAT_FIRST && copy->byte_order == REGION_BYTE_ORDER &&
+	    copy->pointer_bytes == sizeof(void *);
+}
+
+bool
+layout_is_others_system(const RLAYOUT *copy, uint64_t file_bytes)
+{
+	return file_bytes == copy->layout_bytes && is_comparable(copy) &&
+	    !layout_stamp_is_ours(copy) && (copy->flags & REGION_SYSTEM) != 0;
+}
+
 static bool
 is_zero(const uint8_t *bytes, size_t n)
 {
@@ -148,24 +165,59 @@ say_damaged(const struct region_spec *spec, const char *path, const char *what)
 	return DB_RUNRECOVERY;
 }
 
+static void
+say_way_out(const struct region_spec *spec, char *to, size_t bytes, bool used)
+{
+	if (used)
+		(void)snprintf(to, bytes, "processes use it: end them, or go on with that version");
+	else
+		(void)snprintf(to, bytes,
+		    "go on with that version, or remove it by force (poolstat --remove %s "
+		    "--force), which loses what it has not written",
+		    spec->home != NULL	  ? spec->home :
+			spec->dir != NULL ? spec->dir :
+					    "HOME");
+}
+
 static int
-say_stamps(const struct region_spec *spec, const char *path, const RLAYOUT *copy)
+say_stamps(const struct region_spec *spec, const char *path, const RLAYOUT *copy, bool used)
 {
 	int majver, minver, patch;
+	char way_out[512];
 
 	(void)db_version(&majver, &minver, &patch);
+	say_way_out(spec, way_out, sizeof(way_out), used);
 	env_err(spec->dbenv,
 	    "%s was made by version %d.%d.%d (format %u, byte order %08x, pointers of %u bytes, "
 	    "header "
 	    "of %u, stamp %08x), this is version %d.%d.%d (format %u, byte order %08x, pointers of "
 	    "%u "
-	    "bytes, header of %u, stamp %08x): go on with that version, or remove the region with "
-	    "it",
+	    "bytes, header of %u, stamp %08x): %s",
 	    path, copy->majver, copy->minver, copy->patch, copy->format, copy->byte_order,
 	    copy->pointer_bytes, copy->layout_bytes, copy->subsystem_stamp, majver, minver, patch,
 	    REGION_FORMAT, REGION_BYTE_ORDER, (unsigned)sizeof(void *), (unsigned)sizeof(RLAYOUT),
-	    spec->subsystem_stamp);
+	    spec->subsystem_stamp, way_out);
 	return EPROTO;
+}
+
+/*
+ * Another version's region goes if that is no loss: nobody uses it, and the last who did says that
+ * everything in it was written.
+ */
+static int
+judge_stamp(const struct region_spec *spec, const char *path, int fd, const RLAYOUT *copy,
+    enum layout_verdict *verdict)
+{
+	bool anybody;
+	int ret;
+
+	if ((ret = client_any_locked(fd, &anybody)) != 0)
+		return ret;
+	if (anybody || copy->valid != DB_REGIONMAGIC || !is_comparable(copy) || copy->panic != 0 ||
+	    copy->clean == 0)
+		return say_stamps(spec, path, copy, anybody);
+	*verdict = LAYOUT_OTHER_VERSION;
+	return 0;
 }
 
 static int
@@ -182,7 +234,7 @@ say_panic(const struct region_spec *spec, const char *path, const RLAYOUT *copy)
 }
 
 static int
-judge_invalid(const struct region_spec *spec, const char *path, const RLAYOUT *copy,
+judge_invalid(const struct region_spec *spec, const char *path, int fd, const RLAYOUT *copy,
     enum layout_verdict *verdict)
 {
 	if (copy->valid == 0 && stamp_is_unfinished(copy)) {
@@ -192,7 +244,7 @@ judge_invalid(const struct region_spec *spec, const char *path, const RLAYOUT *c
 	/* The stamp's place is the same in all versions, valid's place and meaning too. */
 	if (stamp_is_known(copy) &&
 	    (copy->valid == 0 || copy->valid == __builtin_bswap32(DB_REGIONMAGIC)))
-		return say_stamps(spec, path, copy);
+		return judge_stamp(spec, path, fd, copy, verdict);
 	return say_damaged(spec, path, "its first bytes are not a region's");
 }
 
@@ -205,7 +257,7 @@ judge_valid(const struct region_spec *spec, const char *path, int fd, uint64_t f
 	int ret;
 
 	if (!layout_stamp_is_ours(copy))
-		return say_stamps(spec, path, copy);
+		return judge_stamp(spec, path, fd, copy, verdict);
 	if (layout_is_other_boot(copy)) {
 		/* A live client is of this boot, and so is what it uses, whatever the id says. */
 		if ((ret = client_any_locked(fd, &anybody)) != 0)
@@ -218,7 +270,7 @@ judge_valid(const struct region_spec *spec, const char *path, int fd, uint64_t f
 		}
 	}
 	if (copy->subsystem_stamp != spec->subsystem_stamp)
-		return say_stamps(spec, path, copy);
+		return judge_stamp(spec, path, fd, copy, verdict);
 	if (copy->panic != 0)
 		return say_panic(spec, path, copy);
 	if (copy->size > file_bytes)
@@ -234,7 +286,7 @@ layout_judge_copy(const struct region_spec *spec, const char *path, int fd, uint
     const RLAYOUT *copy, enum layout_verdict *verdict)
 {
 	if (copy->valid != DB_REGIONMAGIC)
-		return judge_invalid(spec, path, copy, verdict);
+		return judge_invalid(spec, path, fd, copy, verdict);
 	return judge_valid(spec, path, fd, bytes, copy, verdict);
 }
 
@@ -254,7 +306,7 @@ layout_judge(const struct region_spec *spec, const char *path, int fd, uint64_t 
 		*verdict = LAYOUT_LEFTOVER;
 		return 0;
 	}
-	if (n < sizeof(*copy))
+	if (n < REGION_COMMON_BYTES || (n < sizeof(*copy) && n != copy->layout_bytes))
 		return say_damaged(spec, path, "it is too short");
 	/* The bytes are elsewhere then; whether they are all there segment_join asks. */
 	if (layout_is_system(copy, file_bytes))

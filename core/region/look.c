@@ -82,6 +82,18 @@ copy_panic(struct region_report *report, const RLAYOUT *copy)
 	    report->why, sizeof(report->why), copy->panic_why, sizeof(copy->panic_why));
 }
 
+static void
+say_left(DB_ENV *env, enum layout_verdict verdict, const RLAYOUT *seen)
+{
+	if (verdict == LAYOUT_OTHER_VERSION)
+		env_err(env, "closed by version %d.%d.%d (format %u), this is format %u",
+		    seen->majver, seen->minver, seen->patch, seen->format, REGION_FORMAT);
+	else
+		env_err(env, "%s",
+		    verdict == LAYOUT_LEFTOVER ? "left half made by a process that died" :
+						 "left by an earlier boot");
+}
+
 /* As an attach would: its sentence goes into a file in memory. */
 static int
 judge(const struct region_look *look, const RLAYOUT *seen, char *why, size_t n)
@@ -100,9 +112,7 @@ judge(const struct region_look *look, const RLAYOUT *seen, char *why, size_t n)
 	    layout_judge_copy(&spec, "the segment", look->fd, seen->max, seen, &verdict);
 	if (ret == 0 && verdict != LAYOUT_VALID) {
 		ret = ENOENT;
-		env_err(&env, "%s",
-		    verdict == LAYOUT_LEFTOVER ? "left half made by a process that died" :
-						 "left by an earlier boot");
+		say_left(&env, verdict, seen);
 	}
 	(void)fclose(env.db_errfile);
 	return ret;

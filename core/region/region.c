@@ -188,7 +188,7 @@ note_clean(struct region *r, bool clean)
 {
 	store_seq(&r->layout->clean, clean ? 1u : 0u);
 	if (r->is_system)
-		segment_note_clean(r, clean ? 1u : 0u);
+		(void)segment_note_clean(r, clean ? 1u : 0u);
 }
 
 /* Rubbish does not remove a region. */
@@ -274,17 +274,41 @@ clear_valid(struct region *r)
 		store_seq(&r->layout->valid, 0);
 }
 
+/* Where its valid is, in the segment of another version, is not for us to say. */
+static int
+unlink_others_segment(struct region *r, const RLAYOUT *copy)
+{
+	bool anybody;
+	int ret;
+
+	/* Or it only looks like another's. */
+	if ((ret = segment_remove_forced(r, NULL)) != 0 || r->layout != NULL ||
+	    (ret = client_any_locked(r->fd, &anybody)) != 0)
+		return ret;
+	if (anybody) {
+		env_err(r->dbenv,
+		    "%s was made by version %d.%d.%d (format %u), and processes use its segment: "
+		    "end them first",
+		    r->path, copy->majver, copy->minver, copy->patch, copy->format);
+		return EPROTO;
+	}
+	segment_discard_others(r, copy);
+	return 0;
+}
+
 /* The segment that the file may name.  The mapping stays, for clear_valid. */
 static int
 unlink_segment(struct region *r, bool *namedp)
 {
+	RLAYOUT copy = { 0 };
 	bool readable;
-	RLAYOUT copy;
-	size_t n;
+	size_t n = 0;
 
-	readable = os_fstat(r->fd, &r->file) == 0 &&
-	    os_pread(r->fd, &copy, sizeof(copy), 0, &n) == 0 && n == sizeof(copy) &&
-	    layout_is_system(&copy, r->file.size);
+	readable =
+	    os_fstat(r->fd, &r->file) == 0 && os_pread(r->fd, &copy, sizeof(copy), 0, &n) == 0;
+	if ((*namedp = readable && layout_is_others_system(&copy, r->file.size)))
+		return unlink_others_segment(r, &copy);
+	readable = readable && n == sizeof(copy) && layout_is_system(&copy, r->file.size);
 	*namedp = readable && copy.segid != INVALID_SEGID;
 	return segment_remove_forced(r, readable ? &copy : NULL);
 }

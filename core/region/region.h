@@ -102,9 +102,11 @@ struct region {
  *
  * A file that is there but not a valid region (0 bytes, valid not set, shorter than its layout
  * says) is a dead creator's leftover and is made anew with spec->create, ENOENT without.  A stamp
- * that differs: EPROTO.  A panicked region: DB_RUNRECOVERY.  A region of another boot that was
- * not cleanly detached: remade, with a message that counts what was lost.  A region file that is
- * a symbolic link, or that others than the caller (or root) own in a sticky directory: EPERM.
+ * that differs: EPROTO, or, if nobody is attached and layout->clean says that nothing in it was
+ * unwritten, likewise made anew, with a message.  A panicked region: DB_RUNRECOVERY.  A region of
+ * another boot that was not cleanly detached: remade, with a message that counts what was lost.  A
+ * region file that is a symbolic link, or that others than the caller (or root) own in a sticky
+ * directory: EPERM.
  * System memory: ENOMEM if the machine has not size bytes to spare; ENXIO if the segment is in
  * another IPC namespace; EIDRM if it is gone though there are live clients (with none, the region
  * is made anew); EXDEV if it is of a file on another device that is this one but for that, nobody
@@ -131,9 +133,10 @@ int region_detach(
  * region_unlink_forced - remove the file whatever is in it.  Clears valid in a region that has
  * the right magic, so that those attached get ESTALE; in a segment also if the file does not lead
  * to it any more.  Absent: 0.  A segment that cannot be got at (ENXIO, EACCES, EPERM) or found
- * (EIDRM) keeps its file if there are live clients; without, the file goes and a sentence names
- * the segment.  EACCES: the caller may not write the file, and has live clients who could not be
- * told, or somebody is just coming, or may not even look whether there are any.
+ * (EIDRM), or that another version made (EPROTO), keeps its file if there are live clients;
+ * without, the file goes and a sentence names the segment.  EACCES: the caller may not write the
+ * file, and has live clients who could not be told, or somebody is just coming, or may not even
+ * look whether there are any.
  */
 int region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file);
 

@@ -46,8 +46,9 @@ enum layout_verdict {
 	LAYOUT_LEFTOVER,   /* its creator or remover died; holds nothing */
 	LAYOUT_OTHER_BOOT, /* of an earlier boot; the layout's offsets are checked */
 	LAYOUT_OTHER_BOOT_DAMAGED,
-	LAYOUT_GONE, /* its segment is not there any more, and nobody is attached */
-	LAYOUT_COPY, /* its segment is that of the file that this is a copy of */
+	LAYOUT_GONE,	      /* its segment is not there any more, and nobody is attached */
+	LAYOUT_COPY,	      /* its segment is that of the file that this is a copy of */
+	LAYOUT_OTHER_VERSION, /* not for us, but closed: nothing is in it that is not elsewhere */
 };
 
 /* The first byte of the client table and of the body, in every region of this format. */
@@ -76,6 +77,9 @@ bool layout_is_system(const RLAYOUT *copy, uint64_t file_bytes);
 
 /* Do size, max, nclients, clients and body fit together and into file_bytes? */
 bool layout_fits(const RLAYOUT *copy, uint64_t file_bytes);
+
+/* Does a region of another version that says so much of itself name a segment? */
+bool layout_is_others_system(const RLAYOUT *copy, uint64_t file_bytes);
 
 /* Is this what a library with the same structures writes there? */
 bool layout_stamp_is_ours(const RLAYOUT *copy);
@@ -149,12 +153,14 @@ int segment_join(
 
 /* Remove the segment that copy, from a file that is to be removed, may have named. */
 int segment_discard(DB_ENV *dbenv, struct region *r, const RLAYOUT *copy);
+/* The same, if another version made it: it stays, with a sentence, unless it is certainly it. */
+void segment_discard_others(struct region *r, const RLAYOUT *copy);
 
 /* Remove the mapped segment; the file is marked first, and is to be removed next. */
 int segment_remove(struct region *r);
 
 /* Tell the file, for a later boot, whether anything unwritten is in the segment. */
-void segment_note_clean(struct region *r, uint32_t clean);
+int segment_note_clean(struct region *r, uint32_t clean);
 
 /*
  * For removal by force: clear valid in the segment that copy (NULL: nothing) names, or else in the

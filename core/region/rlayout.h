@@ -18,6 +18,7 @@
 #define REGION_RLAYOUT_H
 
 #include <assert.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef uint64_t roff_t; /* bytes from the region's start */
@@ -25,6 +26,7 @@ typedef uint64_t roff_t; /* bytes from the region's start */
 #define DB_REGIONMAGIC 0x120897u
 #define INVALID_SEGID (-1)
 #define REGION_FORMAT 4u /* raised when any shared structure changes */
+#define REGION_FORMAT_FIRST 3u
 #define REGION_BYTE_ORDER 0x01020304u
 #define REGION_PROGRAM_BYTES 24 /* of a program's name, NUL-terminated */
 #define REGION_WHY_BYTES 128
@@ -64,6 +66,7 @@ typedef struct rlayout {
 	uint64_t created_usec;
 	uint8_t boot_id[16];
 	uint32_t clean; /* not 0: last detach was clean and nothing was dirty */
+	/* Up to here all formats from REGION_FORMAT_FIRST on are the same. */
 	uint32_t nclients;
 	uint64_t max;	    /* bytes the region may grow to */
 	roff_t clients;	    /* struct client[nclients] */
@@ -81,6 +84,9 @@ typedef struct rlayout {
 	uint64_t file_dev; /* of the region's file, as file_ino */
 } RLAYOUT;
 
+#define REGION_COMMON_BYTES 108 /* of it, in all those formats */
+
+static_assert(offsetof(RLAYOUT, nclients) == REGION_COMMON_BYTES, "what old and new ones agree on");
 static_assert(sizeof(RLAYOUT) == 336, "RLAYOUT is an ABI between processes");
 
 /* Who is attached.  Number i lives while it holds the OFD lock on byte CLIENT_BYTE + i. */

@@ -386,6 +386,24 @@ segment_discard(DB_ENV *dbenv, struct region *r, const RLAYOUT *copy)
 }
 
 void
+segment_discard_others(struct region *r, const RLAYOUT *copy)
+{
+	struct held h;
+	int ret;
+
+	if (!layout_is_others_system(copy, r->file.size) || layout_is_other_boot(copy))
+		return;
+	if ((ret = held_original(copy, &h)) == 0 && h.addr == NULL)
+		return;
+	if (ret == 0) {
+		ret = h.is.attached > 1 ? EBUSY : os_shm_remove(h.is.id);
+		held_release(&h);
+	}
+	if (ret != 0)
+		say_stays(r, copy->segid, ret);
+}
+
+void
 segment_abandon(struct region *r)
 {
 	store_seq(&r->layout->valid, 0);
@@ -410,11 +428,11 @@ segment_remove(struct region *r)
 	return ret;
 }
 
-void
+int
 segment_note_clean(struct region *r, uint32_t clean)
 {
-	/* For sentences of those who cannot see the segment: after a restart, or from elsewhere. */
-	(void)write_field(r, offsetof(RLAYOUT, clean), clean);
+	/* For those who cannot see the segment: after a restart, from elsewhere, other versions. */
+	return write_field(r, offsetof(RLAYOUT, clean), clean);
 }
 
 void

@@ -105,7 +105,7 @@ same a_good_one_is_good "0 file" \
 same another_ipc_namespace_is_named "6 its memory is in another IPC namespace" \
 	"$(field __db_away.share error) $(field __db_away.share error_why)"
 same its_kind_is_known_all_the_same system "$(field __db_away.share memory)"
-same another_version_is_told "71 1" \
+same another_version_is_told "2 1" \
 	"$(field __db_version.share error) $(field __db_version.share error_why | grep -c 99)"
 same one_half_made_is_left 'left half made by a process that died' \
 	"$(field __db_half.share error_why)"

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * core/region: a region that another version of the library made.  It is made anew if it was closed
+ * and nothing is in it that is not in a file; else it is refused, and what is said is a way that
+ * works.
+ */
+#include "region_t.h"
+
+#include <signal.h>
+#include <sys/shm.h>
+
+#include <poolfs/lock.h>
+#include <poolfs/mpool.h>
+#include <poolfs/region.h>
+
+#define OLD_FORMAT 3u
+#define OLD_BYTES 328u /* of that format's RLAYOUT */
+
+static bool
+yes(struct region *r, void *arg)
+{
+	(void)r;
+	(void)arg;
+	return true;
+}
+
+static struct region *
+attach_kind(const struct t *t, bool is_system)
+{
+	struct region_spec spec = spec_in(t->dir);
+	struct region *r = NULL;
+
+	spec.is_system = is_system;
+	t_check(region_attach(&spec, &r) == 0);
+	return r;
+}
+
+static uint64_t
+close_region(struct region *r)
+{
+	uint64_t id = r->layout->region_id;
+
+	t_check(region_detach(r, false, yes, NULL) == 0);
+	return id;
+}
+
+/* The file, and the segment if r is one's, become the old version's. */
+static void
+make_old(const struct t *t, struct region *r)
+{
+	poke_field(t, format, OLD_FORMAT);
+	if (!r->is_system)
+		return;
+	poke_field(t, layout_bytes, OLD_BYTES);
+	t_check(truncate(t_path(t, REGION_FILE), OLD_BYTES) == 0);
+	r->layout->format = OLD_FORMAT;
+	r->layout->layout_bytes = OLD_BYTES;
+}
+
+/* --- made anew ----------------------------------------------------------------------------- */
+
+static void
+closed_region_of_another_version_is_made_anew(void **state)
+{
+	struct t *t = *state;
+	struct region_spec spec = spec_in(t->dir);
+	struct region *r;
+	uint64_t id;
+
+	for (int k = 0; k < 3; k++) {
+		id = close_region(attach_kind(t, false));
+		if (k == 0)
+			poke_field(t, format, OLD_FORMAT);
+		else if (k == 1)
+			poke_field(t, format, REGION_FORMAT + 1);
+		else
+			poke_field(t, subsystem_stamp, STAMP + 1);
+		spec.create = false;
+		assert_int_equal(region_attach(&spec, &r), ENOENT);
+		test_env.db_verbose = 1;
+		r = attach_kind(t, false);
+		test_env.db_verbose = 0;
+		assert_true(r->created && r->layout->region_id != id);
+		assert_non_null(strstr(last_sentence, "nothing unwritten"));
+		assert_int_equal(r->layout->format, REGION_FORMAT);
+		assert_int_equal(region_detach(r, true, NULL, NULL), 0);
+	}
+}
+
+static void
+closed_segment_of_another_version_goes_with_its_name(void **state)
+{
+	struct t *t = *state;
+	struct region *r = attach_kind(t, true);
+	int32_t segid = r->segid;
+	void *held = shmat(segid, NULL, 0);
+
+	t_check(held != (void *)-1);
+	(void)close_region(r);
+	r = attach_kind(t, true);
+	assert_false(r->created);
+	(void)close_region(r);
+	poke_field(t, format, OLD_FORMAT);
+	poke_field(t, layout_bytes, OLD_BYTES);
+	t_check(truncate(t_path(t, REGION_FILE), OLD_BYTES) == 0);
+	t_check(shmdt(held) == 0);
+	r = attach_kind(t, true);
+	assert_true(r->created && r->segid != segid);
+	assert_int_equal(segments(), 1);
+
+	/* It is somebody's still, whoever that is. */
+	segid = r->segid;
+	held = shmat(segid, NULL, 0);
+	(void)close_region(r);
+	poke_field(t, format, OLD_FORMAT);
+	poke_field(t, layout_bytes, OLD_BYTES);
+	t_check(truncate(t_path(t, REGION_FILE), OLD_BYTES) == 0);
+	last_sentence[0] = '\0';
+	r = attach_kind(t, true);
+	assert_true(r->created && r->segid != segid);
+	assert_non_null(strstr(last_sentence, "ipcrm"));
+	assert_int_equal(segments(), 2);
+	t_check(shmctl(segid, IPC_RMID, NULL) == 0 && shmdt(held) == 0);
+	detach(r);
+}
+
+static void
+closed_lock_table_of_another_version_is_made_anew(void **state)
+{
+	struct t *t = *state;
+	DB_ENV env = { .db_errcall = hear, .db_home = t->dir };
+	DB_LOCKTAB *lt;
+	uint32_t format = OLD_FORMAT;
+	int fd;
+
+	assert_int_equal(lock_open(NULL, DB_CREATE, 0600, &env, &lt), 0);
+	assert_int_equal(lock_close(lt), 0);
+	fd = open(t_path(t, "__db_lock.share"), O_WRONLY | O_CLOEXEC);
+	t_check(pwrite(fd, &format, sizeof(format), offsetof(RLAYOUT, format)) == sizeof(format));
+	close(fd);
+	assert_int_equal(lock_open(NULL, DB_CREATE, 0600, &env, &lt), 0);
+	assert_int_equal(lock_close(lt), 0);
+	assert_int_equal(lock_unlink(NULL, 0, &env), 0);
+}
+
+/* --- refused ------------------------------------------------------------------------------- */
+
+static int
+joins_and_dies(struct t_child *c, void *arg)
+{
+	(void)attach_kind(arg, false);
+	t_tell(c, 'j');
+	t_await(c, 'e');
+	return 0;
+}
+
+static void
+region_of_another_version_that_was_not_closed_is_refused(void **state)
+{
+	struct t *t = *state;
+	struct t_child c;
+
+	(void)close_region(attach_kind(t, false));
+	t_fork(&c, joins_and_dies, t);
+	t_await(&c, 'j');
+	t_kill(&c);
+	poke_field(t, format, OLD_FORMAT);
+	expect_refusal(t, EPROTO, "--force");
+	expect_refusal(t, EPROTO, "poolstat --remove");
+	/* As it says. */
+	assert_int_equal(env_remove(t->dir, 1, &test_env), 0);
+	assert_false(exists(t));
+}
+
+static void
+region_of_another_version_that_is_in_use_is_refused(void **state)
+{
+	struct t *t = *state;
+	struct region *r = attach_kind(t, false);
+
+	store_seq(&r->layout->clean, 1);
+	r->layout->format = OLD_FORMAT;
+	expect_refusal(t, EPROTO, "processes use it");
+	r->layout->format = REGION_FORMAT;
+	detach(r);
+}
+
+static void
+closed_region_that_cannot_be_compared_is_refused(void **state)
+{
+	struct t *t = *state;
+
+	(void)close_region(attach_kind(t, false));
+	poke_field(t, format, OLD_FORMAT - 1);
+	expect_refusal(t, EPROTO, "format 2");
+	poke_field(t, format, OLD_FORMAT);
+	poke_field(t, pointer_bytes, 4);
+	expect_refusal(t, EPROTO, "pointers of 4");
+	poke_field(t, pointer_bytes, sizeof(void *));
+	poke_field(t, panic, 1);
+	expect_refusal(t, EPROTO, "format 3");
+	poke_field(t, panic, 0);
+	poke_field(t, valid, 0);
+	expect_refusal(t, EPROTO, "format 3");
+	poke_field(t, valid, DB_REGIONMAGIC);
+	poke_field(t, byte_order, __builtin_bswap32(REGION_BYTE_ORDER));
+	expect_refusal(t, EPROTO, "04030201");
+	poke_field(t, byte_order, REGION_BYTE_ORDER);
+	t_check(truncate(t_path(t, REGION_FILE), 100) == 0);
+	expect_refusal(t, DB_RUNRECOVERY, "too short");
+}
+
+/* Its bytes are nowhere else. */
+static void
+applications_region_of_another_version_keeps_its_bytes(void **state)
+{
+	struct t *t = *state;
+	DB_ENV env = { .db_errcall = hear };
+	DB_REGION *reg;
+
+	assert_int_equal(memr_open(t->dir, "test", DB_CREATE, 0600, 65536, &env, &reg), 0);
+	assert_int_equal(memr_close(reg), 0);
+	poke_field(t, format, OLD_FORMAT);
+	assert_int_equal(memr_open(t->dir, "test", DB_CREATE, 0600, 65536, &env, &reg), EPROTO);
+	assert_true(peek_file(t).format == OLD_FORMAT);
+}
+
+/* --- by force ------------------------------------------------------------------------------ */
+
+static void
+forced_unlink_of_another_versions_segment_spares_its_users(void **state)
+{
+	struct t *t = *state;
+	struct region *r = attach_kind(t, true);
+
+	make_old(t, r);
+	os_unlock(r->fd, SEGMENT_BYTE);
+	last_sentence[0] = '\0';
+	assert_int_equal(region_unlink_forced(&test_env, t->dir, REGION_FILE), EPROTO);
+	assert_true(exists(t));
+	detach(r);
+	assert_int_equal(region_unlink_forced(&test_env, t->dir, REGION_FILE), 0);
+	assert_false(exists(t));
+	assert_int_equal(segments(), 0);
+}
+
+/* In a file valid is at the same place for all. */
+static void
+forced_unlink_of_another_versions_file_tells_its_users(void **state)
+{
+	struct t *t = *state;
+	struct region *r = attach_kind(t, false);
+
+	make_old(t, r);
+	assert_int_equal(region_unlink_forced(&test_env, t->dir, REGION_FILE), 0);
+	assert_int_equal(region_usable(r), ESTALE);
+	detach(r);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		segment_test(closed_region_of_another_version_is_made_anew),
+		segment_test(closed_segment_of_another_version_goes_with_its_name),
+		segment_test(closed_lock_table_of_another_version_is_made_anew),
+		segment_test(region_of_another_version_that_was_not_closed_is_refused),
+		segment_test(region_of_another_version_that_is_in_use_is_refused),
+		segment_test(closed_region_that_cannot_be_compared_is_refused),
+		segment_test(applications_region_of_another_version_keeps_its_bytes),
+		segment_test(forced_unlink_of_another_versions_segment_spares_its_users),
+		segment_test(forced_unlink_of_another_versions_file_tells_its_users),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
