@@ -46,7 +46,7 @@ pin_briefly(struct thread *t, uint32_t *slot, uint32_t f, uint64_t key)
 	struct frame *fr = frame_at(t->pool, f);
 	uint64_t w;
 
-	for (unsigned tries = 0; tries < 1000; tries++) {
+	for (unsigned tries = 0; tries < 1000 && pool_is_usable(t->pool); tries++) {
 		store_seq(slot, f + 1);
 		w = load_seq(&fr->word);
 		if (load_acquire(&fr->key) != key)
@@ -263,6 +263,8 @@ int
 file_trunc_begin(struct thread *t, struct file_row *row, uint32_t id)
 {
 	while (!trunc_try(t, row)) {
+		if (!pool_is_usable(t->pool))
+			return region_usable(t->pool->region);
 		if (load_acquire(&row->id) != id)
 			return EIO;
 		file_truncate_wait(t, row, id);
@@ -285,19 +287,6 @@ file_trunc_end(struct thread *t, struct file_row *row)
 	store_release(&t->home->note_row, 0);
 }
 
-/* Does a block of the client (its number + 1) say that it truncates the row, or is about to? */
-static bool
-is_noted(const DB_MPOOL *p, const struct file_row *row, uint64_t owner)
-{
-	uint32_t used = load_seq(&p->mp->blocks_used), r = (uint32_t)(row - p->rows);
-
-	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++)
-		if (load_seq(&p->blocks[i].owner) == owner &&
-		    load_seq(&p->blocks[i].note_row) == r + 1)
-			return true;
-	return false;
-}
-
 /*
  * The trunc word w has been there for long.  A dead client's truncation is finished; a number
  * that nobody has, or a client that again and again has no note of it, is damage: nobody
@@ -311,7 +300,8 @@ look_at_truncator(struct thread *t, struct file_row *row, uint64_t w, unsigned *
 
 	if (reap_client(t, (uint32_t)owner - 1))
 		return;
-	if (is_noted(p, row, owner) || load_seq(&row->trunc) != w)
+	if (NOTE_SAYS(p, (uint32_t)owner - 1, note_row, (uint32_t)(row - p->rows) + 1) ||
+	    load_seq(&row->trunc) != w)
 		*unnotedp = 0;
 	else if (owner_is_impossible(p, (uint32_t)owner - 1) || ++*unnotedp == UNNOTED_MOST)
 		(void)cas_seq(&row->trunc, &w, 0);
@@ -323,7 +313,9 @@ file_truncate_wait(struct thread *t, struct file_row *row, uint32_t id)
 	unsigned unnoted = 0;
 	uint64_t w;
 
-	for (unsigned n = 0; (w = load_seq(&row->trunc)) != 0 && row->id == id; n++) {
+	for (unsigned n = 0; (w = load_seq(&row->trunc)) != 0 && load_acquire(&row->id) == id &&
+	     pool_is_usable(t->pool);
+	     n++) {
 		os_sleep_usec(n < 20 ? 50 : 1000);
 		if (n % 100 == 99)
 			look_at_truncator(t, row, w, &unnoted);

@@ -130,16 +130,26 @@ enum entered { ENTERED, EXPEL_FIRST, WAIT_FOR_SOFT, NO_ROW };
 #define ENTER_TRIES 150
 #define SOFT_WAIT_USEC 20000u /* between looks whether the mount has closed its idle handle */
 
-/* Do only mounts have the file open, which close what nobody uses when asked to? */
+/*
+ * Do only mounts have the file open, which close what nobody uses when asked to?  A count of opens
+ * without any open record is damage, and is put right.
+ */
 static bool
-only_soft(const DB_MPOOL *p, const struct file_row *row)
+only_soft(const DB_MPOOL *p, struct file_row *row)
 {
+	uint32_t opens = 0;
+
 	for (uint32_t i = 0; i < opens_used(p); i++) {
 		const struct open_record *rec = &p->opens[i];
 
-		if (rec->owner != 0 && rec->file == row->id && !(rec->flags & OPEN_SOFT))
+		if (rec->owner == 0 || rec->file != row->id)
+			continue;
+		if (!(rec->flags & OPEN_SOFT))
 			return false;
+		opens++;
 	}
+	if (opens == 0)
+		row->opens = 0;
 	return true;
 }
 
@@ -157,13 +167,12 @@ enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
 	*rowp = row;
 	*howp = ENTERED;
 	if (row != NULL && !row_agrees(p, row, spec)) {
-		*howp = row->opens == 0 ? EXPEL_FIRST : WAIT_FOR_SOFT;
-		if (row->opens == 0)
-			return 0;
 		(void)disagree(p, row, spec, why);
-		if (!only_soft(p, row))
+		if (row->opens != 0 && !only_soft(p, row))
 			return EINVAL;
-		(void)or_seq(&row->flags, ROW_WANTED);
+		*howp = row->opens == 0 ? EXPEL_FIRST : WAIT_FOR_SOFT;
+		if (row->opens != 0)
+			(void)or_seq(&row->flags, ROW_WANTED);
 		return 0;
 	}
 	if (row == NULL) {

@@ -27,6 +27,7 @@
 #define SPOILT_TRIES 10000
 #define SPOILT_PINNED 8 /* scans in a row that found a pin: it is no passer-by's */
 #define AHEAD 8		/* frames whose words are asked for early */
+#define LOOK_ROUNDS 64	/* between looks at all pages in transition */
 #define PATIENCE 24	/* rounds without a frame, most of them 1 ms, before "the pool is full" */
 
 /* VALID (and clean, unless dirty may go) with the expected key -> EVICTING. */
@@ -154,7 +155,7 @@ evict_except(struct thread *t, uint32_t f, uint32_t except)
 	struct pin_scan scan = { .n = 1, .frames = { f } };
 	uint64_t w, mark;
 
-	for (unsigned tries = 0; tries < 10000; tries++) {
+	for (unsigned tries = 0; tries < 10000 && pool_is_usable(p); tries++) {
 		w = load_seq(&frame_at(p, f)->word);
 		/* the dead's slot is still set, so proposals may be cancelled in its name (P2) */
 		if (frame_cancel(p, f))
@@ -298,6 +299,19 @@ frame_take_now(struct thread *t, unsigned pageshift, uint32_t *fp)
 	return extent_claim_free(t, pageshift, fp) ? 0 : ENOMEM;
 }
 
+/* There is no room, because pages are in transition: do all of these have somebody who is at it? */
+static void
+look_at_transitions(DB_MPOOL *p)
+{
+	for (uint32_t e = 0; e < p->g.nextents; e++) {
+		unsigned shift = extent_pageshift(p, load_relaxed(&p->extents[e]));
+		uint32_t f = e * p->g.frames_per_extent;
+
+		for (uint32_t n = shift != 0 ? extent_frames(p, shift) : 0; n > 0; n--, f++)
+			frame_look(p, f);
+	}
+}
+
 int
 frame_take(struct thread *t, unsigned pageshift, uint32_t *fp)
 {
@@ -326,6 +340,10 @@ frame_take(struct thread *t, unsigned pageshift, uint32_t *fp)
 			os_sleep_usec(idle < 8 ? 50 : 1000);
 		if (idle % 16 == 3)
 			(void)reap_all(t);
+		if (idle % LOOK_ROUNDS == LOOK_ROUNDS - 1)
+			look_at_transitions(t->pool);
+		if (!pool_is_usable(t->pool))
+			return region_usable(t->pool->region);
 	}
 	report_full(t, pageshift);
 	return ENOMEM;

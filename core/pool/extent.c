@@ -15,6 +15,7 @@
 #include "extent.h"
 #include "evict.h"
 #include "frame.h"
+#include "reap.h"
 #include "thread.h"
 #include "victims.h"
 #include "writeback.h"
@@ -262,13 +263,37 @@ warmth(const DB_MPOOL *p, uint32_t e, unsigned pageshift)
 	return victims_warmth(p, e, old);
 }
 
-bool
-extent_is_changing(const DB_MPOOL *p)
+/* CHANGING by somebody who is at it, or whose death somebody will notice? */
+static bool
+has_changer(const DB_MPOOL *p, uint32_t e, uint64_t w)
 {
-	for (uint32_t e = 0; e < p->g.nextents; e++)
-		if (load_relaxed(&p->extents[e]) & EXTENT_CHANGING)
-			return true;
-	return false;
+	uint64_t owner = (w >> EXTENT_OWNER_SHIFT) - 1;
+
+	if (owner >= p->region->nclients || owner_is_impossible(p, (uint32_t)owner))
+		return false;
+	return !client_is_alive(p->region, (uint32_t)owner) ||
+	    NOTE_SAYS(p, (uint32_t)owner, note_extent, e + 1) || load_seq(&p->extents[e]) != w;
+}
+
+bool
+extent_is_changing(DB_MPOOL *p)
+{
+	bool any = false;
+
+	for (uint32_t e = 0; e < p->g.nextents; e++) {
+		uint64_t w = load_seq(&p->extents[e]);
+
+		if (!(w & EXTENT_CHANGING))
+			continue;
+		if (has_changer(p, e, w))
+			any = true;
+		else if (extent_pageshift(p, w) != 0)
+			(void)cas_seq(&p->extents[e], &w, w & EXTENT_SHIFT);
+		else
+			(void)region_panic(p->region,
+			    "extent %u is to get another page size, but nobody is at it", e);
+	}
+	return any;
 }
 
 /*

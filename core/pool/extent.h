@@ -38,8 +38,12 @@ void extent_hint_all(DB_MPOOL *p);
  * threads may keep free frames that they do not use.
  */
 void extent_offer(struct thread *t, uint64_t evicted);
-/* Is some extent on its way to another page size?  Then it is worth waiting for. */
-bool extent_is_changing(const DB_MPOOL *p);
+/*
+ * Is some extent on its way to another page size?  Then it is worth waiting for.  One that nobody
+ * has noted that he changes is damage: it gets the page size that its word names, or there is a
+ * panic.
+ */
+bool extent_is_changing(DB_MPOOL *p);
 /* Empty the coldest extent of another page size and give it to this one.  ENOMEM: none can be. */
 int extent_take_over(struct thread *t, unsigned pageshift);
 /*

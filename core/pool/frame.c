@@ -98,8 +98,12 @@ is_noted(const DB_MPOOL *p, uint32_t f, uint32_t owner)
 			for (unsigned k = 0; k < BLOCK_NOTES; k++)
 				if (load_seq(&p->blocks[i].notes[k]) == f + 1)
 					return true;
-	/* dead, and somebody will reap it; a number that nobody has will never be reaped */
-	return !owner_is_impossible(p, owner) && !client_is_alive(p->region, owner);
+	/*
+	 * dead, and somebody will reap it, if that is not us, who are at it and have seen all its
+	 * notes; a number that nobody has will never be reaped
+	 */
+	return !owner_is_impossible(p, owner) && !client_is_alive(p->region, owner) &&
+	    load_seq(&p->region->clients[owner].reaper) != p->self + 1;
 }
 
 /* Is w a state that only its owner can end?  Then it has one, unless it is damaged. */
@@ -110,6 +114,23 @@ needs_owner(uint64_t w)
 }
 
 void
+frame_look(DB_MPOOL *p, uint32_t f)
+{
+	uint64_t w = load_seq(&frame_at(p, f)->word);
+	uint32_t owner = fw_owner(w);
+
+	if (!needs_owner(w))
+		return;
+	if (owner == NO_CLIENT)
+		(void)region_panic(p->region,
+		    "frame %u is in state %d, which nobody has put it into", f, fw_state(w));
+	else if (!is_noted(p, f, owner) && load_seq(&frame_at(p, f)->word) == w)
+		(void)region_panic(p->region,
+		    "frame %u is in state %d, but client %d knows nothing of it", f, fw_state(w),
+		    (int)owner);
+}
+
+void
 frame_wait(struct thread *t, uint32_t f, uint64_t w)
 {
 	struct frame *fr = frame_at(t->pool, f);
@@ -117,10 +138,7 @@ frame_wait(struct thread *t, uint32_t f, uint64_t w)
 	uint64_t now;
 
 	if (owner == NO_CLIENT) {
-		if (needs_owner(w) && load_seq(&fr->word) == w)
-			(void)region_panic(t->pool->region,
-			    "frame %u is in state %d, which nobody has put it into", f,
-			    fw_state(w));
+		frame_look(t->pool, f);
 		return;
 	}
 	for (int spin = 0; spin < 64; spin++) {
@@ -135,14 +153,6 @@ frame_wait(struct thread *t, uint32_t f, uint64_t w)
 	}
 	os_futex_wait((const uint32_t *)&fr->word, (uint32_t)w, WAIT_USEC);
 	now = load_seq(&fr->word);
-	if (fw_state(now) != fw_state(w) || fw_owner(now) != owner || reap_client(t, owner))
-		return;
-	/*
-	 * a live owner has a note of it: without one the word is damage, and nobody would end the
-	 * wait
-	 */
-	if (!is_noted(t->pool, f, owner) && load_seq(&fr->word) == now)
-		(void)region_panic(t->pool->region,
-		    "frame %u is in state %d, but client %d knows nothing of it", f, fw_state(now),
-		    (int)owner);
+	if (fw_state(now) == fw_state(w) && fw_owner(now) == owner && !reap_client(t, owner))
+		frame_look(t->pool, f);
 }

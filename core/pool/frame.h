@@ -108,6 +108,12 @@ bool frame_cancel(DB_MPOOL *p, uint32_t f);
 void frame_wait(struct thread *t, uint32_t f, uint64_t w);
 
 /*
+ * A panic if the frame is in a transition that nobody is in, or that its owner has no note of: that
+ * is damage, and nobody would end it.  What a dead owner left is not.
+ */
+void frame_look(DB_MPOOL *p, uint32_t f);
+
+/*
  * From a state that we own to FREE: hint set, note cleared, sleepers woken.  False: not ours so.
  */
 bool frame_free(struct thread *t, uint32_t f, enum frame_state from);

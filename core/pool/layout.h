@@ -192,7 +192,8 @@ struct block {
 	uint32_t note_row;    /* row + 1 that it truncates or whose index it tidies */
 	int32_t tid;
 	uint32_t counting; /* between a change and its count; see recount.h */
-	uint32_t pad[10];
+	uint32_t note_resize; /* 1: it resizes the pool, or is about to */
+	uint32_t pad[9];
 	uint64_t counters[COUNTERS_ROOM];
 	uint32_t slots[BLOCK_SLOTS]; /* frame + 1; 0 empty */
 	uint32_t notes[BLOCK_NOTES]; /* frame + 1; 0 empty */

@@ -116,6 +116,8 @@ enter_growing(DB_MPOOLFILE *mpf, off_t to, struct thread **tp)
 	if (to < 0 || (uint64_t)to > (uint64_t)1 << 32 << mpf->pageshift)
 		return EFBIG;
 	while (load_seq(&mpf->row->trunc) != 0) {
+		if (!pool_is_usable(mpf->pool))
+			return region_usable(mpf->pool->region);
 		if (load_acquire(&mpf->row->id) != mpf->file)
 			return EIO;
 		file_truncate_wait(*tp, mpf->row, mpf->file);

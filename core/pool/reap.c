@@ -201,6 +201,7 @@ release_block(struct thread *t, struct block *b, uint32_t dead)
 	for (unsigned i = 0; i < BLOCK_NOTES; i++)
 		store_relaxed(&b->notes[i], 0);
 	store_relaxed(&b->counting, 0);
+	store_relaxed(&b->note_resize, 0);
 	tally_settle(t->pool, b);
 	store_seq(&b->owner, 0);
 }

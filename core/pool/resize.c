@@ -16,26 +16,51 @@
 #include "reap.h"
 #include "thread.h"
 
+#define UNNOTED_MOST 8	  /* looks at a resizer who has no note of it */
 #define RESIZE_TRIES 5000 /* of 1 ms, while another process is resizing */
+
+/* False: another has it, *ownerp: client number + 1. */
+static bool
+try_to_begin(struct thread *t, uint32_t *ownerp)
+{
+	*ownerp = 0;
+	store_seq(&t->home->note_resize, 1);
+	if (cas_seq(&t->pool->mp->resizer, ownerp, t->pool->self + 1))
+		return true;
+	store_release(&t->home->note_resize, 0);
+	return false;
+}
+
+/*
+ * The reaper takes it from a dead one.  A number that nobody has, and a live client that again and
+ * again has no note of it, is damage: nobody resizes.
+ */
+static void
+look_at_resizer(struct thread *t, uint32_t owner, unsigned *unnotedp)
+{
+	DB_MPOOL *p = t->pool;
+
+	if (owner - 1 != p->self && reap_client(t, owner - 1))
+		return;
+	if (NOTE_SAYS(p, owner - 1, note_resize, 1) || load_seq(&p->mp->resizer) != owner)
+		*unnotedp = 0;
+	else if (owner_is_impossible(p, owner - 1) || ++*unnotedp == UNNOTED_MOST)
+		(void)cas_seq(&p->mp->resizer, &owner, 0);
+}
 
 static int
 begin(struct thread *t)
 {
-	DB_MPOOL *p = t->pool;
+	unsigned unnoted = 0;
 	uint32_t owner;
 
 	for (unsigned tries = 0; tries < RESIZE_TRIES; tries++) {
-		owner = 0;
-		if (cas_seq(&p->mp->resizer, &owner, p->self + 1))
+		if (try_to_begin(t, &owner))
 			return 0;
-		/* the reaper takes it from a dead one; a number that nobody has is nobody's */
-		if (owner - 1 != p->self && reap_client(t, owner - 1))
-			continue;
-		if (owner_is_impossible(p, owner - 1) && cas_seq(&p->mp->resizer, &owner, 0))
-			continue;
+		look_at_resizer(t, owner, &unnoted);
 		os_sleep_usec(1000);
 	}
-	env_err(p->dbenv, "memp_resize: another process (client %u) is at it", owner - 1);
+	env_err(t->pool->dbenv, "memp_resize: another process (client %u) is at it", owner - 1);
 	return EAGAIN;
 }
 
@@ -43,6 +68,7 @@ static void
 end(struct thread *t)
 {
 	store_seq(&t->pool->mp->resizer, 0);
+	store_release(&t->home->note_resize, 0);
 }
 
 static uint64_t

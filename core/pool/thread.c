@@ -389,6 +389,21 @@ note_clear(struct thread *t, uint32_t f)
 		t->notes--;
 }
 
+bool
+note_says(const DB_MPOOL *p, uint32_t number, size_t offset, uint32_t value)
+{
+	uint32_t used = load_seq(&p->mp->blocks_used);
+
+	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++) {
+		const uint8_t *b = (const uint8_t *)&p->blocks[i];
+
+		if (load_seq(&p->blocks[i].owner) == number + 1 &&
+		    load_seq((const uint32_t *)(const void *)(b + offset)) == value)
+			return true;
+	}
+	return false;
+}
+
 int
 pins_check(const DB_MPOOL *p, uint32_t f)
 {

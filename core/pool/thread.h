@@ -5,6 +5,8 @@
 #ifndef POOL_THREAD_H
 #define POOL_THREAD_H
 
+#include <stddef.h>
+
 #include "pool.h"
 
 #define PINS_OF_A_PAGE 65535u	   /* by one process */
@@ -121,6 +123,11 @@ int pins_check(const DB_MPOOL *p, uint32_t f);
  */
 void note_frame(struct thread *t, uint32_t f);
 void note_clear(struct thread *t, uint32_t f);
+
+/* Does some block of that client have value in its note at that offset of struct block? */
+bool note_says(const DB_MPOOL *p, uint32_t number, size_t offset, uint32_t value);
+#define NOTE_SAYS(p, number, note, value)                                                          \
+	note_says((p), (number), offsetof(struct block, note), (value))
 
 static inline void
 count(struct thread *t, enum counter c, uint64_t n)
