@@ -109,7 +109,7 @@ mpool_open_waited_seconds_for_a_mount_that_has_no_file_open(void **state)
 	finish(mp);
 }
 
-/* --- a dead client whose page is in a state that it knows nothing of --------------------------- */
+/* --- a dead client whose page is in a state that it knows nothing of ------------------------- */
 
 static int
 dies_with_a_pin(struct t_child *c, void *arg)
@@ -141,7 +141,7 @@ mpool_reap_waited_for_ever_for_a_write_of_the_dead(void **state)
 	(void)memp_close(mp);
 }
 
-/* --- truncation ---------------------------------------------------------------------------------- */
+/* --- truncation ------------------------------------------------------------------------------ */
 
 static void
 mpool_truncation_of_nobody_is_not_waited_for_once_the_region_is_damaged(void **state)
