@@ -301,14 +301,16 @@ frame_take_now(struct thread *t, unsigned pageshift, uint32_t *fp)
 
 /* There is no room, because pages are in transition: do all of these have somebody who is at it? */
 static void
-look_at_transitions(DB_MPOOL *p)
+look_at_transitions(const struct thread *t)
 {
+	const DB_MPOOL *p = t->pool;
+
 	for (uint32_t e = 0; e < p->g.nextents; e++) {
 		unsigned shift = extent_pageshift(p, load_relaxed(&p->extents[e]));
 		uint32_t f = e * p->g.frames_per_extent;
 
 		for (uint32_t n = shift != 0 ? extent_frames(p, shift) : 0; n > 0; n--, f++)
-			frame_look(p, f);
+			frame_look(t, f);
 	}
 }
 
@@ -341,7 +343,7 @@ frame_take(struct thread *t, unsigned pageshift, uint32_t *fp)
 		if (idle % 16 == 3)
 			(void)reap_all(t);
 		if (idle % LOOK_ROUNDS == LOOK_ROUNDS - 1)
-			look_at_transitions(t->pool);
+			look_at_transitions(t);
 		if (!pool_is_usable(t->pool))
 			return region_usable(t->pool->region);
 	}

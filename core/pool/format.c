@@ -252,8 +252,12 @@ places_are_sound(const struct geometry *g, const struct region *r)
 int
 format_check(const struct region *r, const struct mpool *mp, struct geometry *copy)
 {
-	struct geometry g = mp->g, want;
+	struct geometry g, want;
 
+	/* the compiler relies on it, and the body's place was read anew */
+	if ((uintptr_t)mp % _Alignof(struct mpool) != 0)
+		return EPROTO;
+	g = mp->g;
 	if (g.magic != MPOOL_MAGIC || g.initial_bytes < MIN_CACHE_BYTES ||
 	    g.initial_bytes > g.cache_bytes || g.cache_bytes > CACHE_BYTES_MOST ||
 	    g.initial_bytes != whole_extents(g.initial_bytes) || g.table_shift < PAGE_SHIFT_MIN ||

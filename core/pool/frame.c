@@ -87,14 +87,15 @@ frame_free(struct thread *t, uint32_t f, enum frame_state from)
 	return true;
 }
 
-/* Does a block of that client say that it may be changing frame f? */
+/* Does a block of that client, of another thread than ours, say that it may be changing frame f? */
 static bool
-is_noted(const DB_MPOOL *p, uint32_t f, uint32_t owner)
+is_noted(const struct thread *t, uint32_t f, uint32_t owner)
 {
+	const DB_MPOOL *p = t->pool;
 	uint32_t used = load_seq(&p->mp->blocks_used);
 
 	for (uint32_t i = 0; i < used && i < p->g.nblocks; i++)
-		if (load_seq(&p->blocks[i].owner) == owner + 1)
+		if (&p->blocks[i] != t->home && load_seq(&p->blocks[i].owner) == owner + 1)
 			for (unsigned k = 0; k < BLOCK_NOTES; k++)
 				if (load_seq(&p->blocks[i].notes[k]) == f + 1)
 					return true;
@@ -114,8 +115,9 @@ needs_owner(uint64_t w)
 }
 
 void
-frame_look(DB_MPOOL *p, uint32_t f)
+frame_look(const struct thread *t, uint32_t f)
 {
+	const DB_MPOOL *p = t->pool;
 	uint64_t w = load_seq(&frame_at(p, f)->word);
 	uint32_t owner = fw_owner(w);
 
@@ -124,7 +126,7 @@ frame_look(DB_MPOOL *p, uint32_t f)
 	if (owner == NO_CLIENT)
 		(void)region_panic(p->region,
 		    "frame %u is in state %d, which nobody has put it into", f, fw_state(w));
-	else if (!is_noted(p, f, owner) && load_seq(&frame_at(p, f)->word) == w)
+	else if (!is_noted(t, f, owner) && load_seq(&frame_at(p, f)->word) == w)
 		(void)region_panic(p->region,
 		    "frame %u is in state %d, but client %d knows nothing of it", f, fw_state(w),
 		    (int)owner);
@@ -138,7 +140,7 @@ frame_wait(struct thread *t, uint32_t f, uint64_t w)
 	uint64_t now;
 
 	if (owner == NO_CLIENT) {
-		frame_look(t->pool, f);
+		frame_look(t, f);
 		return;
 	}
 	for (int spin = 0; spin < 64; spin++) {
@@ -154,5 +156,5 @@ frame_wait(struct thread *t, uint32_t f, uint64_t w)
 	os_futex_wait((const uint32_t *)&fr->word, (uint32_t)w, WAIT_USEC);
 	now = load_seq(&fr->word);
 	if (fw_state(now) == fw_state(w) && fw_owner(now) == owner && !reap_client(t, owner))
-		frame_look(t->pool, f);
+		frame_look(t, f);
 }

@@ -27,6 +27,15 @@ region_grow_forked(void)
 	(void)pthread_mutex_init(&grow_mutex, NULL);
 }
 
+/* Memory behind the end of the region's file is none: a size beyond that is damage. */
+static bool
+file_reaches(const struct region *r, uint64_t size)
+{
+	struct os_stat st;
+
+	return r->is_private || r->is_system || (os_fstat(r->fd, &st) == 0 && st.size >= size);
+}
+
 size_t
 region_look_again(struct region *r)
 {
@@ -35,7 +44,7 @@ region_look_again(struct region *r)
 
 	/* Another thread may do the same: what is stored is true in either order, or soon is. */
 	if (says != size && says <= r->mapped && says % os_page_size() == 0 &&
-	    says >= layout_body_offset(r->nclients)) {
+	    says >= layout_body_offset(r->nclients) && (says < size || file_reaches(r, says))) {
 		size = (size_t)says;
 		store_relaxed(&r->size, size);
 	}

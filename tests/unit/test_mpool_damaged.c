@@ -7,6 +7,7 @@
 
 #include "pool/extent.h"
 #include "pool/file.h"
+#include "pool/format.h"
 #include "pool/frame.h"
 #include "pool/thread.h"
 
@@ -159,6 +160,45 @@ mpool_truncation_of_nobody_is_not_waited_for_once_the_region_is_damaged(void **s
 	(void)memp_close(mp);
 }
 
+/* --- places ---------------------------------------------------------------------------------- */
+
+static void
+mpool_with_a_size_beyond_its_file_died_of_a_bus_error(void **state)
+{
+	DB_ENV *env = env_of(*state, BYTES);
+	DB_MPOOLFILE *f;
+	DB_MPOOL *mp;
+
+	env->region_max = 4096 * KIB;
+	mp = pool_with(env, 0);
+	f = file_of(mp, "f", PS);
+	store_seq(&mp->region->layout->size, mp->region->mapped);
+	for (uint32_t e = 0; e < mp->g.nextents; e++)
+		if (mp->extents[e] == EXTENT_CLOSED)
+			store_seq(&mp->extents[e], e % 2 == 0 ? 12 : 0);
+	for (uint32_t h = 0; h < mp->g.nhints; h++)
+		store_seq(&mp->hints[h], UINT64_MAX);
+
+	for (db_pgno_t n = 0; n < 4 * BYTES / PS; n++)
+		fill(f, n, 'a');
+
+	for (db_pgno_t n = 0; n < 4 * BYTES / PS; n++)
+		holds(f, n, 'a');
+	(void)memp_close(mp);
+}
+
+static void
+mpool_joining_a_body_between_two_cache_lines_died_in_a_vector_load(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, BYTES);
+	struct geometry g;
+
+	assert_int_equal(format_check(mp->region,
+			     (const struct mpool *)(const void *)((uint8_t *)mp->mp + 8), &g),
+	    EPROTO);
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -170,6 +210,8 @@ main(void)
 		t_test(mpool_open_waited_seconds_for_a_mount_that_has_no_file_open),
 		t_test(mpool_reap_waited_for_ever_for_a_write_of_the_dead),
 		t_test(mpool_truncation_of_nobody_is_not_waited_for_once_the_region_is_damaged),
+		t_test(mpool_with_a_size_beyond_its_file_died_of_a_bus_error),
+		t_test(mpool_joining_a_body_between_two_cache_lines_died_in_a_vector_load),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
