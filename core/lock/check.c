@@ -2,10 +2,10 @@
 /*
  * lock/check.c - the walker: does the index of each partition say what the words of its cells say?
  *
- * Per partition, locked: each cell is reached exactly once, by way of the free list, the chains of
- * objects and their lists; holders do not conflict, except with their own locker; whoever is first
- * in a queue has a reason to wait, and nobody can overtake it (L8); the counts are right.  What
- * does not hold is said, one sentence each, and EFAULT is returned.
+ * With all partitions locked, in each of them: a cell is reached exactly once, by way of the free
+ * list, the chains of objects and their lists; holders do not conflict, except with their own
+ * locker; whoever is first in a queue has a reason to wait, and nobody can overtake it (L8); the
+ * counts are right.  What does not hold is said, one sentence each, and EFAULT is returned.
  */
 #include "check.h"
 
@@ -169,34 +169,58 @@ check_counts(struct walk *w, const uint32_t there[CELL_KINDS])
 		fault(w, "lockers are counted wrong", w->lt->table->nlockers);
 }
 
+/* All partitions, in their order, the reserve last. */
 static int
-check_part(DB_LOCKTAB *lt, uint32_t part)
+lock_parts(DB_LOCKTAB *lt)
 {
-	struct walk w = { .lt = lt, .part = part };
-	uint32_t there[CELL_KINDS] = { 0 };
-	const struct lock_cell *c;
 	int ret;
 
-	if ((ret = part_lock(lt, part)) != 0)
-		return ret;
-	for (uint32_t i = 1; (c = cell_at(lt, i)) != NULL; i++)
-		if (word_part(c->word) == part && word_kind(c->word) < CELL_KINDS)
-			there[word_kind(c->word)]++;
-	check_lists(&w);
-	check_counts(&w, there);
-	part_unlock(lt, part);
-	return w.faults == 0 ? 0 : EFAULT;
+	for (uint32_t part = 0; part <= RESERVE; part++)
+		if ((ret = part_lock(lt, part)) != 0) {
+			while (part-- > 0)
+				part_unlock(lt, part);
+			return ret;
+		}
+	return 0;
+}
+
+static void
+unlock_parts(DB_LOCKTAB *lt)
+{
+	for (uint32_t part = 0; part <= RESERVE; part++)
+		part_unlock(lt, part);
+}
+
+/* Cells by partition and kind, in one pass: a damaged table may say that it has a great many. */
+static void
+count_cells(DB_LOCKTAB *lt, uint32_t there[RESERVE + 1][CELL_KINDS])
+{
+	const struct lock_cell *c;
+
+	for (uint32_t i = 1; (c = cell_at(lt, i)) != NULL; i++) {
+		uint64_t w = load_relaxed(&c->word);
+
+		if (word_part(w) <= RESERVE && word_kind(w) < CELL_KINDS)
+			there[word_part(w)][word_kind(w)]++;
+	}
 }
 
 int
 locktab_check(DB_LOCKTAB *lt)
 {
-	int ret, first = 0;
+	uint32_t there[RESERVE + 1][CELL_KINDS] = { { 0 } };
+	int ret, faults = 0;
 
-	if ((ret = table_enter(lt, "locktab_check")) != 0)
+	if ((ret = table_enter(lt, "locktab_check")) != 0 || (ret = lock_parts(lt)) != 0)
 		return ret;
-	for (uint32_t part = 0; part <= RESERVE; part++)
-		if ((ret = check_part(lt, part)) != 0 && first == 0)
-			first = ret;
-	return first;
+	count_cells(lt, there);
+	for (uint32_t part = 0; part <= RESERVE; part++) {
+		struct walk w = { .lt = lt, .part = part };
+
+		check_lists(&w);
+		check_counts(&w, there[part]);
+		faults += w.faults;
+	}
+	unlock_parts(lt);
+	return faults == 0 ? 0 : EFAULT;
 }

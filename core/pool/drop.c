@@ -20,7 +20,8 @@
 #include "reap.h"
 #include "thread.h"
 
-#define UNNOTED_MOST 8 /* looks, 0.1 s apart, at a truncation that its owner has no note of */
+#define UNNOTED_MOST 8 /* looks at a truncation that its owner has no note of */
+#define LOOK_ROUNDS 10 /* of 1 ms, between them */
 
 struct dropping {
 	struct thread *t;
@@ -287,23 +288,19 @@ file_trunc_end(struct thread *t, struct file_row *row)
 	store_release(&t->home->note_row, 0);
 }
 
-/*
- * The trunc word w has been there for long.  A dead client's truncation is finished; a number
- * that nobody has, or a client that again and again has no note of it, is damage: nobody
- * truncates.
- */
-static void
-look_at_truncator(struct thread *t, struct file_row *row, uint64_t w, unsigned *unnotedp)
+void
+file_truncate_look(struct thread *t, struct file_row *row, unsigned *unnotedp)
 {
 	DB_MPOOL *p = t->pool;
-	uint64_t owner = w & TRUNC_OWNER;
+	uint64_t w = load_seq(&row->trunc);
+	uint32_t owner = (uint32_t)(w & TRUNC_OWNER) - 1;
 
-	if (reap_client(t, (uint32_t)owner - 1))
+	if (w == 0 || reap_client(t, owner))
 		return;
-	if (NOTE_SAYS(p, (uint32_t)owner - 1, note_row, (uint32_t)(row - p->rows) + 1) ||
+	if (NOTE_SAYS(p, owner, note_row, (uint32_t)(row - p->rows) + 1) ||
 	    load_seq(&row->trunc) != w)
 		*unnotedp = 0;
-	else if (owner_is_impossible(p, (uint32_t)owner - 1) || ++*unnotedp == UNNOTED_MOST)
+	else if (owner_is_impossible(p, owner) || ++*unnotedp == UNNOTED_MOST)
 		(void)cas_seq(&row->trunc, &w, 0);
 }
 
@@ -311,14 +308,13 @@ void
 file_truncate_wait(struct thread *t, struct file_row *row, uint32_t id)
 {
 	unsigned unnoted = 0;
-	uint64_t w;
 
-	for (unsigned n = 0; (w = load_seq(&row->trunc)) != 0 && load_acquire(&row->id) == id &&
-	     pool_is_usable(t->pool);
+	for (unsigned n = 0;
+	     load_seq(&row->trunc) != 0 && load_acquire(&row->id) == id && pool_is_usable(t->pool);
 	     n++) {
 		os_sleep_usec(n < 20 ? 50 : 1000);
-		if (n % 100 == 99)
-			look_at_truncator(t, row, w, &unnoted);
+		if (n % LOOK_ROUNDS == LOOK_ROUNDS - 1)
+			file_truncate_look(t, row, &unnoted);
 	}
 }
 

@@ -123,6 +123,12 @@ void file_trunc_end(struct thread *t, struct file_row *row);
 int file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes);
 /* Wait until nobody truncates; finish a dead one's work. */
 void file_truncate_wait(struct thread *t, struct file_row *row, uint32_t id);
+/*
+ * The trunc word has been there for some milliseconds.  A dead client's truncation is finished; a
+ * number that nobody has, or a client that again and again (*unnotedp, 0 at first) has no note of
+ * it, is damage: nobody truncates.
+ */
+void file_truncate_look(struct thread *t, struct file_row *row, unsigned *unnotedp);
 /* For reap: the pool's part of a truncation whose process died, if it had gone ahead. */
 void file_truncate_finish(struct thread *t, struct file_row *row, uint32_t id);
 

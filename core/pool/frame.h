@@ -109,8 +109,8 @@ void frame_wait(struct thread *t, uint32_t f, uint64_t w);
 
 /*
  * A panic if the frame is in a transition that nobody is in, or that its owner has no note of: that
- * is damage, and nobody would end it.  What a dead owner left is not.  The thread that asks is in the
- * middle of nothing.
+ * is damage, and nobody would end it.  What a dead owner left is not.  The thread that asks is in
+ * the middle of nothing.
  */
 void frame_look(const struct thread *t, uint32_t f);
 

@@ -18,6 +18,7 @@
 #include "writeback.h"
 
 #define ROUNDS 200
+#define LOOK_ROUNDS 8 /* between looks at who truncates the file */
 
 struct entry {
 	uint64_t key;
@@ -135,6 +136,7 @@ write_file(struct thread *t, struct file_row *row, uint32_t id, enum write_flags
 	struct dirty_pages l = { 0 };
 	uint64_t pinned = res->pinned, missed = res->missed;
 	uint32_t wait = NO_FRAME;
+	unsigned unnoted = 0;
 	int ret = 0;
 
 	for (int round = 0; round < ROUNDS; round += wait == NO_FRAME) {
@@ -149,10 +151,13 @@ write_file(struct thread *t, struct file_row *row, uint32_t id, enum write_flags
 			res->missed++;
 			break;
 		}
-		if (wait != NO_FRAME)
+		if (wait != NO_FRAME) {
 			wait_or_cancel(t, wait);
-		else
-			os_sleep_usec(round < 20 ? 20 : 2000);
+			continue;
+		}
+		os_sleep_usec(round < 20 ? 20 : 2000);
+		if (round >= 20 && round % LOOK_ROUNDS == 0)
+			file_truncate_look(t, row, &unnoted);
 	}
 	free(l.e);
 	if (ret != 0 && res->error == 0)

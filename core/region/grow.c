@@ -33,7 +33,7 @@ file_reaches(const struct region *r, uint64_t size)
 {
 	struct os_stat st;
 
-	return r->is_private || r->is_system || (os_fstat(r->fd, &st) == 0 && st.size >= size);
+	return r->is_private || r->is_system || os_fstat(r->fd, &st) != 0 || st.size >= size;
 }
 
 size_t
