@@ -6,6 +6,7 @@
  * A joiner takes nothing on trust: every array must lie inside the region, behind the one before,
  * and every count must be within the limits that the code relies on.
  */
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "file.h"
@@ -254,8 +255,8 @@ format_check(const struct region *r, const struct mpool *mp, struct geometry *co
 {
 	struct geometry g, want;
 
-	/* the compiler relies on it, and the body's place was read anew */
-	if ((uintptr_t)mp % _Alignof(struct mpool) != 0)
+	/* the body's place is shared memory's; a copy of the region is where malloc put it */
+	if ((uintptr_t)mp % _Alignof(max_align_t) != 0)
 		return EPROTO;
 	g = mp->g;
 	if (g.magic != MPOOL_MAGIC || g.initial_bytes < MIN_CACHE_BYTES ||

@@ -143,8 +143,8 @@ look_inside(DB_MPOOL *p)
 	p->self = p->region->self;
 	p->layout = p->region->layout;
 	p->mp = region_ptr(p->region, p->region->layout->body, sizeof(*p->mp));
-	if (p->mp == NULL || format_check(p->region, p->mp, &p->g) != 0 ||
-	    p->g.region_bytes > p->region->mapped)
+	if (p->mp == NULL || (uintptr_t)p->mp % _Alignof(struct mpool) != 0 ||
+	    format_check(p->region, p->mp, &p->g) != 0 || p->g.region_bytes > p->region->mapped)
 		return say_unfit(p, "the pool's geometry does not fit its region");
 	format_addresses(p);
 	if (!extents_are_inside(p))

@@ -64,7 +64,7 @@ set_size(struct region *r, uint64_t from, uint64_t size)
 {
 	store_seq(&r->layout->size, size);
 	add_seq(&r->layout->generation, 1);
-	(void)region_look_again(r);
+	store_relaxed(&r->size, (size_t)size);
 	env_event(r->dbenv, "%s: %s from %llu to %llu bytes", region_name(r),
 	    size > from ? "grown" : "shrunk", (unsigned long long)from, (unsigned long long)size);
 }

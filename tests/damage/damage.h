@@ -37,6 +37,7 @@ struct scene {
 	uint64_t panics;  /* batches in which the damage was found */
 	uint64_t refused; /* newcomers that were not let in */
 	uint64_t clean_written;
+	uint64_t stalls; /* of more than a second */
 	uint64_t stall_most;
 	uint32_t ready; /* the bystander may come */
 	uint32_t over;	/* it may go */
