@@ -110,7 +110,8 @@ mpool_region_max(size_t bytes, size_t most, size_t pagesize)
 void
 mpool_file_set_mtime(DB_MPOOLFILE *mpf, int64_t nsec)
 {
-	store_relaxed(&mpf->row->mtime_nsec, nsec);
+	/* what does not fit is the disk file's to say */
+	store_relaxed(&mpf->row->mtime_nsec, nsec == INT64_MAX || nsec == INT64_MIN ? 0 : nsec);
 }
 
 int64_t

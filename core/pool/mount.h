@@ -96,9 +96,9 @@ int mpool_file_write_begin(DB_MPOOLFILE *mpf);
 void mpool_file_write_end(DB_MPOOLFILE *mpf);
 
 /*
- * The modification time people shall see, in ns since 1970; 0: the disk file's own.  Set by the
- * mount at each write and at utimens; whoever writes the file's pages back gives the disk file
- * this time afterwards.
+ * The modification time people shall see, in ns since 1970; 0, and the least and greatest that
+ * there are: the disk file's own.  Set by the mount at each write and at utimens; whoever writes
+ * the file's pages back gives the disk file this time afterwards.
  */
 void mpool_file_set_mtime(DB_MPOOLFILE *mpf, int64_t nsec);
 int64_t mpool_file_mtime(const DB_MPOOLFILE *mpf);

@@ -514,6 +514,23 @@ def times_are_those_of_the_writes():
     assert get("time") == b"y"
 
 
+def a_time_beyond_2262_is_a_time():
+    """64 bits of nanoseconds end there; the year is 2400."""
+    far = 13569465600 * 10**9
+    put("far", b"x")
+    with open(home("far2"), "wb") as f:
+        os.utime(f.fileno(), ns=(far, far))
+    fd = os.open(path("far"), os.O_RDWR)
+    os.write(fd, b"y")
+    os.utime(path("far"), ns=(far, far))
+    want = os.stat(home("far2")).st_mtime_ns
+    assert os.fstat(fd).st_mtime_ns == want
+    os.fsync(fd)
+    os.close(fd)
+    assert os.stat(path("far")).st_mtime_ns == want
+    assert os.stat(home("far")).st_mtime_ns == want
+
+
 def reading_moves_the_access_time():
     put("read", b"x")
     os.utime(path("read"), ns=(10**18, 10**18 + 1))
