@@ -141,20 +141,43 @@ heap_repair(DB_MPOOL *p)
 	free(places);
 }
 
+/* Behind the last row that is a file's, and the last record that is somebody's. */
+static uint32_t
+rows_in_use(const DB_MPOOL *p)
+{
+	uint32_t n = p->g.nrows;
+
+	while (n > 0 && p->rows[n - 1].id == 0)
+		n--;
+	return n;
+}
+
+static uint32_t
+opens_in_use(const DB_MPOOL *p)
+{
+	uint32_t n = p->g.nopens;
+
+	while (n > 0 && p->opens[n - 1].owner == 0)
+		n--;
+	return n;
+}
+
 /* After a death under the lock: everything it guards, from the rows and the open records. */
 void
 file_repair_locked(DB_MPOOL *p)
 {
+	uint32_t rows = rows_in_use(p), opens = opens_in_use(p);
+
 	memset(p->hash, 0, p->g.nhash * sizeof(uint32_t));
-	for (uint32_t r = 0; r < p->g.nrows; r++) {
+	for (uint32_t r = 0; r < rows; r++) {
 		p->rows[r].opens = 0;
 		if (p->rows[r].id != 0)
 			chain_add(p, r);
 	}
 	p->mp->free_row = p->mp->free_open = 0;
-	p->mp->rows_used = p->g.nrows;
-	p->mp->opens_used = p->g.nopens;
-	for (uint32_t i = 0; i < p->g.nopens; i++)
+	store_release(&p->mp->rows_used, rows);
+	store_release(&p->mp->opens_used, opens);
+	for (uint32_t i = 0; i < opens; i++)
 		if (p->opens[i].owner != 0 && p->opens[i].row < p->g.nrows)
 			p->rows[p->opens[i].row].opens++;
 	heap_repair(p);

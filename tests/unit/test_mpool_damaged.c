@@ -142,6 +142,38 @@ mpool_reap_waited_for_ever_for_a_write_of_the_dead(void **state)
 	(void)memp_close(mp);
 }
 
+static int
+dies_in_the_file_table(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, BYTES);
+
+	region_lock(mp);
+	t_tell(c, 'l');
+	t_await(c, 'x');
+	return 0;
+}
+
+static void
+mpool_every_row_was_walked_for_ever_after_a_death_in_the_file_table(void **state)
+{
+	struct t *t = *state;
+	struct t_child c;
+	DB_MPOOL *mp = pool_of(t, BYTES);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+
+	fill(f, 0, 'a');
+	t_fork(&c, dies_in_the_file_table, t);
+	t_await(&c, 'l');
+	t_kill(&c);
+
+	(void)file_of(mp, "g", PS);
+
+	assert_int_equal(rows_used(mp), 2);
+	assert_int_equal(opens_used(mp), 2);
+	holds(f, 0, 'a');
+	finish(mp);
+}
+
 /* --- truncation ------------------------------------------------------------------------------ */
 
 static void
@@ -209,6 +241,7 @@ main(void)
 		t_test(mpool_resize_waited_seconds_for_a_client_that_does_not_resize),
 		t_test(mpool_open_waited_seconds_for_a_mount_that_has_no_file_open),
 		t_test(mpool_reap_waited_for_ever_for_a_write_of_the_dead),
+		t_test(mpool_every_row_was_walked_for_ever_after_a_death_in_the_file_table),
 		t_test(mpool_truncation_of_nobody_is_not_waited_for_once_the_region_is_damaged),
 		t_test(mpool_with_a_size_beyond_its_file_died_of_a_bus_error),
 		t_test(mpool_joining_a_body_between_two_cache_lines_died_in_a_vector_load),
