@@ -151,7 +151,7 @@ remove_base(void)
 int
 main(void)
 {
-	static const char *const what[] = { "in one queue", "in a chain" };
+	static const char *const what[] = { "in one queue", "in a chain", "who all upgrade" };
 	static const uint32_t objects[] = { 1, 1000, 20000, 0 };
 	const char *dir = getenv("TMPDIR");
 	char home[300];
@@ -169,10 +169,10 @@ main(void)
 	for (unsigned i = 0; i < 4; i++)
 		compare(2, objects[i]);
 	(void)snprintf(home, sizeof(home), "%s/detect", base);
-	for (int chain = 0; chain <= 1; chain++) {
+	for (int crowd = CROWD_QUEUE; crowd < CROWDS; crowd++) {
 		(void)mkdir(home, 0700);
-		printf("| lock_detect, 1000 waiters %s | ms | %.2f | | |\n", what[chain],
-		    lock_detect_usec(home, 1000, chain) / 1000);
+		printf("| lock_detect, 1000 waiters %s | ms | %.2f | | |\n", what[crowd],
+		    lock_detect_usec(home, 1000, (enum lock_crowd)crowd) / 1000);
 	}
 	printf(
 	    "\nMedians of %d rounds of %u pairs, the two sides in turn; of the detector the best "

@@ -27,10 +27,13 @@ struct lock_side {
 extern const struct lock_side lock_ours, lock_libdb;
 
 /*
- * Ours only: microseconds that lock_detect takes with so many waiting requests, in one queue or in
- * a chain; negative: an error.
+ * Ours only: microseconds that lock_detect takes with so many waiting requests; negative: an error.
+ * Nobody sleeps on them, so that no time is of waking those who are ended: that is all but one of
+ * the upgraders.
  */
-double lock_detect_usec(const char *home, uint32_t waiters, int in_chain);
+enum lock_crowd { CROWD_QUEUE, CROWD_CHAIN, CROWD_UPGRADERS, CROWDS };
+
+double lock_detect_usec(const char *home, uint32_t waiters, enum lock_crowd crowd);
 
 /* The name of a worker's object. */
 static inline void
