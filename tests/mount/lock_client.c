@@ -16,6 +16,7 @@
  *	lock_client FILE full			flock(2): ENOLCK
  *	lock_client FILE converts		LOCK_SH, then LOCK_EX, beside another LOCK_SH
  *	lock_client FILE alarm			a waiting flock(2) is interrupted: EINTR
+ *	lock_client FILE late			flock(2) twice; SIGUSR1 interrupts
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -321,6 +322,28 @@ interrupted(const char *path)
 	return 0;
 }
 
+/* Whoever comes with a signal while the lock is granted changes nothing, now or later. */
+static int
+late(const char *path)
+{
+	struct sigaction sa = { .sa_handler = on_alarm };
+	int fd = open(path, O_RDONLY);
+
+	(void)sigaction(SIGUSR1, &sa, NULL);
+	if (fd == -1 || flock(fd, LOCK_EX) == -1)
+		die("flock", errno);
+	say("granted");
+	await_line();
+	if (flock(fd, LOCK_UN) == -1)
+		die("unlock", errno);
+	say("unlocked");
+	await_line();
+	if (flock(fd, LOCK_EX) == -1)
+		die("flock after that", errno);
+	say("again");
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -352,6 +375,8 @@ main(int argc, char **argv)
 		return converts(argv[1]);
 	if (argc == 3 && strcmp(argv[2], "alarm") == 0)
 		return interrupted(argv[1]);
+	if (argc == 3 && strcmp(argv[2], "late") == 0)
+		return late(argv[1]);
 	fprintf(stderr, "lock_client: usage\n");
 	return 2;
 }

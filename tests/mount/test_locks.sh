@@ -145,6 +145,44 @@ check nothing_is_left until_is nlocks 0
 check a_wait_is_interrupted "$client" "$mnt/files/f" alarm
 check nothing_is_left_of_it until_is nlocks 0
 
+# state_is PID LETTER: until proc(5) says so of all its threads, for a minute at most.
+state_is()
+{
+	for _ in $(seq 600); do
+		states=$(sed 's/.*) \(.\).*/\1/' /proc/"$1"/task/*/stat | sort -u)
+		[ "$states" != "$2" ] || return 0
+		sleep 0.1
+	done
+	echo "$1 is $states, not $2"
+	return 1
+}
+
+# A signal comes when the lock has been granted and the daemon has not seen it: it stands still.
+begin b "$client" "$home" get "$home/f"
+check lock_get_has_it_first said b got
+begin a "$client" "$mnt/files/f" late
+check flock_waits_for_it until_is nwaiting 1
+daemon=$(daemon_pid)
+kill -STOP "$daemon"
+check the_daemon_stands_still state_is "$daemon" T
+go b
+check it_is_put_meanwhile finished b
+eval "late=\$pid_a"
+kill -USR1 "$late"
+check the_signal_has_come state_is "$late" D
+kill -CONT "$daemon"
+check a_grant_is_not_undone_by_a_late_signal said a granted
+go a
+check it_is_unlocked said a unlocked
+begin b "$client" "$home" get "$home/f"
+check lock_get_has_it_again said b got
+go a
+check the_next_flock_waits until_is nwaiting 1
+go b
+check lock_get_puts_it_again finished b
+check the_next_flock_is_not_ended_by_that_signal finished a
+check it_was_granted_again said a again
+
 begin a "$client" "$mnt/files/f" circle "$mnt/files/g"
 check one_half_holds said a holds
 begin b "$client" "$home" other "$home/g" "$home/f"
