@@ -227,6 +227,24 @@ create(const struct region_spec *spec, struct region *r, uint64_t deadline, enum
 
 /* --- joining one --------------------------------------------------------------------------- */
 
+/*
+ * In the file, before the segment: who dies in between must not leave it saying for ever that all
+ * was written.  On a disk without room for that (where nothing is written in place) it goes on
+ * saying so, since a pool that nobody can join is worse.
+ */
+static int
+note_in_use(const struct region_spec *spec, struct region *r)
+{
+	int ret = segment_note_clean(r, 0);
+
+	if (ret != ENOSPC && ret != EDQUOT)
+		return ret == 0 ? 0 : say(spec, r, "cannot write", ret);
+	env_warn(spec->dbenv,
+	    "%s: no room to note that it is in use: until there is, do not change the version",
+	    r->path);
+	return 0;
+}
+
 static int
 join(const struct region_spec *spec, struct region *r, const RLAYOUT *copy)
 {
@@ -246,9 +264,8 @@ join(const struct region_spec *spec, struct region *r, const RLAYOUT *copy)
 	}
 	if (ret != 0)
 		return say(spec, r, "cannot lock a client number", ret);
-	/* The file's first: who dies in between must not leave it saying so for ever. */
-	if (r->is_system && copy->clean != 0 && (ret = segment_note_clean(r, 0)) != 0)
-		return say(spec, r, "cannot write", ret);
+	if (r->is_system && copy->clean != 0 && (ret = note_in_use(spec, r)) != 0)
+		return ret;
 	store_relaxed(&r->layout->clean, 0);
 	attached = client_count(r);
 	env_event(spec->dbenv, "%s: joined as client %u, %u attached", r->path, r->self, attached);

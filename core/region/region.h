@@ -110,7 +110,8 @@ struct region {
  * System memory: ENOMEM if the machine has not size bytes to spare; ENXIO if the segment is in
  * another IPC namespace; EIDRM if it is gone though there are live clients (with none, the region
  * is made anew); EXDEV if it is of a file on another device that is this one but for that, nobody
- * uses it, and it may hold something unwritten; EEXIST if shm_key is taken.
+ * uses it, and it may hold something unwritten; EEXIST if shm_key is taken.  On a disk without
+ * room for a byte of the file, the file goes on saying that nothing is unwritten, with a warning.
  * With a home: EBUSY if another pool is in use over it, if its regions are elsewhere, or if a
  * client of one that was removed by force is still writing; ESTALE, without a sentence, if dir was
  * not asked for and the home does not say so any more.

@@ -14,6 +14,13 @@ export QUOTA_BYTES=1000000 QUOTA_ERRNO="$work/errno"
 LD_PRELOAD=$preload mount_pool --cache-size=256K
 mkdir "$mnt/files/d"
 lines_of quota.py "$mnt/files/d" "$home/d"
+# Who has CAP_SYS_RESOURCE is not held to a quota: no thread of the daemon may.
+check no_request_is_above_quotas timeout 60 python3 - "$(daemon_pid)" <<'EOP'
+import glob, sys
+found = glob.glob("/proc/%s/task/*/status" % sys.argv[1])
+caps = [int(open(f).read().split("CapEff:")[1].split()[0], 16) for f in found]
+sys.exit(not caps or any(c >> 24 & 1 for c in caps))
+EOP
 unmount_pool
 remove_pool
 

@@ -88,6 +88,33 @@ closed_region_of_another_version_is_made_anew(void **state)
 }
 
 static void
+closed_segment_is_joined_though_its_file_has_no_room(void **state)
+{
+	static const int no_room[] = { ENOSPC, EDQUOT };
+	struct t *t = *state;
+	struct region_spec spec = spec_in(t->dir);
+	struct region *r;
+	uint64_t id;
+
+	spec.is_system = true;
+	for (int k = 0; k < 2; k++) {
+		id = close_region(attach_kind(t, true));
+		t_fault_always(OS_PWRITE, no_room[k]);
+		test_env.db_verbose = 1;
+		assert_int_equal(region_attach(&spec, &r), 0);
+		test_env.db_verbose = 0;
+		assert_true(t_fault_off());
+		assert_true(r->layout->region_id == id && r->layout->clean == 0);
+		assert_non_null(strstr(last_sentence, "no room"));
+		(void)close_region(r);
+	}
+	t_fault_always(OS_PWRITE, EIO);
+	assert_int_equal(region_attach(&spec, &r), EIO);
+	assert_true(t_fault_off());
+	assert_int_equal(region_detach(attach_kind(t, true), true, NULL, NULL), 0);
+}
+
+static void
 closed_segment_of_another_version_goes_with_its_name(void **state)
 {
 	struct t *t = *state;
@@ -262,6 +289,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		segment_test(closed_region_of_another_version_is_made_anew),
+		segment_test(closed_segment_is_joined_though_its_file_has_no_room),
 		segment_test(closed_segment_of_another_version_goes_with_its_name),
 		segment_test(closed_lock_table_of_another_version_is_made_anew),
 		segment_test(region_of_another_version_that_was_not_closed_is_refused),
