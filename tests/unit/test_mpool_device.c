@@ -222,6 +222,74 @@ mpool_hits_and_misses_go_on_while_another_thread_evicts_a_dirty_page(void **stat
 
 /* --- another process, that may never go on --------------------------------------------------- */
 
+#define TYPE 1
+#define CONVERSION OS_CALLS /* no system call: a pgin or pgout */
+
+static DB_MPOOLFILE *typed;
+
+static int
+converts(db_pgno_t n, void *page, DBT *cookie)
+{
+	(void)n;
+	(void)page;
+	(void)cookie;
+	return stops_once(CONVERSION, "");
+}
+
+static void *
+reads_a_typed_page(void *arg)
+{
+	(void)arg;
+	slow = pthread_self();
+	holds(typed, 0, 1);
+	return NULL;
+}
+
+static void *
+writes_a_typed_page(void *arg)
+{
+	(void)arg;
+	slow = pthread_self();
+	must(memp_fsync(typed));
+	return NULL;
+}
+
+/* Also what takes the locks: files are opened and closed, types registered. */
+static void
+mpool_others_go_on_while_pgin_or_pgout_takes_its_time(void **state)
+{
+	struct t *t = *state;
+	struct work w;
+
+	for (int out = 0; out < 2; out++) {
+		begin(&w, t, 1024 * KIB);
+		some_pages(&w);
+		write_pages(t_path(t, "typed"), 4, PS, 1);
+		must(memp_register(w.mp, TYPE, converts, converts));
+		must(memp_fopen(w.mp, "typed", TYPE, 0, 0, PS, -1, NULL, NULL, &typed));
+		if (out)
+			fill(typed, 1, 'c');
+		stop_in(&w, CONVERSION, out ? writes_a_typed_page : reads_a_typed_page);
+		others_go_on(&w, t);
+		must(memp_register(w.mp, TYPE + 1, NULL, NULL));
+		holds(typed, 2, 3);
+		fill(typed, 3, 'd');
+		if (out)
+			holds(typed, 1, 'c');
+		assert_int_equal(sem_post(&may_go), 0);
+		assert_int_equal(pthread_join(w.thread, NULL), 0);
+		must(memp_fsync(typed));
+		assert_true(on_disk(t_path(t, "typed"), 3 * PS, PS, 'd'));
+		must(memp_fclose(typed));
+		must(memp_fclose(w.f));
+		finish(w.mp);
+		must(memp_unlink(NULL, 0, &test_env));
+		(void)sem_destroy(&inside);
+		(void)sem_destroy(&may_go);
+	}
+	os_fault_hook = NULL;
+}
+
 static struct t_child *own;
 
 static int
@@ -285,6 +353,7 @@ main(void)
 		t_test(mpool_hits_and_misses_go_on_while_another_page_is_being_read),
 		t_test(mpool_hits_changes_and_misses_go_on_while_the_file_is_being_synced),
 		t_test(mpool_hits_and_misses_go_on_while_another_thread_evicts_a_dirty_page),
+		t_test(mpool_others_go_on_while_pgin_or_pgout_takes_its_time),
 		t_test(mpool_hits_go_on_while_a_stopped_process_is_writing_the_page),
 	};
 
