@@ -15,6 +15,7 @@
 #include "extent.h"
 #include "file.h"
 #include "frame.h"
+#include "kcache.h"
 #include "page_io.h"
 #include "page_table.h"
 #include "reap.h"
@@ -429,6 +430,8 @@ shorten_by_handle(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes, const uin
 		return ret;
 	ret = shorten(&d, mpf, bytes, only_from);
 	slot_drop(t, d.slot);
+	if (kcache_is_live(t->pool, mpf->row))
+		kcache_told_all(t, mpf->row);
 	return ret;
 }
 

@@ -7,6 +7,7 @@
  * expelled first if nobody has it open.  Sentences are said after the region lock was released.
  */
 #include "file.h"
+#include "kcache.h"
 #include "tally.h"
 
 /* --- open records -------------------------------------------------------------------------- */
@@ -55,6 +56,8 @@ file_leave_locked(DB_MPOOL *p, struct open_record *rec)
 void
 file_leave(DB_MPOOL *p, struct open_record *rec, bool *lastp)
 {
+	bool writes = !(load_relaxed(&rec->flags) & OPEN_RDONLY);
+	uint32_t owner = load_relaxed(&rec->owner);
 	struct file_row *row;
 
 	tally_close(p, rec);
@@ -63,6 +66,8 @@ file_leave(DB_MPOOL *p, struct open_record *rec, bool *lastp)
 	file_leave_locked(p, rec);
 	*lastp = row != NULL && row->opens == 0;
 	region_unlock(p);
+	if (row != NULL && writes)
+		kcache_left(p, row, owner - 1);
 }
 
 /* --- entering ------------------------------------------------------------------------------ */
@@ -227,6 +232,8 @@ file_enter(struct thread *t, const struct file_spec *spec, struct file_row **row
 		if (how == ENTERED) {
 			*rowp = row;
 			*idp = id;
+			if (!(spec->open_flags & OPEN_RDONLY))
+				kcache_opened(t, row);
 			return 0;
 		}
 		if (how == WAIT_FOR_SOFT) {

@@ -13,6 +13,7 @@
 #include "dirty.h"
 #include "file.h"
 #include "frame.h"
+#include "kcache.h"
 #include "mapping.h"
 #include "names.h"
 #include "thread.h"
@@ -330,6 +331,7 @@ take_disk_state(
 		return false;
 	store_relaxed(&row->mtime_nsec, 0);
 	file_stamp(row, st);
+	kcache_spoil(t->pool, row);
 	return true;
 }
 

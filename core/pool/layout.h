@@ -13,7 +13,7 @@
  * need are never touched.  Stamps and dirty counts have a place each in frame_place()'s order.
  *
  * One word per frame is the authority; the page table, the dirty index, the hints and the
- * counters can be rebuilt.  core/README.md has the rules P1..P22 that the code cites.
+ * counters can be rebuilt.  core/README.md has the rules P1..P24 that the code cites.
  */
 #ifndef POOL_LAYOUT_H
 #define POOL_LAYOUT_H
@@ -193,7 +193,10 @@ struct block {
 	int32_t tid;
 	uint32_t counting; /* between a change and its count; see recount.h */
 	uint32_t note_resize; /* 1: it resizes the pool, or is about to */
-	uint32_t pad[9];
+	uint32_t told_ticket; /* odd: it tells a mount of the page below, and waits; kcache.h */
+	uint32_t told_file;
+	uint32_t told_pgno;
+	uint32_t pad[6];
 	uint64_t counters[COUNTERS_ROOM];
 	uint32_t slots[BLOCK_SLOTS]; /* frame + 1; 0 empty */
 	uint32_t notes[BLOCK_NOTES]; /* frame + 1; 0 empty */
@@ -276,7 +279,9 @@ struct file_row {
 	int32_t handle_type;
 	uint64_t map;	       /* as hit and miss */
 	uint32_t writer_opens; /* how often it was opened for writing */
-	uint32_t pad2[5];
+	uint32_t pad2;
+	uint64_t kcache; /* whose kernel has pages of the file; kcache.h */
+	uint64_t pad3;
 };
 static_assert(sizeof(struct file_row) % 64 == 0, "rows do not share cache lines");
 
@@ -393,6 +398,12 @@ struct mpool {
 	uint32_t left;		/* files that were written left the table before they were synced */
 	uint32_t left_synced;	/* so many had when the home's file system was synced last */
 	uint64_t hits_of_closed; /* from tallies of handles that other threads have closed */
+	/* client number + 1 of the mount whose kernel caches */
+	uint32_t kcache_owner __attribute__((aligned(64)));
+	uint32_t kcache_bell;	/* raised and woken when there is something to tell it */
+	uint32_t kcache_sleeps; /* it waits for that */
+	uint32_t kcache_drops;	/* raised after DROP was set somewhere */
+	uint32_t kcache_late;	/* how often nobody waited for it any more */
 	struct latency latency[LATENCY_KINDS] __attribute__((aligned(64)));
 };
 

@@ -110,6 +110,50 @@ int64_t mpool_file_mtime(const DB_MPOOLFILE *mpf);
  */
 int mpool_file_sync(DB_MPOOLFILE *mpf, bool write_only);
 
+/*
+ * The kernel on whose behalf a mount works may keep pages of files (P24, kcache.h).  One process
+ * of a pool at a time may let it: mpool_kcache_claim, EBUSY if another one does.  The claim, and
+ * all that follows from it, ends with memp_close or death.
+ *
+ * mpool_kcache_begin: the kernel may keep pages of the file from now on until mpool_kcache_end.
+ * *keptp: those that it has from before, kept at the last end, are still good.  EBUSY: another
+ * process has the file open for writing, unless anyhow is set; EPERM: no claim.  Between the two,
+ * if another process opens the file for writing (mpool_kcache_shared), it asks for all pages to be
+ * dropped, and waits: drop_begin takes that request (false: there is none), drop_end says that it
+ * is done.
+ * mpool_kcache_drops goes up with every such request.  The others wait, too, with every changed
+ * page that they put: told lists what they tell, answer lets one go on, once the kernel has no
+ * copy of that page from before the call of told.  The bell rises with all of this; wait sleeps
+ * while it is what it was.
+ *
+ * mpool_kcache_late: how often others have lost patience, because the mount was stopped; then
+ * all of the file is to be dropped (drop_begin).
+ */
+struct mpool_told {
+	uint32_t block;
+	uint32_t ticket;
+	uint32_t file; /* as mpool_file_id */
+	db_pgno_t pgno;
+};
+int mpool_kcache_claim(DB_MPOOL *mp);
+int mpool_kcache_begin(DB_MPOOLFILE *mpf, bool anyhow, bool *keptp);
+void mpool_kcache_end(DB_MPOOLFILE *mpf, bool keep);
+bool mpool_kcache_shared(DB_MPOOLFILE *mpf);
+void mpool_kcache_ask_drop(DB_MPOOLFILE *mpf); /* of ourselves; does not wait */
+bool mpool_kcache_drop_begin(DB_MPOOLFILE *mpf);
+void mpool_kcache_drop_end(DB_MPOOLFILE *mpf);
+uint32_t mpool_kcache_drops(const DB_MPOOL *mp);
+uint32_t mpool_kcache_late(const DB_MPOOL *mp);
+unsigned mpool_kcache_told(DB_MPOOL *mp, struct mpool_told *told, unsigned most);
+void mpool_kcache_answer(DB_MPOOL *mp, const struct mpool_told *told);
+/* A page was changed that is not put dirty, because the file has it already. */
+void mpool_kcache_tell(DB_MPOOLFILE *mpf, db_pgno_t pgno);
+uint32_t mpool_kcache_bell(const DB_MPOOL *mp);
+void mpool_kcache_wait(DB_MPOOL *mp, uint32_t bell, unsigned usec);
+void mpool_kcache_ring(DB_MPOOL *mp); /* wakes who waits */
+/* The number by which the pool knows the file, never used twice in a pool's life. */
+uint32_t mpool_file_id(const DB_MPOOLFILE *mpf);
+
 /* A write error of the file that this handle was not told of yet; 0 if none.  Tells once. */
 int mpool_file_error(DB_MPOOLFILE *mpf);
 

@@ -12,6 +12,7 @@
 #include "../region/memr.h"
 #include "file.h"
 #include "format.h"
+#include "kcache.h"
 #include "page_table.h"
 #include "policy.h"
 #include "reap.h"
@@ -311,6 +312,7 @@ memp_close(DB_MPOOL *p)
 	}
 	file_fd_forget(p, 0);
 	if (!forked) {
+		kcache_release(p, p->self);
 		threads_close(p);
 		policy_company(p, p->self);
 	}

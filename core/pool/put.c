@@ -11,6 +11,7 @@
 #include "evict.h"
 #include "file.h"
 #include "frame.h"
+#include "kcache.h"
 #include "mapping.h"
 #include "mount.h"
 #include "policy.h"
@@ -154,6 +155,7 @@ put_dirty(struct thread *t, DB_MPOOLFILE *mpf, struct found *at)
 			file_extend(mpf->row, off + mpf->pagesize);
 	}
 	pin->set &= ~PIN_CLEAN;
+	pin->set |= PIN_CHANGED;
 	if (!dirty_mark(t, mpf->row, at->f))
 		return;
 	if (!mpf->soft && load_relaxed(&mpf->row->mtime_nsec) != 0)
@@ -275,6 +277,8 @@ put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	while (!release(t, &at) && find_pin(t, mpf, pgaddr, &at));
 	if ((pin.set & PIN_DIRTY) && ((pin.set & PIN_CLEAN) || (flags & DB_MPOOL_CLEAN)))
 		evict_undone(t, at.f, key, version);
+	if ((pin.set & PIN_CHANGED) && kcache_is_live(t->pool, mpf->row))
+		kcache_told_page(t, mpf->row, mpf->file, key_pgno(key));
 	put_done(t);
 	return ret != 0 ? ret : (ret = region_usable(mpf->pool->region)) != 0 ? ret : 0;
 }

@@ -14,6 +14,7 @@
 #include "extent.h"
 #include "file.h"
 #include "frame.h"
+#include "kcache.h"
 #include "page_table.h"
 #include "policy.h"
 #include "recount.h"
@@ -203,6 +204,7 @@ release_block(struct thread *t, struct block *b, uint32_t dead)
 	store_relaxed(&b->counting, 0);
 	store_relaxed(&b->note_resize, 0);
 	tally_settle(t->pool, b);
+	kcache_block_left(b);
 	store_seq(&b->owner, 0);
 }
 
@@ -267,6 +269,7 @@ reap_claimed(struct thread *t, uint32_t dead)
 	/* the number's next owner does not resize anything */
 	resizer = dead + 1;
 	(void)cas_seq(&p->mp->resizer, &resizer, 0);
+	kcache_release(p, dead);
 	recount_due(p);
 	count(t, C_REAPED, 1);
 }

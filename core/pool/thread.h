@@ -13,8 +13,9 @@
 #define HINTS 128		   /* frames that a thread believes to be free, per page size */
 #define IO_BYTES ((size_t)1 << 20) /* a thread's buffer for copies to be written */
 
-#define PIN_DIRTY 1u /* memp_fset through this pin made the clean page dirty */
-#define PIN_CLEAN 2u /* memp_fset asked to undo that */
+#define PIN_DIRTY 1u   /* memp_fset through this pin made the clean page dirty */
+#define PIN_CLEAN 2u   /* memp_fset asked to undo that */
+#define PIN_CHANGED 4u /* memp_fset or memp_fput said that it is dirty */
 
 /* A pin as its process knows it. */
 struct pin {
