@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "coherence.h"
 #include "file_idle.h"
 #include "pool.h"
 #include "space.h"
@@ -45,6 +46,7 @@ file_create(struct node *node)
 	f->node = node;
 	link_init(&f->pooled);
 	link_init(&f->idle);
+	link_init(&f->live);
 	/* a crowd of readers must not keep a writer out; nobody takes io shared twice */
 	(void)pthread_rwlockattr_init(&attr);
 	(void)pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -201,6 +203,7 @@ replace_locked(struct fs *fs, struct file *f, int fd, bool writable)
 	/* opened anew: whoever closes it last must know, if this process should not */
 	if (__atomic_load_n(&f->gone, __ATOMIC_SEQ_CST))
 		mpool_ident_gone(fs->pool, &f->node->ident);
+	coherence_reopened(fs, f);
 	return 0;
 }
 
@@ -442,6 +445,7 @@ file_close(struct fs *fs, struct handle *h, bool pool_usable)
 	struct node *node = h->node;
 	struct file *f = node->file;
 
+	coherence_close(fs, h, pool_usable);
 	if (count_close(fs, f, h->flags) && pool_usable)
 		file_settle(fs, f);
 	node_fd_put(fs, node);

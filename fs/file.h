@@ -26,6 +26,13 @@ struct file {
 	int refused_type;  /* atomic: the type of its pages for which data were refused last */
 	bool gone;	   /* [t] its last name was removed: close at last release */
 
+	unsigned cached;	 /* [k] opens that the kernel may cache; see coherence.h */
+	unsigned direct_writers; /* [k] opens for writing past its cache */
+	struct copies *copies;	 /* [k] what the kernel was given; NULL: it is not tracked */
+	struct link live;	 /* [k] in coherence.live */
+	uint32_t pool_file;	 /* [k] mpool_file_id */
+	unsigned pool_page;	 /* [k] its page size */
+
 	pthread_rwlock_t io;
 	uint64_t reserved_from; /* [io, exclusive] bytes that are known to have blocks on disk */
 	uint64_t reserved_to;
@@ -42,6 +49,9 @@ struct handle {
 	struct node *node;
 	int flags;	     /* of open(2) */
 	unsigned error_seen; /* file.error_number when this descriptor was last told */
+	bool cached;	     /* the kernel may cache it */
+	bool counted;	     /* in file.direct_writers */
+	bool keep;	     /* the pages that the kernel has are good */
 };
 
 /*

@@ -73,7 +73,9 @@ is_in_the_way(struct fs *fs, struct file *f)
 	bool wanted;
 
 	(void)pthread_rwlock_rdlock(&f->state);
-	wanted = f->mpf != NULL && mpool_file_wanted(f->mpf);
+	/* what the kernel has of it cannot be taken back and kept away at the same time */
+	wanted = f->mpf != NULL && mpool_file_wanted(f->mpf) &&
+	    __atomic_load_n(&f->cached, __ATOMIC_SEQ_CST) == 0;
 	file_let_go(fs, f);
 	return wanted;
 }

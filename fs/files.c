@@ -258,11 +258,31 @@ change_times(int fd, const struct files_change *change)
 											     0;
 }
 
+/*
+ * Before a write(2) through its cache the kernel asks, in the writer's name, for the set-id bits to
+ * go; he has the right to write, and no other is needed for that.  Whether somebody may change the
+ * mode as such it has looked at before it asks.
+ */
+static bool
+only_drops_set_id(int fd, const struct files_change *change)
+{
+	const mode_t set_id = S_ISUID | S_ISGID;
+	struct stat st;
+
+	return change->mode && !change->uid && !change->gid && !changes_times(change) &&
+	    fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    (change->st.st_mode & 07777) != (st.st_mode & 07777) &&
+	    (change->st.st_mode & 07777 & ~set_id) == (st.st_mode & 07777 & ~set_id) &&
+	    (change->st.st_mode & set_id & ~st.st_mode) == 0;
+}
+
 static int
 change_on_disk(struct fs *fs, int fd, const struct caller *c, const struct files_change *change)
 {
 	int err;
 
+	if (only_drops_set_id(fd, change))
+		return change_mode(fs, fd, change);
 	identity_enter(c);
 	if ((err = change_mode(fs, fd, change)) == 0 && (err = change_owner(fd, change)) == 0)
 		err = change_times(fd, change);

@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "coherence.h"
 #include "io.h"
 #include "state.h"
 
@@ -67,6 +68,10 @@ open_checked(
 	if ((err = file_open(fs, node, flags, &h)) != 0)
 		return err;
 	if ((flags & O_TRUNC) != 0 && (err = io_truncate(fs, node, c, 0)) != 0) {
+		file_close(fs, h, true);
+		return err;
+	}
+	if ((err = coherence_open(fs, h)) != 0) {
 		file_close(fs, h, true);
 		return err;
 	}
@@ -136,6 +141,8 @@ open_created(struct fs *fs, struct node *dir, const char *name, int fd, int flag
 		return err;
 	}
 	err = file_open_created(fs, node, fd, flags, hp);
+	if (err == 0 && (err = coherence_open(fs, *hp)) != 0)
+		file_close(fs, *hp, true);
 	if (err == 0)
 		*np = node;
 	else

@@ -18,6 +18,9 @@
 
 struct fs;
 
+/* What the kernel caches of files by itself; see coherence.h. */
+enum fs_cache { FS_CACHE_NONE, FS_CACHE_OPEN, FS_CACHE_KEEP };
+
 enum fs_memory { FS_MEMORY_SYSTEM, FS_MEMORY_FILE, FS_MEMORY_PRIVATE };
 
 struct fs_options {
@@ -26,6 +29,7 @@ struct fs_options {
 	const char *mount_words; /* further words for -o, comma-separated, or NULL */
 	enum fs_memory memory;	 /* of a newly made pool */
 	unsigned policy;	 /* of a newly made pool: as in DB_ENV; 0: DB_POLICY_ADAPTIVE */
+	enum fs_cache cache;
 	const char *region_dir;	 /* absolute path of where the region files are; NULL: home */
 	size_t cache_bytes;	 /* pages that a newly made pool holds */
 	size_t cache_max;	 /* to which it may grow; 0: it may not */

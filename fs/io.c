@@ -20,52 +20,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "coherence.h"
+#include "piece.h"
 #include "space.h"
 #include "state.h"
 
 #define GATHER_PAGES 256u
-
-static uint64_t
-min_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
-/* --- pages --------------------------------------------------------------------------------- */
-
-/* The part of the page at offset that lies in [offset, end). */
-struct piece {
-	db_pgno_t pgno;
-	size_t from;
-	size_t bytes;
-};
-
-static int
-piece_at(const struct file *f, uint64_t offset, uint64_t end, struct piece *p)
-{
-	size_t page_bytes = mpool_file_pagesize(f->mpf);
-	uint64_t pgno = offset / page_bytes;
-
-	if (pgno > UINT32_MAX)
-		return EFBIG;
-	p->pgno = (db_pgno_t)pgno;
-	p->from = offset % page_bytes;
-	p->bytes = (size_t)min_u64(page_bytes - p->from, end - offset);
-	return 0;
-}
-
-static int
-page_get(struct file *f, const struct piece *p, char **pagep)
-{
-	db_pgno_t pgno = p->pgno;
-	void *page;
-	int err;
-
-	if ((err = memp_fget(f->mpf, &pgno, 0, &page)) != 0)
-		return err;
-	*pagep = page;
-	return 0;
-}
 
 /* A hit of which there is one in each request: that is counted by its time. */
 static int
@@ -82,12 +42,6 @@ page_get_timed(struct fs *fs, struct file *f, const struct piece *p, char **page
 		latency_add(&fs->hits, nsec);
 	*pagep = page;
 	return 0;
-}
-
-static void
-page_put(struct file *f, char *page, unsigned long flags)
-{
-	(void)memp_fput(f->mpf, page, flags);
 }
 
 /* --- reading ------------------------------------------------------------------------------- */
@@ -216,8 +170,30 @@ touch_atime(const struct fs *fs, const struct file *f, off_t length)
 		(void)!pread(mpool_file_fd(f->mpf), &byte, 1, length);
 }
 
+/*
+ * The kernel may keep what it is given here, while others change the file: it is remembered, to
+ * the byte, so it is copied first.
+ */
 static int
-read_locked(struct fs *fs, struct file *f, size_t bytes, uint64_t offset,
+read_tracked(struct fs *fs, struct file *f, const struct handle *h, size_t bytes, uint64_t offset,
+    uint64_t end, void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
+{
+	struct iovec iov;
+	int err;
+
+	if ((iov.iov_base = malloc((size_t)(end - offset))) == NULL)
+		return ENOMEM;
+	if ((err = coherence_give_begin(fs, f, h, offset, offset + bytes)) == 0 &&
+	    (err = copy_out(f, iov.iov_base, offset, end, &iov.iov_len)) == 0) {
+		coherence_give_end(fs, f, offset, iov.iov_base, iov.iov_len);
+		reply(arg, &iov, 1);
+	}
+	free(iov.iov_base);
+	return err;
+}
+
+static int
+read_locked(struct fs *fs, struct file *f, const struct handle *h, size_t bytes, uint64_t offset,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
 {
 	uint64_t end;
@@ -233,6 +209,8 @@ read_locked(struct fs *fs, struct file *f, size_t bytes, uint64_t offset,
 	}
 	end = min_u64(offset + bytes, (uint64_t)length);
 	prefetch(f, offset, end);
+	if (coherence_tracks(fs, f))
+		return read_tracked(fs, f, h, bytes, offset, end, reply, arg);
 	err = EAGAIN;
 	if (end - offset <= __atomic_load_n(&fs->gather_bytes, __ATOMIC_RELAXED))
 		err = read_pinned(fs, f, offset, end, reply, arg);
@@ -242,7 +220,7 @@ read_locked(struct fs *fs, struct file *f, size_t bytes, uint64_t offset,
 }
 
 int
-io_read(struct fs *fs, struct node *node, size_t bytes, uint64_t offset,
+io_read(struct fs *fs, const struct handle *h, size_t bytes, uint64_t offset,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
 {
 	struct file *f;
@@ -250,10 +228,10 @@ io_read(struct fs *fs, struct node *node, size_t bytes, uint64_t offset,
 
 	if (offset > INT64_MAX - bytes)
 		return EINVAL;
-	if ((err = file_get_data(fs, node, false, &f)) != 0)
+	if ((err = file_get_data(fs, h->node, false, &f)) != 0)
 		return err;
 	(void)pthread_rwlock_rdlock(&f->io);
-	err = read_locked(fs, f, bytes, offset, reply, arg);
+	err = read_locked(fs, f, h, bytes, offset, reply, arg);
 	(void)pthread_rwlock_unlock(&f->io);
 	file_put(fs, f);
 	return err;
@@ -285,6 +263,7 @@ struct change {
 	size_t bytes;
 	uint64_t length; /* of the file before */
 	bool in_file;	 /* the file on disk has the bytes already */
+	struct written **wp; /* as io_write's */
 };
 
 /* Of a page that is just being written, by whomever, the file has an older copy in a moment. */
@@ -306,6 +285,8 @@ piece_write(struct file *f, const struct piece *p, const char *buf, bool in_file
 		return err;
 	memcpy(page + p->from, buf, p->bytes);
 	piece_put(f, page, in_file);
+	if (in_file)
+		mpool_kcache_tell(f->mpf, p->pgno);
 	return 0;
 }
 
@@ -429,7 +410,9 @@ write_locked(struct fs *fs, struct file *f, struct handle *h, const struct calle
 	size_t done;
 	int err;
 
-	if ((err = claim_range(fs, f, c, flags, w)) != 0)
+	if ((err = claim_range(fs, f, c, flags, w)) != 0 ||
+	    (err = coherence_write(
+		 fs, f, h, w->buf, w->offset, w->offset + w->bytes, w->wp)) != 0)
 		return err;
 	end = w->offset + w->bytes;
 	if (w->in_file)
@@ -451,12 +434,13 @@ write_locked(struct fs *fs, struct file *f, struct handle *h, const struct calle
 
 int
 io_write(struct fs *fs, struct handle *h, const struct caller *c, int flags, const char *buf,
-    size_t bytes, uint64_t offset, size_t *donep)
+    size_t bytes, uint64_t offset, size_t *donep, struct written **wp)
 {
-	struct change w = { .buf = buf, .offset = offset, .bytes = bytes };
+	struct change w = { .buf = buf, .offset = offset, .bytes = bytes, .wp = wp };
 	struct file *f;
 	int err;
 
+	*wp = NULL;
 	if ((err = file_get_data(fs, h->node, true, &f)) != 0)
 		return err;
 	(void)pthread_rwlock_wrlock(&f->io);

@@ -7,6 +7,7 @@
 
 #include <sys/uio.h>
 
+#include "coherence.h"
 #include "file.h"
 #include "identity.h"
 
@@ -15,11 +16,21 @@
  * returned, with the pages pinned.  Less than bytes is the end of the file, or what lies before
  * an error.
  */
-int io_read(struct fs *fs, struct node *node, size_t bytes, uint64_t offset,
+int io_read(struct fs *fs, const struct handle *h, size_t bytes, uint64_t offset,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg);
 
-/* Write.  flags are the open file's now: O_APPEND, O_SYNC, O_DSYNC count. */
+/*
+ * Write.  flags are the open file's now: O_APPEND, O_SYNC, O_DSYNC count.  *wp: if not NULL, the
+ * reply, also of a failure, is coherence_reply's to make.
+ */
 int io_write(struct fs *fs, struct handle *h, const struct caller *c, int flags, const char *buf,
+    size_t bytes, uint64_t offset, size_t *donep, struct written **wp);
+
+/*
+ * The kernel writes back pages that were changed through mappings: whole ones, up to what it takes
+ * for the end.  Nothing gets longer by it.
+ */
+int io_write_back(struct fs *fs, struct handle *h, const struct caller *c, const char *buf,
     size_t bytes, uint64_t offset, size_t *donep);
 
 int io_truncate(struct fs *fs, struct node *node, const struct caller *c, uint64_t bytes);

@@ -8,8 +8,8 @@
  * own, which are EIO to a program.  A request on files/ that may touch the pool holds it while it
  * runs.
  *
- * Kernel caching is off: attributes and names are valid for no time, files are direct_io, so that
- * what other processes put in the pool is seen at once.
+ * The kernel caches no attributes and names, so that what other processes do is seen at once; of
+ * data it caches what coherence.h lets it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -75,6 +75,7 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct stat st;
 	int err;
 
+	coherence_settle(fs);
 	if (!in_files(dir)) {
 		err = status_lookup(fs, dir, name, &node, &st);
 	} else if ((err = pool_get(fs)) == 0) {
@@ -112,6 +113,7 @@ op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	int err;
 
 	(void)fi;
+	coherence_settle(fs);
 	if (!in_files(node)) {
 		err = status_getattr(fs, node, &st);
 	} else if ((err = pool_get(fs)) == 0) {
@@ -328,13 +330,15 @@ op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newpar
 static void
 op_init(void *userdata, struct fuse_conn_info *conn)
 {
+	const struct fs *fs = userdata;
+	bool caches = fs->coherence.mode != FS_CACHE_NONE;
 	const unsigned want = FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_ACL |
-	    FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_PARALLEL_DIROPS;
-	const unsigned refuse = FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_READDIRPLUS |
-	    FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
-	    FUSE_CAP_SPLICE_MOVE;
+	    FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_PARALLEL_DIROPS |
+	    (caches ? FUSE_CAP_EXPLICIT_INVAL_DATA : FUSE_CAP_AUTO_INVAL_DATA);
+	const unsigned refuse = (caches ? FUSE_CAP_AUTO_INVAL_DATA : 0) |
+	    FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+	    FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE;
 
-	(void)userdata;
 	/* Names and attributes are not cached: what readdirplus brings is asked for again. */
 	conn->want = ((conn->want | want) & conn->capable) & ~refuse;
 }

@@ -3,7 +3,8 @@
  * fs/ops_file.c - requests on open files: those of files/ and status files.
  *
  * What an open file is (struct handle or struct status_handle) goes with the kind of its node.
- * Every file is direct_io: each read(2) and write(2) reaches the pool.
+ * Status files are direct_io; so is every file that the kernel may not cache (coherence.h): each
+ * read(2) and write(2) reaches the pool.
  */
 #include <errno.h>
 #include <poll.h>
@@ -38,6 +39,14 @@ close_handle(struct fs *fs, struct node *node, struct fuse_file_info *fi)
 	}
 }
 
+/* Status files are read anew each time. */
+static void
+set_caching(const struct node *node, struct fuse_file_info *fi)
+{
+	fi->direct_io = !in_files(node) || !handle_of(fi)->cached;
+	fi->keep_cache = in_files(node) && handle_of(fi)->keep;
+}
+
 static int
 open_node(fuse_req_t req, struct node *node, struct fuse_file_info *fi)
 {
@@ -66,11 +75,12 @@ op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct node *node = node_at(req, ino);
 	int err;
 
+	coherence_settle(fs_of(req));
 	if ((err = open_node(req, node, fi)) != 0) {
 		reply_error(req, err);
 		return;
 	}
-	fi->direct_io = 1;
+	set_caching(node, fi);
 	if (fuse_reply_open(req, fi) != 0)
 		close_handle(fs_of(req), node, fi);
 }
@@ -97,7 +107,7 @@ op_create(
 	}
 	entry_fill(fs, node, &st, &e);
 	fi->fh = (uintptr_t)h;
-	fi->direct_io = 1;
+	set_caching(node, fi);
 	if (fuse_reply_create(req, &e, fi) != 0) {
 		close_handle(fs, node, fi);
 		node_forget(fs, node, 1);
@@ -200,7 +210,7 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct fuse_
 		err = status_read(
 		    fs, status_handle_of(fi), bytes, (uint64_t)offset, reply_bytes, req);
 	} else if ((err = pool_get(fs)) == 0) {
-		err = io_read(fs, node, bytes, (uint64_t)offset, reply_bytes, req);
+		err = io_read(fs, handle_of(fi), bytes, (uint64_t)offset, reply_bytes, req);
 		pool_put(fs);
 		served(fs, REQUEST_READ, begun);
 	}
@@ -216,6 +226,7 @@ op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t bytes, off_t of
 	struct node *node = node_at(req, ino);
 	struct caller c = caller_of(req);
 	struct fs *fs = fs_of(req);
+	struct written *w = NULL;
 	size_t done = 0;
 	int err;
 
@@ -223,12 +234,16 @@ op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t bytes, off_t of
 		if ((err = status_write(fs, status_handle_of(fi), buf, bytes)) == 0)
 			done = bytes;
 	} else if ((err = pool_get(fs)) == 0) {
-		err =
-		    io_write(fs, handle_of(fi), &c, fi->flags, buf, bytes, (uint64_t)offset, &done);
+		err = fi->writepage ?
+		    io_write_back(fs, handle_of(fi), &c, buf, bytes, (uint64_t)offset, &done) :
+		    io_write(fs, handle_of(fi), &c, fi->flags, buf, bytes, (uint64_t)offset, &done,
+			&w);
 		pool_put(fs);
 		served(fs, REQUEST_WRITE, begun);
 	}
-	if (err != 0)
+	if (w != NULL)
+		coherence_reply(fs, w, req, err, done);
+	else if (err != 0)
 		reply_error(req, err);
 	else
 		(void)fuse_reply_write(req, done);

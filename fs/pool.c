@@ -126,6 +126,7 @@ open_locked(struct fs *fs)
 		return err;
 	}
 	fs->pool = pool;
+	coherence_claim(fs);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
  *   file.state       shared while a file's DB_MPOOLFILE is used; exclusive to open or close it.
  *   file.io          one request is atomic against every other on the file: shared to read,
  *                    exclusive to write, truncate, or change metadata that the pool keeps watch on.
+ *   coherence.gate   see coherence.h; coherence.lock is the last of all.
  *   nodes.lock       the tables and lists of nodes, files and descriptors; no system call that can
  *                    block and no call of core is made while it is held.
  *
@@ -22,6 +23,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "coherence.h"
 #include "ctl.h"
 #include "fs.h"
 #include "log.h"
@@ -68,6 +70,7 @@ struct fs {
 	pthread_cond_t writer_wake;
 	bool writer_stop; /* [writer_lock] */
 
+	struct coherence coherence;
 	struct latency requests[REQUESTS]; /* how long they took, usec */
 	struct latency hits;		   /* a page of each read request, nsec */
 	struct steering steering;

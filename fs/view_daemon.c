@@ -21,7 +21,8 @@ struct daemon_view {
 	uint64_t requests;
 	uint64_t events, last_event_usec;
 	uint64_t threads, descriptors, dirty_expire_usec, read_only;
-	const char *version, *home, *mountpoint, *memory, *last_error;
+	uint64_t kernel_files, kernel_drops, kernel_merges, kernel_late;
+	const char *version, *home, *mountpoint, *memory, *last_error, *cache;
 	struct event error;
 };
 
@@ -74,6 +75,10 @@ describe(struct fs *fs, struct daemon_view *v)
 	v->descriptors = fs->nodes.open_fds;
 	(void)pthread_mutex_unlock(&fs->nodes.lock);
 	events_last_error(&v->error);
+	coherence_look(fs, &v->cache, &v->kernel_files);
+	v->kernel_drops = atomic_load(&fs->coherence.dropped);
+	v->kernel_merges = atomic_load(&fs->coherence.merged);
+	v->kernel_late = atomic_load(&fs->coherence.late_done);
 }
 
 static int

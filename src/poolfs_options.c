@@ -241,6 +241,24 @@ set_policy(struct options *o, const char *value)
 	return 0;
 }
 
+static int
+set_cache(struct options *o, const char *value)
+{
+	static const char *const words[] = {
+		[FS_CACHE_NONE] = "none",
+		[FS_CACHE_OPEN] = "open",
+		[FS_CACHE_KEEP] = "keep",
+	};
+
+	for (int i = FS_CACHE_NONE; i <= FS_CACHE_KEEP; i++)
+		if (strcmp(value, words[i]) == 0) {
+			o->fs.cache = (enum fs_cache)i;
+			return 0;
+		}
+	complain("cache: none, open or keep, not %s", value);
+	return EXIT_USAGE;
+}
+
 /* Copied: a word of -o does not last. */
 static int
 set_region_dir(struct options *o, const char *value)
@@ -313,6 +331,7 @@ static const struct {
 	{ "policy", set_policy },
 	{ "dirty_expire", set_dirty_expire },
 	{ "warm", set_warm },
+	{ "cache", set_cache },
 };
 
 /* "cache-size=1G" and "cache_size=1G" alike. */
@@ -556,6 +575,7 @@ options_help(void)
 	    "       allow_other       let other users in\n"
 	    "       warm_on_exit      write the list at the end\n"
 	    "       sync              every write is on the disk when it returns\n"
+	    "       cache=WHAT        what the kernel keeps of files: none, open or keep (none)\n"
 	    "       nosuid, noexec, noatime ... and the other words of mount(8)\n"
 	    "  -h, --help             print this\n"
 	    "  -V, --version          print versions\n",

@@ -35,6 +35,8 @@ def writer(n, result):
             want[off:off + size] = [None] * size
             return
         want[off:off + done] = data[:done]
+        # through the kernel's cache a write goes in pieces, and one of them may have failed
+        want[off + done:off + size] = [None] * (size - done)
         with counted:
             count += 1
             counted.notify()

@@ -152,10 +152,10 @@ is_mounted()
 	awk -v at="$1" '$5 == at { found = 1 } END { exit !found }' /proc/self/mountinfo
 }
 
-# mount_pool [OPTION...]: $home on $mnt.
+# mount_pool [OPTION...]: $home on $mnt.  MOUNT_CACHE: with that -o cache=.
 mount_pool()
 {
-	if ! timeout 60 "$POOLFS" "$@" "$home" "$mnt"; then
+	if ! timeout 60 "$POOLFS" ${MOUNT_CACHE:+-o cache=$MOUNT_CACHE} "$@" "$home" "$mnt"; then
 		echo "# poolfs $* $home $mnt failed"
 		ok mounts 1
 		finish

@@ -143,9 +143,16 @@ def a_private_mapping_reads():
 
 
 def shared_mappings_are_refused_clearly():
-    """Until the kernel may cache: a program that can do without goes on."""
+    """Unless the kernel may cache: a program that can do without goes on."""
     put("shared", pattern(4096))
     fd = os.open(path("shared"), os.O_RDWR)
+    if os.environ.get("MOUNT_CACHE", "none") != "none":
+        with mmap.mmap(fd, 4096) as m:
+            m[0:3] = b"own"
+            m.flush()
+            assert os.pread(fd, 3, 0) == b"own"
+        os.close(fd)
+        return
     fails(errno.ENODEV, mmap.mmap, fd, 4096)
     with mmap.mmap(fd, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE) as m:
         m[0:3] = b"own"
@@ -535,6 +542,8 @@ def reading_moves_the_access_time():
     put("read", b"x")
     os.utime(path("read"), ns=(10**18, 10**18 + 1))
     get("read")
+    if os.environ.get("MOUNT_CACHE", "none") != "none":
+        return  # what the kernel has is read without a word to us
     st = os.stat(path("read"))
     assert st.st_atime_ns > 10**18 + 10**9 and st.st_mtime_ns == 10**18 + 1
     fd = os.open(path("read"), os.O_RDONLY)

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/coherence.h - the kernel's own pages of files (-o cache=open, keep), and that they never lie.
+ *
+ * C1. The kernel may cache a file through an open(2) only while nobody in another process has it
+ *     open for writing; an open(2) meanwhile, one with O_APPEND, and one with O_DIRECT go past
+ *     its cache.  While only such opens and requests of this mount change a file, the kernel
+ *     itself keeps its pages right.
+ * C2. A file that is changed past the kernel's pages (by a client of the pool, or an open(2) that
+ *     goes past them) is tracked: the mount has copies of what it gave to the kernel since.
+ *     Tracking begins before, and ends after, all pages of the file are dropped.
+ * C3. Of a tracked file, a page that a client has put is dropped before memp_fput returns, and one
+ *     that a write(2) has changed before that returns, if the kernel may have it.
+ * C4. Of what the kernel writes back from a page of a tracked file, only the bytes are taken that
+ *     differ from what it was given, and not those that a write(2) is just changing.
+ *
+ * What is marked [k] is guarded by coherence.lock, the last of all locks; coherence.gate orders
+ * the first open and the last close of a file that may be cached.
+ */
+#ifndef FS_COHERENCE_H
+#define FS_COHERENCE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "fs.h"
+#include "node.h"
+#include "notifier.h"
+
+struct file;
+struct handle;
+struct written;
+
+struct coherence {
+	enum fs_cache mode;
+	bool claimed; /* [fs.pool_lock] this mount is the pool's one that lets its kernel cache */
+	pthread_mutex_t gate;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;   /* [k] something to do, or a round has ended */
+	struct link live;      /* [k] files that are cached, with a reference to the node of each */
+	struct link writtens;  /* [k] write(2)s whose pages are not dropped yet */
+	uint64_t age;	       /* [k] of copies */
+	uint64_t writes;       /* [k] writtens so far */
+	uint32_t drops_seen;   /* the thread's */
+	atomic_uint late_done; /* mpool_kcache_late when a round began that has ended */
+	atomic_ullong dropped; /* how often pages were dropped */
+	atomic_ullong merged;  /* how often the kernel wrote back a page of a tracked file */
+	bool stop;	       /* [k] */
+	bool runs;
+	pthread_t thread;
+	struct notifier notifier;
+};
+
+/* Before anything else, with a single thread. */
+void coherence_init(struct fs *fs);
+/* The session is mounted. */
+int coherence_start(struct fs *fs);
+/*
+ * Requests are not served any more but by flush's own loop: what programs have changed through
+ * mappings is written.  Then stop.
+ */
+void coherence_flush(struct fs *fs);
+void coherence_stop(struct fs *fs);
+
+/* The pool was opened; held exclusively. */
+void coherence_claim(struct fs *fs);
+
+/* An open(2): sets h->cached and h->keep.  The caller holds the pool.  Undone by close. */
+int coherence_open(struct fs *fs, struct handle *h);
+void coherence_close(struct fs *fs, struct handle *h, bool pool_usable);
+/* The file was opened in the pool, perhaps in another one; file.state held exclusively. */
+void coherence_reopened(struct fs *fs, struct file *f);
+
+/* If others have lost patience with this mount while it was stopped: what they told comes first. */
+void coherence_settle(struct fs *fs);
+
+/* What it does, as a word, and how many files are cached. */
+void coherence_look(struct fs *fs, const char **modep, uint64_t *filesp);
+
+/* --- data: file.io held ---------------------------------------------------------------------- */
+
+bool coherence_tracks(struct fs *fs, struct file *f);
+
+/* Around a read of the file's bytes for the kernel. */
+int coherence_give_begin(
+    struct fs *fs, struct file *f, const struct handle *h, uint64_t from, uint64_t to);
+void coherence_give_end(
+    struct fs *fs, struct file *f, uint64_t from, const char *buf, size_t bytes);
+
+/*
+ * A write(2) is about to change the bytes.  *wp: its reply has to wait: coherence_reply; NULL: it
+ * has not.
+ */
+int coherence_write(struct fs *fs, struct file *f, const struct handle *h, const char *buf,
+    uint64_t from, uint64_t to, struct written **wp);
+void coherence_reply(struct fs *fs, struct written *w, void *req, int error, size_t done);
+
+/*
+ * Copy to page, which is the file's at offset from on, those of the bytes in buf that a program
+ * has changed in the kernel's page.  True: there were some.
+ */
+bool coherence_merge(
+    struct fs *fs, struct file *f, char *page, uint64_t from, const char *buf, size_t bytes);
+/* The kernel has written back these bytes. */
+void coherence_merged(struct fs *fs, struct file *f, uint64_t from, const char *buf, size_t bytes);
+
+#endif

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/coherence_drop.c - the thread that has the kernel drop its pages.
+ *
+ * A round: see what others tell (files of which all pages have to go, pages that were put) and
+ * which write(2)s wait for their pages to be dropped; have it done, with no lock held and the pool
+ * let go, because requests come in meanwhile; answer.  It sleeps on the pool's bell while any file
+ * is cached, else on a condition.
+ */
+#include "coherence.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "coherence_impl.h"
+#include "copies.h"
+#include "file_idle.h"
+#include "ops.h"
+
+#define TOLD_AT_ONCE 64u
+#define BELL_USEC 50000u /* the pool is held meanwhile */
+#define SETTLE_SEC 2
+#define FLUSH_MSEC 20
+
+struct round {
+	uint32_t bell, late, drops;
+	struct file **files; /* all of these, with a reference to the node of each */
+	unsigned nfiles;
+	struct mpool_told told[TOLD_AT_ONCE];
+	unsigned ntold;
+};
+
+/* --- dropping -------------------------------------------------------------------------------- */
+
+static uint64_t
+node_number(const struct file *f)
+{
+	return (uint64_t)(uintptr_t)f->node;
+}
+
+/* [k], which is released. */
+static void
+answer_unlock(struct coherence *c, struct written *w)
+{
+	link_remove(&w->link);
+	(void)pthread_mutex_unlock(&c->lock);
+	if (w->error != 0)
+		(void)fuse_reply_err(w->req, w->error < 0 ? EIO : w->error);
+	else
+		(void)fuse_reply_write(w->req, w->done);
+	free(w);
+}
+
+/* A write(2) that waits, and is not about to be decided, with that number (0: any); [k]. */
+static struct written *
+find_written_locked(struct coherence *c, uint64_t number, bool may_be_locked)
+{
+	for (struct link *l = c->writtens.next; l != &c->writtens; l = l->next) {
+		struct written *w = link_entry(l, struct written, link);
+
+		if (w->req != NULL && (number == 0 || w->number == number) &&
+		    (!may_be_locked || w->may_be_locked))
+			return w;
+	}
+	return NULL;
+}
+
+/*
+ * The kernel is slow to drop pages: perhaps because one is locked by a write(2) that waits for
+ * this.  Of such a page nobody can have read the old bytes.
+ */
+static void
+let_locked_go(void *arg)
+{
+	struct coherence *c = arg;
+	struct written *w;
+
+	do {
+		(void)pthread_mutex_lock(&c->lock);
+		if ((w = find_written_locked(c, 0, true)) != NULL)
+			answer_unlock(c, w);
+		else
+			(void)pthread_mutex_unlock(&c->lock);
+	} while (w != NULL);
+}
+
+/* What the kernel was given before this began, it has no more.  to 0: to the end. */
+static void
+drop(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
+{
+	struct coherence *c = &fs->coherence;
+	uint64_t age;
+
+	(void)pthread_mutex_lock(&c->lock);
+	age = ++c->age;
+	(void)pthread_mutex_unlock(&c->lock);
+	(void)atomic_fetch_add(&c->dropped, 1);
+	if (notifier_drop(
+		&c->notifier, node_number(f), from, to == 0 ? 0 : to - from, let_locked_go, c) != 0)
+		return;
+	(void)pthread_mutex_lock(&c->lock);
+	if (f->copies != NULL)
+		copies_forget(f->copies, from, to, age);
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+/* C2: is it changed past the kernel's pages? */
+static bool
+is_shared(struct fs *fs, struct file *f)
+{
+	bool shared = false;
+
+	(void)pool_peek(fs);
+	(void)pthread_rwlock_rdlock(&f->state);
+	if (f->mpf != NULL)
+		shared = mpool_kcache_shared(f->mpf);
+	file_let_go(fs, f);
+	pool_put(fs);
+	return shared;
+}
+
+static void
+drop_file(struct fs *fs, struct file *f)
+{
+	struct coherence *c = &fs->coherence;
+	bool shared = is_shared(fs, f), track;
+
+	(void)pthread_mutex_lock(&c->lock);
+	track = (shared || f->direct_writers > 0) && f->cached > 0;
+	if (track && f->copies == NULL)
+		f->copies = copies_create();
+	(void)pthread_mutex_unlock(&c->lock);
+	drop(fs, f, 0, 0);
+	if (shared)
+		return;
+	(void)pthread_mutex_lock(&c->lock);
+	if (f->direct_writers == 0) {
+		copies_destroy(f->copies);
+		f->copies = NULL;
+	}
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+static struct file *
+find_live(struct fs *fs, uint32_t pool_file)
+{
+	struct coherence *c = &fs->coherence;
+	struct file *f = NULL;
+
+	(void)pthread_mutex_lock(&c->lock);
+	for (struct link *l = c->live.next; l != &c->live && f == NULL; l = l->next)
+		if (link_entry(l, struct file, live)->pool_file == pool_file)
+			f = link_entry(l, struct file, live);
+	if (f != NULL)
+		node_get(fs, f->node);
+	(void)pthread_mutex_unlock(&c->lock);
+	return f;
+}
+
+static void
+drop_told(struct fs *fs, const struct mpool_told *t)
+{
+	struct coherence *c = &fs->coherence;
+	struct file *f = find_live(fs, t->file);
+	uint64_t from, to;
+	bool any;
+
+	if (f == NULL)
+		return;
+	(void)pthread_mutex_lock(&c->lock);
+	from = (uint64_t)t->pgno * f->pool_page;
+	to = from + f->pool_page;
+	any = f->copies == NULL || copies_any(f->copies, from, to);
+	(void)pthread_mutex_unlock(&c->lock);
+	if (any)
+		drop(fs, f, from, to);
+	node_put(fs, f->node);
+}
+
+/* True: there was a write(2) that waits; its pages are dropped, and it is answered. */
+static bool
+answer_written(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+	struct written *w, was;
+
+	(void)pthread_mutex_lock(&c->lock);
+	if ((w = find_written_locked(c, 0, false)) != NULL) {
+		was = *w;
+		node_get(fs, was.file->node);
+	}
+	(void)pthread_mutex_unlock(&c->lock);
+	if (w == NULL)
+		return false;
+	drop(fs, was.file, was.from, was.to);
+	(void)pthread_mutex_lock(&c->lock);
+	if ((w = find_written_locked(c, was.number, false)) != NULL)
+		answer_unlock(c, w);
+	else
+		(void)pthread_mutex_unlock(&c->lock);
+	node_put(fs, was.file->node);
+	return true;
+}
+
+/* --- rounds ---------------------------------------------------------------------------------- */
+
+/* A file's request to drop all is taken. */
+static bool
+is_asked(struct fs *fs, struct file *f)
+{
+	bool asked;
+
+	(void)pthread_rwlock_rdlock(&f->state);
+	asked = f->mpf != NULL && mpool_kcache_drop_begin(f->mpf);
+	file_let_go(fs, f);
+	return asked;
+}
+
+/* All files that are cached, with a reference to the node of each; NULL: none, or no memory. */
+static struct file **
+live_files(struct fs *fs, unsigned *np)
+{
+	struct coherence *c = &fs->coherence;
+	struct file **list;
+	unsigned n = 0;
+
+	(void)pthread_mutex_lock(&c->lock);
+	for (struct link *l = c->live.next; l != &c->live; l = l->next)
+		n++;
+	list = n > 0 ? calloc(n, sizeof(struct file *)) : NULL;
+	*np = 0;
+	for (struct link *l = c->live.next; l != &c->live && list != NULL; l = l->next) {
+		list[*np] = link_entry(l, struct file, live);
+		node_get(fs, list[(*np)++]->node);
+	}
+	(void)pthread_mutex_unlock(&c->lock);
+	return list;
+}
+
+/* Of the files that are cached, those that others ask to be dropped. */
+static void
+find_asked(struct fs *fs, struct round *r)
+{
+	unsigned n;
+
+	r->files = live_files(fs, &n);
+	for (unsigned i = 0; i < n; i++) {
+		if (is_asked(fs, r->files[i]))
+			r->files[r->nfiles++] = r->files[i];
+		else
+			node_put(fs, r->files[i]->node);
+	}
+}
+
+/* False: there is no pool. */
+static bool
+begin_round(struct fs *fs, struct round *r)
+{
+	bool open = pool_peek(fs);
+
+	*r = (struct round){ .bell = 0 };
+	if (open) {
+		r->bell = mpool_kcache_bell(fs->pool);
+		r->late = mpool_kcache_late(fs->pool);
+		r->drops = mpool_kcache_drops(fs->pool);
+		r->ntold = mpool_kcache_told(fs->pool, r->told, TOLD_AT_ONCE);
+		if (r->drops != fs->coherence.drops_seen || r->ntold > 0)
+			find_asked(fs, r);
+		fs->coherence.drops_seen = r->drops;
+	}
+	pool_put(fs);
+	return open;
+}
+
+static void
+end_file(struct fs *fs, struct file *f)
+{
+	(void)pthread_rwlock_rdlock(&f->state);
+	if (f->mpf != NULL)
+		mpool_kcache_drop_end(f->mpf);
+	file_let_go(fs, f);
+}
+
+static void
+end_round(struct fs *fs, struct round *r)
+{
+	struct coherence *c = &fs->coherence;
+	bool open = pool_peek(fs);
+
+	for (unsigned i = 0; i < r->nfiles && open; i++)
+		end_file(fs, r->files[i]);
+	for (unsigned i = 0; i < r->ntold && open; i++)
+		mpool_kcache_answer(fs->pool, &r->told[i]);
+	pool_put(fs);
+	for (unsigned i = 0; i < r->nfiles; i++)
+		node_put(fs, r->files[i]->node);
+	free(r->files);
+	if (open)
+		atomic_store(&c->late_done, r->late);
+	(void)pthread_mutex_lock(&c->lock);
+	(void)pthread_cond_broadcast(&c->wake);
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+/* True: there was something to do. */
+static bool
+one_round(struct fs *fs, struct round *r, bool *openp)
+{
+	bool any = false;
+
+	*openp = begin_round(fs, r);
+	for (unsigned i = 0; i < r->nfiles; i++)
+		drop_file(fs, r->files[i]);
+	for (unsigned i = 0; i < r->ntold; i++)
+		drop_told(fs, &r->told[i]);
+	end_round(fs, r);
+	while (answer_written(fs))
+		any = true;
+	return any || r->nfiles > 0 || r->ntold > 0;
+}
+
+/* Nothing is cached: nobody tells anything.  False: time to stop. */
+static bool
+wait_for_files(struct coherence *c)
+{
+	struct timespec until;
+	bool stop;
+
+	(void)pthread_mutex_lock(&c->lock);
+	while (!c->stop && link_is_alone(&c->live) && link_is_alone(&c->writtens)) {
+		(void)clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec += 1;
+		(void)pthread_cond_timedwait(&c->wake, &c->lock, &until);
+	}
+	stop = c->stop;
+	(void)pthread_mutex_unlock(&c->lock);
+	return !stop;
+}
+
+static void *
+coherence_main(void *arg)
+{
+	struct fs *fs = arg;
+	struct coherence *c = &fs->coherence;
+	struct round r;
+	bool open;
+
+	while (wait_for_files(c)) {
+		if (one_round(fs, &r, &open))
+			continue;
+		if (open && pool_peek(fs))
+			mpool_kcache_wait(fs->pool, r.bell, BELL_USEC);
+		else if (!open)
+			(void)poll(NULL, 0, BELL_USEC / 1000);
+		if (open)
+			pool_put(fs);
+	}
+	return NULL;
+}
+
+/* --- patience -------------------------------------------------------------------------------- */
+
+void
+coherence_settle(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+	struct timespec until;
+	uint32_t late = 0;
+	int err = 0;
+
+	if (!c->runs || fs->opt->threads == 1)
+		return;
+	if (pool_peek(fs))
+		late = mpool_kcache_late(fs->pool);
+	else
+		late = atomic_load(&c->late_done);
+	pool_put(fs);
+	if (atomic_load(&c->late_done) == late)
+		return;
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += SETTLE_SEC;
+	(void)pthread_mutex_lock(&c->lock);
+	while (err == 0 && (int32_t)(atomic_load(&c->late_done) - late) < 0 && !c->stop &&
+	    !link_is_alone(&c->live))
+		err = pthread_cond_timedwait(&c->wake, &c->lock, &until);
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+/* --- beginning and end ----------------------------------------------------------------------- */
+
+void
+coherence_init(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+
+	c->mode = fs->opt->cache;
+	link_init(&c->live);
+	link_init(&c->writtens);
+	(void)pthread_mutex_init(&c->gate, NULL);
+	(void)pthread_mutex_init(&c->lock, NULL);
+	(void)pthread_cond_init(&c->wake, NULL);
+	c->notifier.fd = -1;
+	if (c->mode != FS_CACHE_NONE)
+		notifier_fork(&c->notifier);
+}
+
+int
+coherence_start(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+	sigset_t all, old;
+	int err;
+
+	if (c->mode == FS_CACHE_NONE)
+		return 0;
+	if ((err = notifier_start(&c->notifier, fs->session)) != 0)
+		return err;
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&c->thread, NULL, coherence_main, fs);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	c->runs = err == 0;
+	return err;
+}
+
+void
+coherence_stop(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+
+	if (c->runs) {
+		(void)pthread_mutex_lock(&c->lock);
+		c->stop = true;
+		(void)pthread_cond_broadcast(&c->wake);
+		(void)pthread_mutex_unlock(&c->lock);
+		notifier_shut(&c->notifier);
+		(void)pthread_join(c->thread, NULL);
+		c->runs = false;
+	}
+	notifier_stop(&c->notifier);
+}
+
+struct flushing {
+	struct fs *fs;
+	atomic_bool done;
+};
+
+static void *
+flush_main(void *arg)
+{
+	struct flushing *fl = arg;
+	unsigned n;
+	struct file **list = live_files(fl->fs, &n);
+
+	for (unsigned i = 0; i < n; i++) {
+		(void)fuse_lowlevel_notify_inval_inode(fl->fs->session, node_number(list[i]), 0, 0);
+		node_put(fl->fs, list[i]->node);
+	}
+	free(list);
+	atomic_store(&fl->done, true);
+	return NULL;
+}
+
+void
+coherence_flush(struct fs *fs)
+{
+	struct flushing fl = { .fs = fs };
+	struct fuse_buf buf = { .mem = NULL };
+	struct pollfd p = { .fd = fuse_session_fd(fs->session), .events = POLLIN };
+	pthread_t thread;
+	int got;
+
+	if (fs->coherence.mode == FS_CACHE_NONE || link_is_alone(&fs->coherence.live))
+		return;
+	fuse_session_reset(fs->session);
+	if (pthread_create(&thread, NULL, flush_main, &fl) != 0)
+		return;
+	while (!atomic_load(&fl.done)) {
+		if (poll(&p, 1, FLUSH_MSEC) <= 0)
+			continue;
+		if ((got = fuse_session_receive_buf(fs->session, &buf)) > 0)
+			fuse_session_process_buf(fs->session, &buf);
+		else if (got == 0)
+			break; /* unmounted: nothing waits for us any more */
+	}
+	(void)pthread_join(thread, NULL);
+	free(buf.mem);
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/notifier.c - a process of its own that tells the kernel to drop pages.
+ *
+ * To drop a page the kernel waits, uninterruptibly, for its lock, and that may be held by a read
+ * which the mount has still to answer.  If the daemon were killed while one of its own threads
+ * waits so, that thread would keep its descriptors open, the kernel would go on hoping for the
+ * answer, and the mount would hang for ever.  So a child waits instead, with a channel of its own
+ * to the kernel and nothing else of the daemon's.  When the daemon has died, the requests that it
+ * was serving fail; the child fails those that nobody had begun with, until its wait ends, and
+ * exits; with the last channel the connection is gone.
+ *
+ * The child does what it is asked one after the other.  Without a child (it was killed) the daemon
+ * does it itself.
+ */
+#include "notifier.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ops.h"
+
+/* The kernel gives nothing to a reader with less room than for its largest write, and headers. */
+#define REQUEST_BYTES (((size_t)1 << 20) + 65536)
+#define DRAIN_MSEC 20
+#define SLOW_MSEC 200
+
+struct order {
+	uint64_t cookie;
+	uint64_t node, from, bytes;
+};
+
+struct answer {
+	uint64_t cookie;
+	int error;
+};
+
+/* --- the child ----------------------------------------------------------------------------- */
+
+struct child {
+	int daemon, device;
+	atomic_bool waits; /* in the kernel */
+	atomic_bool ended; /* the daemon is gone, and no order is left */
+};
+
+static int
+tell_kernel(int device, const struct order *o)
+{
+	struct fuse_notify_inval_inode_out what = {
+		.ino = o->node, .off = (int64_t)o->from, .len = (int64_t)o->bytes
+	};
+	struct fuse_out_header head = { .len = sizeof(head) + sizeof(what),
+		.error = FUSE_NOTIFY_INVAL_INODE };
+	struct iovec iov[2] = { { &head, sizeof(head) }, { &what, sizeof(what) } };
+
+	if (writev(device, iov, 2) != -1 || errno == ENOENT)
+		return 0; /* an inode that the kernel does not have has no pages */
+	return errno;
+}
+
+static void *
+orders_main(void *arg)
+{
+	struct child *c = arg;
+	struct answer a;
+	struct order o;
+
+	while (recv(c->daemon, &o, sizeof(o), 0) == (ssize_t)sizeof(o)) {
+		atomic_store(&c->waits, true);
+		a = (struct answer){ .cookie = o.cookie, .error = tell_kernel(c->device, &o) };
+		atomic_store(&c->waits, false);
+		if (send(c->daemon, &a, sizeof(a), MSG_NOSIGNAL) == -1)
+			break;
+	}
+	atomic_store(&c->ended, true);
+	return NULL;
+}
+
+/* Fail one request, if there is one. */
+static void
+fail_request(int device, char *buf)
+{
+	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)buf;
+	struct fuse_out_header out = { .len = sizeof(out), .error = -ENOTCONN };
+	struct pollfd p = { .fd = device, .events = POLLIN };
+
+	(void)poll(&p, 1, DRAIN_MSEC);
+	if (read(device, buf, REQUEST_BYTES) < (ssize_t)sizeof(*in) || in->opcode == FUSE_FORGET ||
+	    in->opcode == FUSE_BATCH_FORGET || in->opcode == FUSE_INTERRUPT)
+		return;
+	out.unique = in->unique;
+	(void)!write(device, &out, sizeof(out));
+}
+
+static void
+await_end(struct child *c)
+{
+	struct pollfd p = { .fd = c->daemon, .events = POLLRDHUP };
+	char *buf = malloc(REQUEST_BYTES);
+
+	while (poll(&p, 1, -1) == -1 && errno == EINTR)
+		continue;
+	while (!atomic_load(&c->ended) && atomic_load(&c->waits) && buf != NULL)
+		fail_request(c->device, buf);
+	free(buf);
+}
+
+static int
+receive_device(int fd)
+{
+	char byte, room[CMSG_SPACE(sizeof(int))];
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = room,
+		.msg_controllen = sizeof(room) };
+	struct cmsghdr *c;
+	int device;
+
+	if (recvmsg(fd, &m, MSG_CMSG_CLOEXEC) != 1 || (c = CMSG_FIRSTHDR(&m)) == NULL ||
+	    c->cmsg_type != SCM_RIGHTS)
+		return -1;
+	memcpy(&device, CMSG_DATA(c), sizeof(device));
+	return device;
+}
+
+/* Nothing of the daemon's stays open: others wait for its descriptors to be closed. */
+static int
+keep_only(int fd)
+{
+	int null = open("/dev/null", O_RDWR), kept = fcntl(fd, F_DUPFD, 3);
+
+	for (int i = 0; i < 3; i++)
+		(void)dup2(null, i);
+	if (kept != 3)
+		kept = dup2(kept, 3);
+	(void)close_range(4, ~0u, 0);
+	return kept;
+}
+
+static __attribute__((noreturn)) void
+child_main(int fd)
+{
+	static const int ignored[] = { SIGHUP, SIGINT, SIGTERM, SIGPIPE };
+	struct child c = { .daemon = -1 };
+	pthread_t thread;
+
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
+		(void)signal(ignored[i], SIG_IGN);
+	(void)prctl(PR_SET_NAME, "poolfs-notifier");
+	(void)!chdir("/");
+	c.daemon = keep_only(fd);
+	if ((c.device = receive_device(c.daemon)) != -1 &&
+	    pthread_create(&thread, NULL, orders_main, &c) == 0)
+		await_end(&c);
+	_exit(0);
+}
+
+/* --- the daemon ---------------------------------------------------------------------------- */
+
+void
+notifier_fork(struct notifier *n)
+{
+	int pair[2];
+
+	n->fd = -1;
+	n->pid = -1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
+		return;
+	if ((n->pid = fork()) == 0)
+		child_main(pair[1]);
+	(void)close(pair[1]);
+	if (n->pid == -1)
+		(void)close(pair[0]);
+	else
+		n->fd = pair[0];
+}
+
+static int
+send_device(int fd, int device)
+{
+	char byte = 0, room[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = room,
+		.msg_controllen = sizeof(room) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(c), &device, sizeof(device));
+	return sendmsg(fd, &m, MSG_NOSIGNAL) == 1 ? 0 : errno;
+}
+
+int
+notifier_start(struct notifier *n, struct fuse_session *session)
+{
+	uint32_t main_fd = (uint32_t)fuse_session_fd(session);
+	int device, err = 0;
+
+	n->session = session;
+	if (n->fd == -1)
+		return 0;
+	if ((device = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK)) == -1)
+		return errno;
+	if (ioctl(device, FUSE_DEV_IOC_CLONE, &main_fd) == -1)
+		err = errno;
+	else
+		err = send_device(n->fd, device);
+	(void)close(device);
+	return err;
+}
+
+/* The child's answer to the cookie; EAGAIN: not yet. */
+static int
+await_answer(struct notifier *n, uint64_t cookie, int msec)
+{
+	struct pollfd p = { .fd = n->fd, .events = POLLIN };
+	struct answer a;
+	int ready;
+
+	for (;;) {
+		if ((ready = poll(&p, 1, msec)) == -1 && errno == EINTR)
+			continue;
+		if (ready == 0)
+			return EAGAIN;
+		if (recv(n->fd, &a, sizeof(a), 0) != (ssize_t)sizeof(a))
+			return EPIPE;
+		if (a.cookie == cookie)
+			return a.error;
+	}
+}
+
+int
+notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes,
+    void (*slow)(void *arg), void *arg)
+{
+	struct order o = { ++n->cookie, node, from, bytes };
+	int err = EPIPE;
+
+	if (n->fd != -1 && send(n->fd, &o, sizeof(o), MSG_NOSIGNAL) == (ssize_t)sizeof(o))
+		while ((err = await_answer(n, o.cookie, SLOW_MSEC)) == EAGAIN)
+			slow(arg);
+	if (err != EPIPE)
+		return err;
+	err = -fuse_lowlevel_notify_inval_inode(n->session, node, (off_t)from, (off_t)bytes);
+	return err == ENOENT ? 0 : err;
+}
+
+void
+notifier_shut(struct notifier *n)
+{
+	if (n->fd != -1)
+		(void)shutdown(n->fd, SHUT_RDWR);
+}
+
+void
+notifier_stop(struct notifier *n)
+{
+	if (n->fd == -1)
+		return;
+	(void)close(n->fd);
+	n->fd = -1;
+	while (waitpid(n->pid, NULL, 0) == -1 && errno == EINTR)
+		continue;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/notifier.h - a process of its own that tells the kernel to drop pages.
+ */
+#ifndef FS_NOTIFIER_H
+#define FS_NOTIFIER_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct fuse_session;
+
+struct notifier {
+	int fd; /* to the process; -1: there is none */
+	pid_t pid;
+	uint64_t cookie;
+	struct fuse_session *session;
+};
+
+/* Make the process: while this one has a single thread, and no descriptor that must not leak. */
+void notifier_fork(struct notifier *n);
+
+/* The mount is there: give the process a way to it. */
+int notifier_start(struct notifier *n, struct fuse_session *session);
+
+/*
+ * Drop the kernel's pages of the node's bytes [from, from + bytes), all behind from if bytes is
+ * 0, after those that were changed through mappings have been written.  Requests to the mount are
+ * made and answered meanwhile: no lock is held.  slow(arg) is called again and again if it takes
+ * longer than a fifth of a second.  One thread at a time.
+ */
+int notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes,
+    void (*slow)(void *arg), void *arg);
+
+/* Nothing more comes; whoever is in notifier_drop returns.  Any thread. */
+void notifier_shut(struct notifier *n);
+void notifier_stop(struct notifier *n);
+
+#endif

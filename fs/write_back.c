@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/write_back.c - what the kernel writes back of pages that programs have changed by mappings.
+ *
+ * It sends whole pages.  Of a file that others change meanwhile only the bytes are taken that a
+ * program has changed (coherence.h, C4); of any other all are.  The file gets no longer by it: what
+ * lies behind the end, because somebody has cut it, is dropped.
+ */
+#include "coherence.h"
+#include "io.h"
+#include "piece.h"
+#include "space.h"
+#include "state.h"
+
+static int
+merge_pages(struct fs *fs, struct file *f, const char *buf, uint64_t offset, uint64_t end)
+{
+	uint64_t at = offset;
+	struct piece p;
+	char *page;
+	bool any;
+	int err;
+
+	for (; at < end; at += p.bytes) {
+		if ((err = piece_at(f, at, end, &p)) != 0 || (err = page_get(f, &p, &page)) != 0)
+			return err;
+		any = coherence_merge(fs, f, page + p.from, at, buf + (at - offset), p.bytes);
+		page_put(f, page, any ? DB_MPOOL_DIRTY : 0);
+	}
+	return 0;
+}
+
+static int
+merge_locked(struct fs *fs, struct file *f, const struct caller *c, const char *buf, size_t bytes,
+    uint64_t offset)
+{
+	bool through = false;
+	uint64_t end;
+	off_t length;
+	int err;
+
+	if ((err = memp_fsize(f->mpf, &length)) != 0 || offset >= (uint64_t)length)
+		return err;
+	end = min_u64(offset + bytes, (uint64_t)length);
+	err = space_reserve(
+	    fs, f, c, offset, (size_t)(end - offset), (uint64_t)length, &through);
+	if (err != 0 || (err = merge_pages(fs, f, buf, offset, end)) != 0)
+		return err;
+	coherence_merged(fs, f, offset, buf, bytes);
+	io_touch(f, c);
+	return through ? file_write_out(f, true) : 0;
+}
+
+int
+io_write_back(struct fs *fs, struct handle *h, const struct caller *c, const char *buf,
+    size_t bytes, uint64_t offset, size_t *donep)
+{
+	struct file *f;
+	int err;
+
+	if ((err = file_get_data(fs, h->node, true, &f)) != 0)
+		return err;
+	(void)pthread_rwlock_wrlock(&f->io);
+	err = merge_locked(fs, f, c, buf, bytes, offset);
+	(void)pthread_rwlock_unlock(&f->io);
+	file_put(fs, f);
+	if (err == 0)
+		*donep = bytes;
+	return err;
+}

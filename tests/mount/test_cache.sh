@@ -1,0 +1,46 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# What the kernel caches never lies (-o cache=open, keep): a program on the mount and a client of
+# its pool on the same pages, as in litmus.c.  LITMUS_ROUNDS says how often (a million takes hours),
+# LITMUS_SEED where.
+
+. "$TEST_SRC/mount/lib.sh"
+
+rounds=${LITMUS_ROUNDS:-200}
+seed=${LITMUS_SEED:-1}
+
+litmus()
+{
+	timeout $((120 + rounds / 500)) "$TEST_BIN/litmus" "$home" "$mnt" "$1" "$2" "$seed"
+}
+
+# Pages leave the pool meanwhile.
+evict_all_the_time()
+{
+	while [ ! -e "$work/done" ]; do
+		echo "evict put_write" >"$mnt/ctl"
+		echo "evict put_store" >"$mnt/ctl"
+		echo "evict beside_stores" >"$mnt/ctl"
+	done 2>/dev/null
+}
+
+for mode in open keep; do
+	mount_pool -o cache=$mode --cache-size=1M
+	rm -f "$work/done"
+	evict_all_the_time &
+	evictor=$!
+	for test in put_write put_store; do
+		check "litmus_${test}_$mode" litmus "$test" "$rounds"
+	done
+	for test in beside_stores beside_writes; do
+		check "litmus_${test}_$mode" litmus "$test" $((rounds * 4))
+	done
+	: >"$work/done"
+	wait "$evictor"
+	check "litmus_opens_$mode" litmus opens "$rounds"
+	check "litmus_appends_$mode" litmus appends "$rounds"
+	check "litmus_cuts_$mode" litmus cuts "$rounds"
+	unmount_pool
+done
+finish

@@ -1,0 +1,85 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# With the kernel caching (-o cache=open, keep): nothing waits for ever, whatever happens beside
+# it; a daemon that is killed takes nobody along; one that is stopped delays a put, is noticed, and
+# shows nothing old afterwards.
+
+. "$TEST_SRC/mount/lib.sh"
+
+rounds=${LITMUS_ROUNDS:-20}
+seed=${LITMUS_SEED:-1}
+
+start_litmus()
+{
+	mkfifo "$work/to" "$work/from"
+	"$TEST_BIN/litmus" "$home" "$mnt" "$1" "$rounds" "$seed" <"$work/to" >"$work/from" &
+	litmus=$!
+	exec 5>"$work/to" 4<"$work/from"
+	rm "$work/to" "$work/from"
+}
+
+# said WORDS: it says that next.
+said()
+{
+	read -r answer <&4
+	same "litmus_says_$(echo "$1" | tr ' ' _)" "$1" "$answer"
+}
+
+end_litmus()
+{
+	exec 5>&-
+	wait "$litmus"
+	same "$1" 0 $?
+	exec 4<&-
+}
+
+# stands_still PID: all of its threads are stopped.
+stands_still()
+{
+	tries=600
+	while awk '{ print $3 }' /proc/"$1"/task/*/stat | grep -qv T; do
+		tries=$((tries - 1))
+		[ "$tries" -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+
+mount_pool -o cache=keep --cache-size=1M
+check nothing_waits_for_ever timeout 300 "$TEST_BIN/litmus" "$home" "$mnt" pairs "$rounds" "$seed"
+check the_kernel_was_told_to_drop_pages awk '$1 == "kernel_drops" { n = $2 } END { exit !n }' \
+	"$mnt/stat/daemon"
+check no_put_gave_up awk '$1 == "kernel_late" { n = $2 } END { exit n }' "$mnt/stat/daemon"
+
+start_litmus killed
+said running
+daemon=$(daemon_pid)
+kill -KILL "$daemon"
+check the_daemon_is_gone gone "$daemon"
+echo dead >&5
+end_litmus clients_outlive_a_killed_daemon
+umount -l "$mnt"
+
+mount_pool -o cache=open --cache-size=1M
+start_litmus stopped
+said "stop it"
+daemon=$(daemon_pid)
+kill -STOP "$daemon"
+check the_daemon_stands_still stands_still "$daemon"
+echo stopped >&5
+said "let it go on"
+kill -CONT "$daemon"
+echo going >&5
+end_litmus nothing_is_stale_after_a_stop
+late_puts_are_counted()
+{
+	tries=600
+	until awk '$1 == "kernel_late" { n = $2 } END { exit n < 2 }' "$mnt/stat/daemon"; do
+		tries=$((tries - 1))
+		[ "$tries" -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+check the_late_puts_are_counted late_puts_are_counted
+unmount_pool
+finish
