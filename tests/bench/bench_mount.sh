@@ -1,10 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# Reads through a mount against the same reads in the bare directory, in turn, in one run: with a
-# pool larger than the file, and with one of a quarter of it, so that nearly every sequential read
-# has to bring its pages in.  The OS cache has the file in every case.  $POOLFS is the daemon,
-# $BENCH_BIN where bench_read is; BENCH_DIR (else TMPDIR, else /tmp) needs 1 GiB.
+# Requests through a mount against the same in the bare directory and through a FUSE server that
+# does nothing (null_server), in turn, in one run: with nothing cached by the kernel, and with
+# -o cache=keep against the same of the null server; and, with a pool of a quarter of the file,
+# where nearly every sequential read has to bring its pages in.  The OS cache has the file in every
+# case.  $POOLFS is the daemon, $BENCH_BIN where the programs are; BENCH_DIR (else TMPDIR, else
+# /tmp) needs 1 GiB.
 
 set -eu
 file_mib=256
@@ -12,10 +14,14 @@ file_mib=256
 work=$(mktemp -d "${BENCH_DIR:-${TMPDIR:-/tmp}}/poolfs-bench-XXXXXX")
 home=$work/home
 point=$work/mnt
+null=$work/null
 mounted=
 
 finish()
 {
+	if mountpoint -q "$null"; then
+		umount "$null" || :
+	fi
 	if [ -n "$mounted" ]; then
 		rm "$point/regions/mpool" || :
 		"$POOLFS" -u "$point" || :
@@ -30,30 +36,46 @@ page_in()
 	awk '$1 == "page_in" { print $2 }' "$point/stat/pool"
 }
 
-# with_pool MIB LABEL: mount with a pool of that size, measure, unmount.
+# start_null MODE: its file is at $null/file when this returns.
+start_null()
+{
+	"$BENCH_BIN/null_server" "$1" "$file_mib" "$null" &
+	until mountpoint -q "$null"; do
+		kill -0 $!
+		sleep 0.1
+	done
+}
+
+# with_pool MIB MODE LABEL [OTHER]: mount with a pool of that size, measure, unmount.
 with_pool()
 {
-	"$POOLFS" --cache-size="$1M" "$home" "$point"
+	"$POOLFS" --cache-size="$1M" -o cache="$2" "$home" "$point"
 	mounted=yes
 	cat "$point/files/file" >/dev/null
 	before=$(page_in)
-	"$BENCH_BIN/bench_read" compare "$2" "$point/files/file" "$home/file"
+	"$BENCH_BIN/bench_read" compare "$3" "$point/files/file" "$home/bare" ${4:+"$4"}
 	after=$(page_in)
 	rm "$point/regions/mpool"
 	"$POOLFS" -u "$point"
 	mounted=
 }
 
-mkdir "$home" "$point"
+mkdir "$home" "$point" "$null"
 "$BENCH_BIN/bench_read" make "$home/file" "$file_mib"
-echo '| read request | mount, us | MiB/s | bare directory, us | MiB/s | speed, bare = 1 |'
+cp "$home/file" "$home/bare"
+echo '| request | mount, us | bare directory, us | null server, us | speed, bare = 1 | null = 1 |'
 echo '|---|---:|---:|---:|---:|---:|'
-with_pool $((file_mib + file_mib / 2)) 'pool 1.5x the file'
+start_null none
+with_pool $((file_mib + file_mib / 2)) none 'nothing cached' "$null/file"
+umount "$null"
 if [ "$before" != "$after" ]; then
 	echo "bench_mount: pages were read from the file although the pool held it" >&2
 	exit 1
 fi
-with_pool $((file_mib / 4)) 'pool 1/4 of the file'
+start_null keep
+with_pool $((file_mib + file_mib / 2)) keep 'cache=keep' "$null/file"
+umount "$null"
+with_pool $((file_mib / 4)) none 'pool 1/4 of the file'
 if [ "$before" = "$after" ]; then
 	echo "bench_mount: nothing was read from the file although the pool is smaller" >&2
 	exit 1

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bench_read.c - the same reads from two files in turn: one under a mount, one in the bare
- * directory.
+ * bench_read.c - the same requests to several files in turn: one under a mount, one in the bare
+ * directory, one of a server that does nothing.
  *
  *	bench_read make FILE MIB		a file whose every 4 KiB block carries its number
- *	bench_read compare LABEL FILE BARE	rows of a markdown table
+ *	bench_read compare LABEL FILE OTHER...	rows of a markdown table
  *
- * Both files are read whole once first, so that the OS cache has them (and the mount's pool what it
+ * All files are read whole once first, so that the OS cache has them (and the mount's pool what it
  * can hold).  Then each kind of request goes to one file for ROUND_MSEC, to the other, and so on; a
  * figure is the median of ROUNDS rounds.  Every request's block number is checked.  Nothing else is
  * warmed or dropped.
@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,26 +24,38 @@
 #define ROUNDS 5
 #define ROUND_MSEC 400
 #define MOST_BYTES (1u << 20)
+#define TARGETS 3
 
 struct target {
 	const char *path;
 	int fd;
+	int write_fd;
+	const char *map; /* NULL: it cannot be mapped */
 	uint64_t bytes;
 	uint64_t cursor; /* of sequential reads, kept over rounds */
 	uint64_t seed;
 };
 
+enum op { OP_READ, OP_WRITE, OP_LOAD, OP_STAT, OP_OPEN };
+
 struct kind {
 	const char *what;
+	enum op op;
 	unsigned bytes; /* of a request */
 	bool random;
 };
 
 static const struct kind kinds[] = {
-	{ "sequential, 4 KiB", 4096, false },
-	{ "sequential, 128 KiB", 131072, false },
-	{ "sequential, 1 MiB", 1048576, false },
-	{ "random, 4 KiB", 4096, true },
+	{ "read, sequential, 4 KiB", OP_READ, 4096, false },
+	{ "read, sequential, 128 KiB", OP_READ, 131072, false },
+	{ "read, sequential, 1 MiB", OP_READ, 1048576, false },
+	{ "read, random, 4 KiB", OP_READ, 4096, true },
+	{ "mapped read, random, 4 KiB", OP_LOAD, 4096, true },
+	{ "write, sequential, 4 KiB", OP_WRITE, 4096, false },
+	{ "write, sequential, 1 MiB", OP_WRITE, 1048576, false },
+	{ "write, random, 4 KiB", OP_WRITE, 4096, true },
+	{ "stat", OP_STAT, 4096, false },
+	{ "open, close", OP_OPEN, 4096, false },
 };
 
 static char *buffer;
@@ -75,18 +88,65 @@ make(const char *path, uint64_t blocks)
 }
 
 static void
-read_at(struct target *t, uint64_t offset, unsigned bytes)
+check_mark(const struct target *t, uint64_t offset)
 {
 	uint64_t mark;
 
-	errno = EIO;
-	if (pread(t->fd, buffer, bytes, (off_t)offset) != (ssize_t)bytes)
-		die(t->path);
 	memcpy(&mark, buffer, sizeof(mark));
 	if (mark != BENCH_MARK(offset / BENCH_PAGE_BYTES)) {
 		(void)fprintf(stderr, "bench_read: %s: wrong bytes at %llu\n", t->path,
 		    (unsigned long long)offset);
 		exit(1);
+	}
+}
+
+static void
+read_at(struct target *t, uint64_t offset, unsigned bytes)
+{
+	errno = EIO;
+	if (pread(t->fd, buffer, bytes, (off_t)offset) != (ssize_t)bytes)
+		die(t->path);
+	check_mark(t, offset);
+}
+
+static void
+write_at(struct target *t, uint64_t offset, unsigned bytes)
+{
+	for (unsigned at = 0; at < bytes; at += BENCH_PAGE_BYTES) {
+		uint64_t mark = BENCH_MARK((offset + at) / BENCH_PAGE_BYTES);
+
+		memcpy(buffer + at, &mark, sizeof(mark));
+	}
+	errno = EIO;
+	if (pwrite(t->write_fd, buffer, bytes, (off_t)offset) != (ssize_t)bytes)
+		die(t->path);
+}
+
+static void
+request(struct target *t, const struct kind *k, uint64_t offset)
+{
+	struct stat st;
+	int fd;
+
+	switch (k->op) {
+	case OP_READ:
+		read_at(t, offset, k->bytes);
+		break;
+	case OP_WRITE:
+		write_at(t, offset, k->bytes);
+		break;
+	case OP_LOAD:
+		memcpy(buffer, t->map + offset, k->bytes);
+		check_mark(t, offset);
+		break;
+	case OP_STAT:
+		if (stat(t->path, &st) != 0)
+			die(t->path);
+		break;
+	case OP_OPEN:
+		if ((fd = open(t->path, O_RDONLY | O_CLOEXEC)) < 0 || close(fd) != 0)
+			die(t->path);
+		break;
 	}
 }
 
@@ -97,7 +157,8 @@ target_init(struct target *t, const char *path)
 	uint64_t offset;
 
 	*t = (struct target){ .path = path, .seed = BENCH_SEED(0) };
-	if ((t->fd = open(path, O_RDONLY | O_CLOEXEC)) < 0 || fstat(t->fd, &st) != 0)
+	if ((t->fd = open(path, O_RDONLY | O_CLOEXEC)) < 0 || fstat(t->fd, &st) != 0 ||
+	    (t->write_fd = open(path, O_WRONLY | O_CLOEXEC)) < 0)
 		die(path);
 	t->bytes = (uint64_t)st.st_size / MOST_BYTES * MOST_BYTES;
 	if (t->bytes == 0) {
@@ -106,6 +167,9 @@ target_init(struct target *t, const char *path)
 	}
 	for (offset = 0; offset < t->bytes; offset += MOST_BYTES)
 		read_at(t, offset, MOST_BYTES);
+	t->map = mmap(NULL, t->bytes, PROT_READ, MAP_SHARED, t->fd, 0);
+	if (t->map == MAP_FAILED)
+		t->map = NULL;
 }
 
 /* Microseconds a request. */
@@ -118,11 +182,11 @@ round_of(struct target *t, const struct kind *k)
 
 	do {
 		if (k->random) {
-			read_at(t, (uint64_t)bench_below(&t->seed, blocks) * k->bytes, k->bytes);
+			request(t, k, (uint64_t)bench_below(&t->seed, blocks) * k->bytes);
 		} else {
 			if (t->cursor + k->bytes > t->bytes)
 				t->cursor = 0;
-			read_at(t, t->cursor, k->bytes);
+			request(t, k, t->cursor);
 			t->cursor += k->bytes;
 		}
 		n++;
@@ -139,50 +203,60 @@ ascending(const void *a, const void *b)
 	return ((x > y) - (x < y));
 }
 
-static double
-mib_per_second(unsigned bytes, double usec)
-{
-	return ((double)bytes / (1 << 20) / (usec / 1e6));
-}
-
+/* The median of each target's rounds, 0 for one that cannot do it. */
 static void
-compare(const char *label, struct target t[2], const struct kind *k)
+measure(struct target *t, int n, const struct kind *k, double *m)
 {
-	double v[2][ROUNDS], m[2];
+	double v[TARGETS][ROUNDS];
 	int i, s;
 
-	t[0].cursor = t[1].cursor = 0;
 	for (i = 0; i < ROUNDS; i++)
-		for (s = 0; s < 2; s++)
-			v[s][i] = round_of(&t[s], k);
-	for (s = 0; s < 2; s++) {
+		for (s = 0; s < n; s++) {
+			t[s].cursor = i == 0 ? 0 : t[s].cursor;
+			v[s][i] = k->op == OP_LOAD && t[s].map == NULL ? 0 : round_of(&t[s], k);
+		}
+	for (s = 0; s < n; s++) {
 		qsort(v[s], ROUNDS, sizeof(v[s][0]), ascending);
 		m[s] = v[s][ROUNDS / 2];
 	}
-	(void)printf("| %s, %s | %.1f | %.0f | %.1f | %.0f | %.2f |\n", k->what, label, m[0],
-	    mib_per_second(k->bytes, m[0]), m[1], mib_per_second(k->bytes, m[1]), m[1] / m[0]);
+}
+
+static void
+compare(const char *label, struct target *t, int n, const struct kind *k)
+{
+	double m[TARGETS];
+	int s;
+
+	measure(t, n, k, m);
+	(void)printf("| %s, %s |", k->what, label);
+	for (s = 0; s < n; s++)
+		(void)printf(" %.1f |", m[s]);
+	for (s = 1; s < n; s++)
+		(void)printf(" %.2f |", m[0] > 0 ? m[s] / m[0] : 0);
+	(void)printf("\n");
 	(void)fflush(stdout);
 }
 
 int
 main(int argc, char **argv)
 {
-	struct target t[2];
+	struct target t[TARGETS];
 	size_t i;
+	int n = argc - 3;
 
 	if (argc == 4 && strcmp(argv[1], "make") == 0)
 		return (make(argv[2], strtoull(argv[3], NULL, 10) * (1048576 / BENCH_PAGE_BYTES)));
-	if (argc != 5 || strcmp(argv[1], "compare") != 0) {
+	if (n < 1 || n > TARGETS || strcmp(argv[1], "compare") != 0) {
 		(void)fputs("usage: bench_read make FILE MIB\n"
-			    "       bench_read compare LABEL FILE BARE\n",
+			    "       bench_read compare LABEL FILE OTHER...\n",
 		    stderr);
 		return (2);
 	}
 	if (posix_memalign((void **)&buffer, 4096, MOST_BYTES) != 0)
 		die("memory");
-	target_init(&t[0], argv[3]);
-	target_init(&t[1], argv[4]);
+	for (int s = 0; s < n; s++)
+		target_init(&t[s], argv[3 + s]);
 	for (i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		compare(argv[2], t, &kinds[i]);
+		compare(argv[2], t, n, &kinds[i]);
 	return (0);
 }

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * null_server.c - what FUSE itself costs: a filesystem that does nothing.
+ *
+ *	null_server none|keep FILE_MIB MOUNTPOINT
+ *
+ * One file, "file", of so many MiB in memory, every 4 KiB block of which begins with its number, as
+ * bench_read makes them.  Same library, same loop and same options as poolfs: low-level calls,
+ * several threads, a channel for each, no time that anything is valid; none answers every open with
+ * direct_io, keep lets the kernel keep its pages.  Serves until it is unmounted.
+ */
+#define FUSE_USE_VERSION 312
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "bench.h"
+
+#define FILE_INO 2
+#define BLOCK 4096u
+#define THREADS 16
+
+static char *bytes_of_file;
+static size_t file_bytes;
+static bool keeps;
+
+static bool
+fill_stat(fuse_ino_t ino, struct stat *st)
+{
+	memset(st, 0, sizeof(*st));
+	st->st_ino = ino;
+	if (ino == FUSE_ROOT_ID) {
+		st->st_mode = S_IFDIR | 0755;
+		st->st_nlink = 2;
+	} else {
+		st->st_mode = S_IFREG | 0644;
+		st->st_nlink = 1;
+		st->st_size = (off_t)file_bytes;
+	}
+	return ino == FUSE_ROOT_ID || ino == FILE_INO;
+}
+
+static void
+null_init(void *userdata, struct fuse_conn_info *conn)
+{
+	(void)userdata;
+	conn->want |= conn->capable & (FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_EXPLICIT_INVAL_DATA);
+	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ |
+	    FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_READDIRPLUS);
+}
+
+static void
+null_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fuse_entry_param e = { .ino = FILE_INO, .generation = 1 };
+
+	if (parent != FUSE_ROOT_ID || strcmp(name, "file") != 0) {
+		(void)fuse_reply_err(req, ENOENT);
+		return;
+	}
+	(void)fill_stat(FILE_INO, &e.attr);
+	(void)fuse_reply_entry(req, &e);
+}
+
+static void
+null_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct stat st;
+
+	(void)fi;
+	if (fill_stat(ino, &st))
+		(void)fuse_reply_attr(req, &st, 0);
+	else
+		(void)fuse_reply_err(req, ENOENT);
+}
+
+static void
+null_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	fi->direct_io = !keeps;
+	fi->keep_cache = keeps;
+	(void)fuse_reply_open(req, fi);
+}
+
+static void
+null_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct fuse_file_info *fi)
+{
+	size_t from = (size_t)offset < file_bytes ? (size_t)offset : file_bytes;
+	struct iovec iov = { bytes_of_file + from,
+		bytes < file_bytes - from ? bytes : file_bytes - from };
+
+	(void)ino;
+	(void)fi;
+	(void)fuse_reply_iov(req, &iov, 1);
+}
+
+static void
+null_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t bytes, off_t offset,
+    struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	if ((size_t)offset > file_bytes || bytes > file_bytes - (size_t)offset) {
+		(void)fuse_reply_err(req, ENOSPC);
+		return;
+	}
+	memcpy(bytes_of_file + offset, buf, bytes);
+	(void)fuse_reply_write(req, bytes);
+}
+
+static void
+null_nothing(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	(void)fuse_reply_err(req, 0);
+}
+
+static void
+null_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)datasync;
+	null_nothing(req, ino, fi);
+}
+
+static const struct fuse_lowlevel_ops ops = {
+	.init = null_init,
+	.lookup = null_lookup,
+	.getattr = null_getattr,
+	.open = null_open,
+	.read = null_read,
+	.write = null_write,
+	.flush = null_nothing,
+	.release = null_nothing,
+	.fsync = null_fsync,
+};
+
+static int
+make_file(size_t mib)
+{
+	file_bytes = mib << 20;
+	bytes_of_file = mmap(NULL, file_bytes, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (bytes_of_file == MAP_FAILED)
+		return -1;
+	for (uint64_t n = 0, mark; n < file_bytes / BLOCK; n++) {
+		mark = BENCH_MARK(n);
+		memcpy(bytes_of_file + n * BLOCK, &mark, sizeof(mark));
+	}
+	return 0;
+}
+
+static int
+serve(struct fuse_session *se)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int ret;
+
+	if (config == NULL)
+		return 1;
+	fuse_loop_cfg_set_max_threads(config, THREADS);
+	fuse_loop_cfg_set_idle_threads(config, THREADS);
+	fuse_loop_cfg_set_clone_fd(config, 1);
+	ret = fuse_session_loop_mt(se, config);
+	fuse_loop_cfg_destroy(config);
+	return ret != 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	char *words[] = { argv[0], "-o", "fsname=null_server" };
+	struct fuse_args args = FUSE_ARGS_INIT(3, words);
+	struct fuse_session *se;
+	int ret = 1;
+
+	if (argc != 4 || make_file((size_t)strtoul(argv[2], NULL, 10)) != 0)
+		return 2;
+	keeps = strcmp(argv[1], "keep") == 0;
+	if ((se = fuse_session_new(&args, &ops, sizeof(ops), NULL)) == NULL)
+		return 1;
+	if (fuse_session_mount(se, argv[3]) == 0) {
+		ret = serve(se);
+		fuse_session_unmount(se);
+	}
+	fuse_session_destroy(se);
+	return ret;
+}
