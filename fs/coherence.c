@@ -3,21 +3,21 @@
  * fs/coherence.c - which files the kernel may cache, and what it was given of those that others
  * change (rules C1 to C4 in coherence.h).
  *
- * coherence_drop.c has the thread that has pages dropped.
+ * coherence_drop.c has the thread that has pages dropped, written.c the write(2)s of tracked files.
  *
- * A write(2) that goes through the kernel's cache changes the kernel's page first and sends the
- * bytes then; the page is not locked meanwhile.  If it was dropped in between, somebody may have
- * read the old bytes again.  So of a tracked file the page is dropped once more when such a write
- * finds that the kernel was given one, and the write is answered after that.  Only the last page
- * of a write can be locked until it is answered, and then nobody can have read it: that is what
- * the time limit of such a drop is for.
+ * A file's first cached open(2) waits until the pages that the kernel has from before are dropped,
+ * unless they are known to be good, and so do those that come meanwhile.  Nothing else waits
+ * there: the kernel can be told to drop them at open(2) by itself, but that another open(2) has not
+ * come so far it cannot be asked.
+ *
+ * Tracking ends with the last cached open(2) for writing, if not before: of a write(2) on its way
+ * here the kernel's page may have been dropped, and read again, before it came.
  */
 #include "coherence.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
+#include <limits.h>
 #include <syslog.h>
 
 #include "coherence_impl.h"
@@ -25,6 +25,7 @@
 #include "file_idle.h"
 
 #define COPIES_MOST 8192u /* of one file; then its pages are dropped */
+#define COPIES_STEP 1024u
 
 /* --- who may cache --------------------------------------------------------------------------- */
 
@@ -36,13 +37,25 @@ coherence_claim(struct fs *fs)
 	c->claimed = false;
 	if (c->mode == FS_CACHE_NONE)
 		return;
-	if (mpool_kcache_claim(fs->pool) == 0)
+	if (mpool_kcache_claim(fs->pool) == 0) {
 		c->claimed = true;
-	else
+		atomic_store(&c->late_base, mpool_kcache_late(fs->pool));
+		atomic_store(&c->late_done, atomic_load(&c->late_base));
+		atomic_store(&c->renewed, true);
+	} else {
 		fs_log(LOG_WARNING,
 		    "another mount lets its kernel cache files of the pool of %s: this one does "
 		    "without (cache=none)",
 		    fs->opt->home);
+	}
+}
+
+void
+coherence_limit(struct fs *fs, uint64_t files)
+{
+	uint64_t most = files / 2;
+
+	atomic_store(&fs->coherence.live_most, most < UINT_MAX ? (unsigned)most : UINT_MAX);
 }
 
 static bool
@@ -57,29 +70,47 @@ goes_past(const struct handle *h)
 	return (h->flags & (O_APPEND | O_DIRECT)) != 0;
 }
 
-/* The gate is closed, and the file open in the pool. */
+/* The gate is closed, and the file open in the pool.  kept: what the kernel has of it is good. */
+static int
+count_cached_locked(struct coherence *c, struct file *f, struct handle *h, bool kept)
+{
+	bool first = f->cached == 0;
+
+	if (f->direct_writers > 0 && f->copies == NULL) {
+		if ((f->copies = copies_create()) == NULL)
+			return ENOMEM;
+		kept = false;
+	}
+	if (first) {
+		kept = kept && c->mode == FS_CACHE_KEEP;
+		f->stale = !kept && __atomic_load_n(&f->given, __ATOMIC_SEQ_CST);
+		kept = !f->stale;
+		link_append(&c->live, &f->live);
+		c->nlive++;
+		atomic_store(&c->look, true);
+		(void)pthread_cond_broadcast(&c->wake);
+	}
+	(void)__atomic_add_fetch(&f->cached, 1, __ATOMIC_SEQ_CST);
+	if (writes(h))
+		f->cached_writers++;
+	f->pool_file = mpool_file_id(f->mpf);
+	f->pool_page = (unsigned)mpool_file_pagesize(f->mpf);
+	h->cached = h->keep = true;
+	h->waits = !kept || f->stale;
+	return 0;
+}
+
 static int
 count_cached(struct fs *fs, struct file *f, struct handle *h, bool kept)
 {
 	struct coherence *c = &fs->coherence;
 	bool first = f->cached == 0;
-	int err = 0;
+	int err;
 
 	if (first)
 		node_get(fs, f->node);
 	(void)pthread_mutex_lock(&c->lock);
-	h->keep = kept && (f->cached > 0 || c->mode == FS_CACHE_KEEP);
-	if (f->direct_writers > 0 && f->copies == NULL) {
-		h->keep = false;
-		err = (f->copies = copies_create()) == NULL ? ENOMEM : 0;
-	}
-	if (err == 0 && f->cached++ == 0) {
-		link_append(&c->live, &f->live);
-		(void)pthread_cond_broadcast(&c->wake);
-	}
-	f->pool_file = mpool_file_id(f->mpf);
-	f->pool_page = (unsigned)mpool_file_pagesize(f->mpf);
-	h->cached = err == 0;
+	err = count_cached_locked(c, f, h, kept);
 	(void)pthread_mutex_unlock(&c->lock);
 	if (err != 0 && first) {
 		mpool_kcache_end(f->mpf, false);
@@ -88,6 +119,10 @@ count_cached(struct fs *fs, struct file *f, struct handle *h, bool kept)
 	return err;
 }
 
+/*
+ * The kernel drops all pages when it is told of an open(2) for writing past them, in the opener's
+ * name: before he can write.
+ */
 static int
 count_direct(struct fs *fs, struct file *f, struct handle *h)
 {
@@ -97,19 +132,22 @@ count_direct(struct fs *fs, struct file *f, struct handle *h)
 	if (writes(h) && f->cached == 0)
 		mpool_kcache_end(f->mpf, false);
 	(void)pthread_mutex_lock(&c->lock);
-	/* a direct_io open that is not told to keep them drops the pages that others read */
-	h->keep = true;
-	if (writes(h)) {
-		if (f->cached > 0 && f->copies == NULL) {
-			h->keep = false;
-			err = (f->copies = copies_create()) == NULL ? ENOMEM : 0;
-		}
-		if (err == 0)
-			f->direct_writers++;
-		h->counted = err == 0;
+	h->keep = !writes(h) || f->cached == 0;
+	if (!h->keep && f->copies == NULL)
+		err = (f->copies = copies_create()) == NULL ? ENOMEM : 0;
+	if (writes(h) && err == 0) {
+		f->direct_writers++;
+		h->counted = true;
 	}
 	(void)pthread_mutex_unlock(&c->lock);
 	return err;
+}
+
+/* The gate is closed. */
+static bool
+may_cache(struct coherence *c, const struct file *f, const struct handle *h)
+{
+	return !goes_past(h) && (f->cached > 0 || c->nlive < atomic_load(&c->live_most));
 }
 
 int
@@ -120,38 +158,48 @@ coherence_open(struct fs *fs, struct handle *h)
 	bool kept;
 	int err;
 
-	h->cached = h->keep = h->counted = false;
+	h->cached = h->keep = h->counted = h->waits = false;
 	if (!c->claimed)
 		return 0;
 	if ((err = file_get(fs, h->node, false, &f)) != 0)
 		return err;
 	(void)pthread_mutex_lock(&c->gate);
-	if (!goes_past(h) && mpool_kcache_begin(f->mpf, false, &kept) == 0) {
+	if (may_cache(c, f, h) && mpool_kcache_begin(f->mpf, false, &kept) == 0)
 		err = count_cached(fs, f, h, kept);
-	} else {
+	else
 		err = count_direct(fs, f, h);
-	}
 	(void)pthread_mutex_unlock(&c->gate);
 	file_put(fs, f);
 	return err;
+}
+
+/* Nobody writes past the kernel's pages here, nor is a write(2) through them on its way; [k]. */
+static bool
+may_untrack_locked(const struct file *f)
+{
+	return f->copies != NULL && f->direct_writers == 0 && f->cached_writers == 0;
 }
 
 /* [k] The last cached open went: true. */
 static bool
 uncount_locked(struct fs *fs, struct file *f, const struct handle *h, bool *untrackp, bool *keepp)
 {
-	bool last = h->cached && --f->cached == 0;
+	struct coherence *c = &fs->coherence;
 
-	if (h->counted && --f->direct_writers == 0 && f->copies != NULL)
-		*untrackp = true;
-	if (last) {
-		*keepp = fs->coherence.mode == FS_CACHE_KEEP && f->copies == NULL;
-		link_remove(&f->live);
-		copies_destroy(f->copies);
-		f->copies = NULL;
-		*untrackp = false;
-	}
-	return last;
+	if (h->counted)
+		f->direct_writers--;
+	if (h->cached && writes(h))
+		f->cached_writers--;
+	*untrackp = may_untrack_locked(f) && (h->counted || writes(h));
+	if (!h->cached || __atomic_sub_fetch(&f->cached, 1, __ATOMIC_SEQ_CST) > 0)
+		return false;
+	*keepp = c->mode == FS_CACHE_KEEP && f->copies == NULL && !f->stale;
+	link_remove(&f->live);
+	c->nlive--;
+	copies_destroy(f->copies);
+	f->copies = NULL;
+	*untrackp = false;
+	return true;
 }
 
 void
@@ -182,15 +230,29 @@ coherence_close(struct fs *fs, struct handle *h, bool pool_usable)
 }
 
 void
+coherence_left_pool(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+
+	/* in another pool another file may have the number */
+	(void)pthread_mutex_lock(&c->lock);
+	for (struct link *l = c->live.next; l != &c->live; l = l->next)
+		link_entry(l, struct file, live)->pool_file = 0;
+	(void)pthread_mutex_unlock(&c->lock);
+	atomic_store(&c->renewed, true);
+}
+
+void
 coherence_reopened(struct fs *fs, struct file *f)
 {
 	struct coherence *c = &fs->coherence;
 	bool kept;
 
 	(void)pthread_mutex_lock(&c->gate);
-	if (f->cached > 0 && mpool_file_id(f->mpf) != f->pool_file) {
-		if (mpool_kcache_begin(f->mpf, true, &kept) == 0)
-			mpool_kcache_ask_drop(f->mpf);
+	if (f->cached > 0 && mpool_file_id(f->mpf) != f->pool_file &&
+	    mpool_kcache_begin(f->mpf, true, &kept) == 0) {
+		mpool_kcache_ask_drop(f->mpf);
+		atomic_store(&c->look, true);
 		(void)pthread_mutex_lock(&c->lock);
 		f->pool_file = mpool_file_id(f->mpf);
 		f->pool_page = (unsigned)mpool_file_pagesize(f->mpf);
@@ -215,6 +277,19 @@ coherence_look(struct fs *fs, const char **modep, uint64_t *filesp)
 	(void)pthread_mutex_unlock(&c->lock);
 }
 
+void
+coherence_wake(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+
+	(void)pthread_mutex_lock(&c->lock);
+	(void)pthread_cond_broadcast(&c->wake);
+	(void)pthread_mutex_unlock(&c->lock);
+	if (pool_peek(fs))
+		mpool_kcache_ring(fs->pool);
+	pool_put(fs);
+}
+
 /* --- what the kernel is given ---------------------------------------------------------------- */
 
 bool
@@ -224,120 +299,52 @@ coherence_tracks(struct fs *fs, struct file *f)
 	return __atomic_load_n(&f->copies, __ATOMIC_SEQ_CST) != NULL;
 }
 
-/* The mount drops all when the copies become too many. */
-static void
-look_at_size_locked(struct file *f)
+void
+coherence_gives(struct file *f)
 {
-	if (copies_count(f->copies) > COPIES_MOST && copies_count(f->copies) % 256 == 0)
+	if (!__atomic_load_n(&f->given, __ATOMIC_SEQ_CST))
+		__atomic_store_n(&f->given, true, __ATOMIC_SEQ_CST);
+}
+
+void
+coherence_grew_locked(struct file *f, size_t before)
+{
+	size_t now = copies_count(f->copies);
+
+	if (now > COPIES_MOST && before / COPIES_STEP != now / COPIES_STEP)
 		mpool_kcache_ask_drop(f->mpf);
 }
 
 int
-coherence_give_begin(
-    struct fs *fs, struct file *f, const struct handle *h, uint64_t from, uint64_t to)
+coherence_give_begin(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
 {
 	struct coherence *c = &fs->coherence;
+	size_t before;
 	int err = 0;
 
-	if (from % COPY_BYTES != 0 || to % COPY_BYTES != 0)
-		return 0; /* not for a page of the kernel's */
 	(void)pthread_mutex_lock(&c->lock);
 	if (f->copies != NULL) {
-		err = copies_announce(f->copies, from, to,
-		    h != NULL && h->cached && (h->flags & O_DIRECT) == 0, ++c->age);
-		look_at_size_locked(f);
+		before = copies_count(f->copies);
+		err = copies_announce(f->copies, from, to, ++c->age);
+		coherence_grew_locked(f, before);
 	}
 	(void)pthread_mutex_unlock(&c->lock);
 	return err;
 }
 
 void
-coherence_give_end(struct fs *fs, struct file *f, uint64_t from, const char *buf, size_t bytes)
+coherence_give_end(
+    struct fs *fs, struct file *f, uint64_t from, uint64_t to, const char *buf, size_t bytes)
 {
 	struct coherence *c = &fs->coherence;
 
 	(void)pthread_mutex_lock(&c->lock);
-	if (f->copies != NULL && from % COPY_BYTES == 0)
-		copies_fill(f->copies, from, buf, bytes);
+	if (f->copies != NULL)
+		copies_fill(f->copies, from, buf, bytes, to);
 	(void)pthread_mutex_unlock(&c->lock);
-}
-
-/* --- write(2) -------------------------------------------------------------------------------- */
-
-/* Pages that a write through the kernel's cache fills are there without having been read. */
-static int
-note_whole_pages_locked(
-    struct coherence *c, struct file *f, const char *buf, uint64_t from, uint64_t to)
-{
-	uint64_t first = (from + COPY_BYTES - 1) / COPY_BYTES * COPY_BYTES;
-	uint64_t end = to / COPY_BYTES * COPY_BYTES;
-	int err;
-
-	if (first >= end)
-		return 0;
-	if ((err = copies_announce(f->copies, first, end, false, ++c->age)) == 0)
-		copies_fill(f->copies, first, buf + (first - from), (size_t)(end - first));
-	return err;
-}
-
-int
-coherence_write(struct fs *fs, struct file *f, const struct handle *h, const char *buf,
-    uint64_t from, uint64_t to, struct written **wp)
-{
-	struct coherence *c = &fs->coherence;
-	struct written *w = NULL;
-	int err = 0;
-
-	(void)pthread_mutex_lock(&c->lock);
-	if (f->copies != NULL && copies_any(f->copies, from, to)) {
-		if ((w = calloc(1, sizeof(*w))) != NULL) {
-			*w = (struct written){
-				.number = ++c->writes, .file = f, .from = from, .to = to
-			};
-			w->may_be_locked = h->cached && to % COPY_BYTES != 0;
-			link_append(&c->writtens, &w->link);
-		} else {
-			err = ENOMEM;
-		}
-	} else if (f->copies != NULL && h->cached) {
-		err = note_whole_pages_locked(c, f, buf, from, to);
-		look_at_size_locked(f);
-	}
-	(void)pthread_mutex_unlock(&c->lock);
-	*wp = w;
-	return err;
-}
-
-void
-coherence_reply(struct fs *fs, struct written *w, void *req, int error, size_t done)
-{
-	struct coherence *c = &fs->coherence;
-
-	(void)pthread_mutex_lock(&c->lock);
-	w->req = req;
-	w->error = error;
-	w->done = done;
-	(void)pthread_cond_broadcast(&c->wake);
-	(void)pthread_mutex_unlock(&c->lock);
-	(void)pool_peek(fs);
-	if (fs->pool != NULL)
-		mpool_kcache_ring(fs->pool);
-	pool_put(fs);
 }
 
 /* --- write-back ------------------------------------------------------------------------------ */
-
-static bool
-is_being_written_locked(const struct coherence *c, const struct file *f, uint64_t at)
-{
-	for (const struct link *l = c->writtens.next; l != &c->writtens; l = l->next) {
-		const struct written *w = link_entry(l, const struct written, link);
-
-		if (w->file == f && at >= w->from && at < w->to)
-			return true;
-	}
-	return false;
-}
 
 bool
 coherence_merge(
@@ -355,7 +362,7 @@ coherence_merge(
 			given =
 			    f->copies == NULL ? NULL : copies_at(f->copies, at - at % COPY_BYTES);
 		if ((given != NULL && given[at % COPY_BYTES] == buf[i]) ||
-		    is_being_written_locked(c, f, at))
+		    written_covers_locked(c, f, at))
 			continue;
 		any = true;
 		page[i] = buf[i];
@@ -371,7 +378,7 @@ coherence_merged(struct fs *fs, struct file *f, uint64_t from, const char *buf, 
 
 	(void)atomic_fetch_add(&c->merged, 1);
 	(void)pthread_mutex_lock(&c->lock);
-	if (f->copies != NULL && from % COPY_BYTES == 0)
-		copies_update(f->copies, from, buf, bytes);
+	if (f->copies != NULL)
+		copies_update(f->copies, from, buf, bytes, UINT64_MAX);
 	(void)pthread_mutex_unlock(&c->lock);
 }

@@ -33,6 +33,21 @@ struct file;
 struct handle;
 struct written;
 
+/* An open(2) that is answered when the pages that the kernel has from before are dropped. */
+struct opening {
+	struct link link; /* [k] in coherence.openings */
+	struct file *file;
+	void (*answer)(struct fs *fs, struct opening *o); /* frees it */
+};
+
+/* A change of bytes by a program, which is not write-back. */
+struct changing {
+	const char *buf;    /* NULL: they become zeros */
+	uint64_t from, to;  /* in the file */
+	uint64_t asked;	    /* where the kernel takes them to go */
+	bool through_cache; /* the kernel has changed its own pages already */
+};
+
 struct coherence {
 	enum fs_cache mode;
 	bool claimed; /* [fs.pool_lock] this mount is the pool's one that lets its kernel cache */
@@ -40,13 +55,20 @@ struct coherence {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;   /* [k] something to do, or a round has ended */
 	struct link live;      /* [k] files that are cached, with a reference to the node of each */
+	unsigned nlive;	       /* [k] how many these are */
+	atomic_uint live_most; /* no more than these: their rows in the pool are not for others */
+	struct link openings;  /* [k] open(2)s that wait for a drop */
 	struct link writtens;  /* [k] write(2)s whose pages are not dropped yet */
 	uint64_t age;	       /* [k] of copies */
+	atomic_bool renewed;   /* it is another pool: files that are cached are not LIVE in it */
 	uint64_t writes;       /* [k] writtens so far */
 	uint32_t drops_seen;   /* the thread's */
+	atomic_uint late_base; /* mpool_kcache_late when this mount came */
 	atomic_uint late_done; /* mpool_kcache_late when a round began that has ended */
 	atomic_ullong dropped; /* how often pages were dropped */
 	atomic_ullong merged;  /* how often the kernel wrote back a page of a tracked file */
+	atomic_bool look;      /* for files that are to be dropped, whatever drops_seen says */
+	bool flush;	       /* [k] all pages of all files are to go */
 	bool stop;	       /* [k] */
 	bool runs;
 	pthread_t thread;
@@ -67,8 +89,22 @@ void coherence_stop(struct fs *fs);
 /* The pool was opened; held exclusively. */
 void coherence_claim(struct fs *fs);
 
-/* An open(2): sets h->cached and h->keep.  The caller holds the pool.  Undone by close. */
+/* So many files can be open in the pool. */
+void coherence_limit(struct fs *fs, uint64_t files);
+/*
+ * Files that are cached are so in the pool that there is now, too: it is opened.  The caller does
+ * not hold it.
+ */
+void coherence_renew(struct fs *fs);
+/* The pool closes all files: held exclusively. */
+void coherence_left_pool(struct fs *fs);
+
+/*
+ * An open(2): sets h->cached, h->keep and h->waits.  The caller holds the pool.  Undone by close.
+ * h->waits: o->answer is to be called, by coherence_await, before it is answered.
+ */
 int coherence_open(struct fs *fs, struct handle *h);
+void coherence_await(struct fs *fs, struct handle *h, struct opening *o);
 void coherence_close(struct fs *fs, struct handle *h, bool pool_usable);
 /* The file was opened in the pool, perhaps in another one; file.state held exclusively. */
 void coherence_reopened(struct fs *fs, struct file *f);
@@ -79,23 +115,27 @@ void coherence_settle(struct fs *fs);
 /* What it does, as a word, and how many files are cached. */
 void coherence_look(struct fs *fs, const char **modep, uint64_t *filesp);
 
+/* How often others did not wait any longer for this mount; the caller does not hold the pool. */
+uint64_t coherence_late(struct fs *fs);
+
 /* --- data: file.io held ---------------------------------------------------------------------- */
 
 bool coherence_tracks(struct fs *fs, struct file *f);
 
-/* Around a read of the file's bytes for the kernel. */
-int coherence_give_begin(
-    struct fs *fs, struct file *f, const struct handle *h, uint64_t from, uint64_t to);
-void coherence_give_end(
-    struct fs *fs, struct file *f, uint64_t from, const char *buf, size_t bytes);
+/* The kernel has pages of the file, or is about to. */
+void coherence_gives(struct file *f);
 
-/*
- * A write(2) is about to change the bytes.  *wp: its reply has to wait: coherence_reply; NULL: it
- * has not.
- */
-int coherence_write(struct fs *fs, struct file *f, const struct handle *h, const char *buf,
-    uint64_t from, uint64_t to, struct written **wp);
+/* Around a read of a tracked file's bytes for the kernel's pages. */
+int coherence_give_begin(struct fs *fs, struct file *f, uint64_t from, uint64_t to);
+void coherence_give_end(
+    struct fs *fs, struct file *f, uint64_t from, uint64_t to, const char *buf, size_t bytes);
+
+/* *wp: the reply has to wait: coherence_reply; NULL: it has not. */
+int coherence_write(struct fs *fs, struct file *f, const struct changing *ch, struct written **wp);
+/* req is a write(2)'s, or, if bytes became zeros, an fallocate(2)'s. */
 void coherence_reply(struct fs *fs, struct written *w, void *req, int error, size_t done);
+/* What the kernel has of what written_ask asked for. */
+void coherence_retrieved(struct fs *fs, uint64_t number, const char *bytes, size_t n);
 
 /*
  * Copy to page, which is the file's at offset from on, those of the bytes in buf that a program
@@ -103,7 +143,7 @@ void coherence_reply(struct fs *fs, struct written *w, void *req, int error, siz
  */
 bool coherence_merge(
     struct fs *fs, struct file *f, char *page, uint64_t from, const char *buf, size_t bytes);
-/* The kernel has written back these bytes. */
+/* The kernel has written these bytes back. */
 void coherence_merged(struct fs *fs, struct file *f, uint64_t from, const char *buf, size_t bytes);
 
 #endif

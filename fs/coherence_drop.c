@@ -2,10 +2,10 @@
 /*
  * fs/coherence_drop.c - the thread that has the kernel drop its pages.
  *
- * A round: see what others tell (files of which all pages have to go, pages that were put) and
- * which write(2)s wait for their pages to be dropped; have it done, with no lock held and the pool
- * let go, because requests come in meanwhile; answer.  It sleeps on the pool's bell while any file
- * is cached, else on a condition.
+ * A round: see what others tell (files of which all pages have to go, pages that were put), which
+ * open(2)s wait for a file's old pages to go and which write(2)s for those that they changed; have
+ * it done, with no lock held and the pool let go, because requests come in meanwhile; answer.  It
+ * sleeps on the pool's bell while any file is cached, else on a condition.
  */
 #include "coherence.h"
 
@@ -20,7 +20,7 @@
 #include "file_idle.h"
 #include "ops.h"
 
-#define TOLD_AT_ONCE 64u
+#define TOLD_AT_ONCE 512u
 #define BELL_USEC 50000u /* the pool is held meanwhile */
 #define SETTLE_SEC 2
 #define FLUSH_MSEC 20
@@ -31,6 +31,7 @@ struct round {
 	unsigned nfiles;
 	struct mpool_told told[TOLD_AT_ONCE];
 	unsigned ntold;
+	struct link openings;
 };
 
 /* --- dropping -------------------------------------------------------------------------------- */
@@ -41,55 +42,19 @@ node_number(const struct file *f)
 	return (uint64_t)(uintptr_t)f->node;
 }
 
-/* [k], which is released. */
-static void
-answer_unlock(struct coherence *c, struct written *w)
-{
-	link_remove(&w->link);
-	(void)pthread_mutex_unlock(&c->lock);
-	if (w->error != 0)
-		(void)fuse_reply_err(w->req, w->error < 0 ? EIO : w->error);
-	else
-		(void)fuse_reply_write(w->req, w->done);
-	free(w);
-}
-
-/* A write(2) that waits, and is not about to be decided, with that number (0: any); [k]. */
-static struct written *
-find_written_locked(struct coherence *c, uint64_t number, bool may_be_locked)
-{
-	for (struct link *l = c->writtens.next; l != &c->writtens; l = l->next) {
-		struct written *w = link_entry(l, struct written, link);
-
-		if (w->req != NULL && (number == 0 || w->number == number) &&
-		    (!may_be_locked || w->may_be_locked))
-			return w;
-	}
-	return NULL;
-}
-
 /*
- * The kernel is slow to drop pages: perhaps because one is locked by a write(2) that waits for
- * this.  Of such a page nobody can have read the old bytes.
+ * The kernel is slow to drop pages: perhaps because one is locked by a write(2) that waits for an
+ * answer.
  */
 static void
-let_locked_go(void *arg)
+see_to_writes(void *arg)
 {
-	struct coherence *c = arg;
-	struct written *w;
-
-	do {
-		(void)pthread_mutex_lock(&c->lock);
-		if ((w = find_written_locked(c, 0, true)) != NULL)
-			answer_unlock(c, w);
-		else
-			(void)pthread_mutex_unlock(&c->lock);
-	} while (w != NULL);
+	while (written_step(arg, true))
+		continue;
 }
 
-/* What the kernel was given before this began, it has no more.  to 0: to the end. */
-static void
-drop(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
+void
+coherence_drop(struct fs *fs, struct file *f, uint64_t from, uint64_t to, bool aside)
 {
 	struct coherence *c = &fs->coherence;
 	uint64_t age;
@@ -98,9 +63,10 @@ drop(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
 	age = ++c->age;
 	(void)pthread_mutex_unlock(&c->lock);
 	(void)atomic_fetch_add(&c->dropped, 1);
-	if (notifier_drop(
-		&c->notifier, node_number(f), from, to == 0 ? 0 : to - from, let_locked_go, c) != 0)
+	if (notifier_drop(&c->notifier, node_number(f), from, to == 0 ? 0 : to - from,
+		aside ? NULL : see_to_writes, fs) != 0)
 		return;
+	/* what it was given before this began it has no more */
 	(void)pthread_mutex_lock(&c->lock);
 	if (f->copies != NULL)
 		copies_forget(f->copies, from, to, age);
@@ -130,14 +96,18 @@ drop_file(struct fs *fs, struct file *f)
 
 	(void)pthread_mutex_lock(&c->lock);
 	track = (shared || f->direct_writers > 0) && f->cached > 0;
-	if (track && f->copies == NULL)
-		f->copies = copies_create();
+	while (track && f->copies == NULL && (f->copies = copies_create()) == NULL) {
+		/* those who ask wait, and so does this, for memory */
+		(void)pthread_mutex_unlock(&c->lock);
+		(void)poll(NULL, 0, BELL_USEC / 1000);
+		(void)pthread_mutex_lock(&c->lock);
+	}
 	(void)pthread_mutex_unlock(&c->lock);
-	drop(fs, f, 0, 0);
+	coherence_drop(fs, f, 0, 0, false);
 	if (shared)
 		return;
 	(void)pthread_mutex_lock(&c->lock);
-	if (f->direct_writers == 0) {
+	if (f->direct_writers == 0 && f->cached_writers == 0) {
 		copies_destroy(f->copies);
 		f->copies = NULL;
 	}
@@ -173,36 +143,12 @@ drop_told(struct fs *fs, const struct mpool_told *t)
 	(void)pthread_mutex_lock(&c->lock);
 	from = (uint64_t)t->pgno * f->pool_page;
 	to = from + f->pool_page;
-	any = f->copies == NULL || copies_any(f->copies, from, to);
+	any = f->copies == NULL || copies_any(f->copies, from, to) ||
+	    written_overlaps_locked(c, f, from, to);
 	(void)pthread_mutex_unlock(&c->lock);
 	if (any)
-		drop(fs, f, from, to);
+		coherence_drop(fs, f, from, to, false);
 	node_put(fs, f->node);
-}
-
-/* True: there was a write(2) that waits; its pages are dropped, and it is answered. */
-static bool
-answer_written(struct fs *fs)
-{
-	struct coherence *c = &fs->coherence;
-	struct written *w, was;
-
-	(void)pthread_mutex_lock(&c->lock);
-	if ((w = find_written_locked(c, 0, false)) != NULL) {
-		was = *w;
-		node_get(fs, was.file->node);
-	}
-	(void)pthread_mutex_unlock(&c->lock);
-	if (w == NULL)
-		return false;
-	drop(fs, was.file, was.from, was.to);
-	(void)pthread_mutex_lock(&c->lock);
-	if ((w = find_written_locked(c, was.number, false)) != NULL)
-		answer_unlock(c, w);
-	else
-		(void)pthread_mutex_unlock(&c->lock);
-	node_put(fs, was.file->node);
-	return true;
 }
 
 /* --- rounds ---------------------------------------------------------------------------------- */
@@ -246,7 +192,8 @@ find_asked(struct fs *fs, struct round *r)
 {
 	unsigned n;
 
-	r->files = live_files(fs, &n);
+	if ((r->files = live_files(fs, &n)) == NULL)
+		atomic_store(&fs->coherence.look, true);
 	for (unsigned i = 0; i < n; i++) {
 		if (is_asked(fs, r->files[i]))
 			r->files[r->nfiles++] = r->files[i];
@@ -261,13 +208,17 @@ begin_round(struct fs *fs, struct round *r)
 {
 	bool open = pool_peek(fs);
 
-	*r = (struct round){ .bell = 0 };
+	r->files = NULL;
+	r->nfiles = r->ntold = 0;
+	/* before it is seen what has to be dropped */
+	openings_take(fs, &r->openings);
 	if (open) {
 		r->bell = mpool_kcache_bell(fs->pool);
 		r->late = mpool_kcache_late(fs->pool);
 		r->drops = mpool_kcache_drops(fs->pool);
 		r->ntold = mpool_kcache_told(fs->pool, r->told, TOLD_AT_ONCE);
-		if (r->drops != fs->coherence.drops_seen || r->ntold > 0)
+		if (atomic_exchange(&fs->coherence.look, false) ||
+		    r->drops != fs->coherence.drops_seen)
 			find_asked(fs, r);
 		fs->coherence.drops_seen = r->drops;
 	}
@@ -305,6 +256,36 @@ end_round(struct fs *fs, struct round *r)
 	(void)pthread_mutex_unlock(&c->lock);
 }
 
+/* What programs have changed through mappings is written. */
+static void
+flush_all(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+	struct file **list;
+	unsigned n;
+
+	list = live_files(fs, &n);
+	for (unsigned i = 0; i < n; i++) {
+		coherence_drop(fs, list[i], 0, 0, false);
+		node_put(fs, list[i]->node);
+	}
+	free(list);
+	(void)pthread_mutex_lock(&c->lock);
+	c->flush = false;
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+static bool
+wants_flush(struct coherence *c)
+{
+	bool wants;
+
+	(void)pthread_mutex_lock(&c->lock);
+	wants = c->flush;
+	(void)pthread_mutex_unlock(&c->lock);
+	return wants;
+}
+
 /* True: there was something to do. */
 static bool
 one_round(struct fs *fs, struct round *r, bool *openp)
@@ -312,15 +293,71 @@ one_round(struct fs *fs, struct round *r, bool *openp)
 	bool any = false;
 
 	*openp = begin_round(fs, r);
+	any = !link_is_alone(&r->openings);
 	for (unsigned i = 0; i < r->nfiles; i++)
 		drop_file(fs, r->files[i]);
 	for (unsigned i = 0; i < r->ntold; i++)
 		drop_told(fs, &r->told[i]);
+	openings_answer(fs, &r->openings);
 	end_round(fs, r);
-	while (answer_written(fs))
+	while (written_step(fs, false))
 		any = true;
 	return any || r->nfiles > 0 || r->ntold > 0;
 }
+
+/* --- another pool ---------------------------------------------------------------------------- */
+
+/* The file is opened in the pool, and so LIVE in it. */
+static void
+renew_file(struct fs *fs, struct file *f)
+{
+	struct file *same;
+
+	if (pool_get(fs) != 0)
+		return;
+	if (file_get(fs, f->node, false, &same) == 0)
+		file_put(fs, same);
+	pool_put(fs);
+}
+
+void
+coherence_renew(struct fs *fs)
+{
+	struct file **list;
+	unsigned n;
+
+	list = live_files(fs, &n);
+	for (unsigned i = 0; i < n; i++) {
+		renew_file(fs, list[i]);
+		node_put(fs, list[i]->node);
+	}
+	free(list);
+}
+
+/* What cannot be opened there, or is another mount's to cache, is not told: its pages go. */
+static void
+drop_untold(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+	struct file **list;
+	unsigned n;
+	bool told;
+
+	atomic_store(&c->renewed, false);
+	coherence_renew(fs);
+	list = live_files(fs, &n);
+	for (unsigned i = 0; i < n; i++) {
+		(void)pthread_mutex_lock(&c->lock);
+		told = list[i]->pool_file != 0;
+		(void)pthread_mutex_unlock(&c->lock);
+		if (!told)
+			coherence_drop(fs, list[i], 0, 0, false);
+		node_put(fs, list[i]->node);
+	}
+	free(list);
+}
+
+/* --- the thread ------------------------------------------------------------------------------ */
 
 /* Nothing is cached: nobody tells anything.  False: time to stop. */
 static bool
@@ -330,7 +367,8 @@ wait_for_files(struct coherence *c)
 	bool stop;
 
 	(void)pthread_mutex_lock(&c->lock);
-	while (!c->stop && link_is_alone(&c->live) && link_is_alone(&c->writtens)) {
+	while (!c->stop && link_is_alone(&c->live) && link_is_alone(&c->writtens) &&
+	    link_is_alone(&c->openings) && !c->flush) {
 		(void)clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_sec += 1;
 		(void)pthread_cond_timedwait(&c->wake, &c->lock, &until);
@@ -346,10 +384,15 @@ coherence_main(void *arg)
 	struct fs *fs = arg;
 	struct coherence *c = &fs->coherence;
 	struct round r;
-	bool open;
+	bool open = true, busy;
 
 	while (wait_for_files(c)) {
-		if (one_round(fs, &r, &open))
+		if (!open || atomic_load(&c->renewed))
+			drop_untold(fs);
+		busy = one_round(fs, &r, &open);
+		if (wants_flush(c))
+			flush_all(fs);
+		if (busy)
 			continue;
 		if (open && pool_peek(fs))
 			mpool_kcache_wait(fs->pool, r.bell, BELL_USEC);
@@ -362,6 +405,18 @@ coherence_main(void *arg)
 }
 
 /* --- patience -------------------------------------------------------------------------------- */
+
+uint64_t
+coherence_late(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+	uint32_t late = 0;
+
+	if (pool_peek(fs) && c->claimed)
+		late = mpool_kcache_late(fs->pool) - atomic_load(&c->late_base);
+	pool_put(fs);
+	return late;
+}
 
 void
 coherence_settle(struct fs *fs)
@@ -399,10 +454,11 @@ coherence_init(struct fs *fs)
 	c->mode = fs->opt->cache;
 	link_init(&c->live);
 	link_init(&c->writtens);
+	link_init(&c->openings);
 	(void)pthread_mutex_init(&c->gate, NULL);
 	(void)pthread_mutex_init(&c->lock, NULL);
 	(void)pthread_cond_init(&c->wake, NULL);
-	c->notifier.fd = -1;
+	c->notifier.fd = c->notifier.pid = -1;
 	if (c->mode != FS_CACHE_NONE)
 		notifier_fork(&c->notifier);
 }
@@ -427,9 +483,40 @@ coherence_start(struct fs *fs)
 }
 
 void
+coherence_flush(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+	struct pollfd p = { .fd = fuse_session_fd(fs->session), .events = POLLIN };
+	struct fuse_buf buf = { .mem = NULL };
+	bool going = true;
+	int got;
+
+	if (!c->runs)
+		return;
+	fuse_session_reset(fs->session);
+	(void)pthread_mutex_lock(&c->lock);
+	c->flush = true;
+	(void)pthread_mutex_unlock(&c->lock);
+	coherence_wake(fs);
+	while (going) {
+		if (poll(&p, 1, FLUSH_MSEC) > 0) {
+			if ((got = fuse_session_receive_buf(fs->session, &buf)) > 0)
+				fuse_session_process_buf(fs->session, &buf);
+			else if (got == 0)
+				break; /* unmounted: nothing waits for us any more */
+		}
+		(void)pthread_mutex_lock(&c->lock);
+		going = c->flush;
+		(void)pthread_mutex_unlock(&c->lock);
+	}
+	free(buf.mem);
+}
+
+void
 coherence_stop(struct fs *fs)
 {
 	struct coherence *c = &fs->coherence;
+	struct link list;
 
 	if (c->runs) {
 		(void)pthread_mutex_lock(&c->lock);
@@ -437,55 +524,12 @@ coherence_stop(struct fs *fs)
 		(void)pthread_cond_broadcast(&c->wake);
 		(void)pthread_mutex_unlock(&c->lock);
 		notifier_shut(&c->notifier);
+		/* a page that one of them has locked is perhaps being waited for */
+		writtens_answer(c);
 		(void)pthread_join(c->thread, NULL);
 		c->runs = false;
+		openings_take(fs, &list);
+		openings_answer(fs, &list);
 	}
 	notifier_stop(&c->notifier);
-}
-
-struct flushing {
-	struct fs *fs;
-	atomic_bool done;
-};
-
-static void *
-flush_main(void *arg)
-{
-	struct flushing *fl = arg;
-	unsigned n;
-	struct file **list = live_files(fl->fs, &n);
-
-	for (unsigned i = 0; i < n; i++) {
-		(void)fuse_lowlevel_notify_inval_inode(fl->fs->session, node_number(list[i]), 0, 0);
-		node_put(fl->fs, list[i]->node);
-	}
-	free(list);
-	atomic_store(&fl->done, true);
-	return NULL;
-}
-
-void
-coherence_flush(struct fs *fs)
-{
-	struct flushing fl = { .fs = fs };
-	struct fuse_buf buf = { .mem = NULL };
-	struct pollfd p = { .fd = fuse_session_fd(fs->session), .events = POLLIN };
-	pthread_t thread;
-	int got;
-
-	if (fs->coherence.mode == FS_CACHE_NONE || link_is_alone(&fs->coherence.live))
-		return;
-	fuse_session_reset(fs->session);
-	if (pthread_create(&thread, NULL, flush_main, &fl) != 0)
-		return;
-	while (!atomic_load(&fl.done)) {
-		if (poll(&p, 1, FLUSH_MSEC) <= 0)
-			continue;
-		if ((got = fuse_session_receive_buf(fs->session, &buf)) > 0)
-			fuse_session_process_buf(fs->session, &buf);
-		else if (got == 0)
-			break; /* unmounted: nothing waits for us any more */
-	}
-	(void)pthread_join(thread, NULL);
-	free(buf.mem);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fs/coherence_impl.h - what coherence.c and coherence_drop.c share.
+ * fs/coherence_impl.h - what coherence.c, coherence_drop.c and written.c share.
  */
 #ifndef FS_COHERENCE_IMPL_H
 #define FS_COHERENCE_IMPL_H
@@ -9,16 +9,33 @@
 #include "pool.h"
 #include "state.h"
 
-/* A write(2) that is answered when the pages that it changed are dropped. */
-struct written {
-	struct link link; /* [k] in coherence.writtens */
-	uint64_t number;
-	struct file *file; /* alive: its handle is not released before the answer */
-	uint64_t from, to;
-	bool may_be_locked; /* its last page may be, until it is answered */
-	void *req;	    /* [k] fuse_req_t; NULL: it is not decided yet */
-	int error;
-	size_t done;
-};
+/* The thread has something to do. */
+void coherence_wake(struct fs *fs);
+
+/*
+ * The kernel drops its pages of [from, to), to 0: to the end.  aside: while it is about another
+ * such order, which waits for this one.
+ */
+void coherence_drop(struct fs *fs, struct file *f, uint64_t from, uint64_t to, bool aside);
+
+/* Copies became more: the mount drops all when they are too many. */
+void coherence_grew_locked(struct file *f, size_t before);
+
+/*
+ * One step of a write(2) that waits.  aside: as above; then only one that may hold a page locked.
+ * False: there was none.
+ */
+bool written_step(struct fs *fs, bool aside);
+/* One that is not over yet may have filled pages of [from, to) in the kernel; [k]. */
+bool written_overlaps_locked(
+    const struct coherence *c, const struct file *f, uint64_t from, uint64_t to);
+/* They are done, and nobody drops anything any more. */
+void writtens_answer(struct coherence *c);
+/* A byte of the kernel's page that a write(2) is just changing is not a program's store; [k]. */
+bool written_covers_locked(const struct coherence *c, const struct file *f, uint64_t at);
+
+/* The open(2)s that wait: answer them. */
+void openings_take(struct fs *fs, struct link *list);
+void openings_answer(struct fs *fs, struct link *list);
 
 #endif

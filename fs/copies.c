@@ -93,14 +93,12 @@ add(struct copies *c, uint64_t from)
 }
 
 int
-copies_announce(struct copies *c, uint64_t from, uint64_t to, bool anew, uint64_t age)
+copies_announce(struct copies *c, uint64_t from, uint64_t to, uint64_t age)
 {
 	struct copy *e;
 
 	for (; from < to; from += COPY_BYTES) {
-		if ((e = find(c, from)) != NULL && !anew)
-			continue;
-		if (e == NULL && (e = add(c, from)) == NULL)
+		if ((e = find(c, from)) == NULL && (e = add(c, from)) == NULL)
 			return ENOMEM;
 		e->age = age;
 		e->filled = false;
@@ -108,31 +106,34 @@ copies_announce(struct copies *c, uint64_t from, uint64_t to, bool anew, uint64_
 	return 0;
 }
 
-static void
-fill(struct copies *c, bool filled, uint64_t from, const char *buf, size_t bytes)
+void
+copies_fill(struct copies *c, uint64_t from, const char *buf, size_t bytes, uint64_t to)
 {
 	struct copy *e;
 
-	for (size_t at = 0, n; at < bytes; at += n) {
-		n = bytes - at < COPY_BYTES ? bytes - at : COPY_BYTES;
-		if ((e = find(c, from + at)) == NULL || e->filled != filled)
+	for (size_t at = 0, n; from + at < to; at += COPY_BYTES) {
+		n = at >= bytes ? 0 : bytes - at < COPY_BYTES ? bytes - at : COPY_BYTES;
+		if ((e = find(c, from + at)) == NULL || e->filled)
 			continue;
-		memcpy(e->bytes, buf + at, n);
+		if (n > 0)
+			memcpy(e->bytes, buf + at, n);
 		memset(e->bytes + n, 0, COPY_BYTES - n);
 		e->filled = true;
 	}
 }
 
 void
-copies_fill(struct copies *c, uint64_t from, const char *buf, size_t bytes)
+copies_update(struct copies *c, uint64_t from, const char *buf, size_t bytes, uint64_t age)
 {
-	fill(c, false, from, buf, bytes);
-}
+	struct copy *e;
 
-void
-copies_update(struct copies *c, uint64_t from, const char *buf, size_t bytes)
-{
-	fill(c, true, from, buf, bytes);
+	for (size_t at = 0, n; at < bytes; at += n) {
+		size_t inside = (from + at) % COPY_BYTES;
+
+		n = bytes - at < COPY_BYTES - inside ? bytes - at : COPY_BYTES - inside;
+		if ((e = find(c, from + at - inside)) != NULL && e->filled && e->age < age)
+			memcpy(e->bytes + inside, buf + at, n);
+	}
 }
 
 const char *

@@ -23,17 +23,17 @@ size_t copies_count(const struct copies *c);
 /* Has the kernel perhaps a page of [from, to)?  to 0: any at all. */
 bool copies_any(const struct copies *c, uint64_t from, uint64_t to);
 
+/* The kernel is about to be given the pages that begin in [from, to), and has none there. */
+int copies_announce(struct copies *c, uint64_t from, uint64_t to, uint64_t age);
+
+/* The bytes that it gets from `from` on, and zeros behind them as far as to. */
+void copies_fill(struct copies *c, uint64_t from, const char *buf, size_t bytes, uint64_t to);
+
 /*
- * The kernel is about to be given the pages that begin in [from, to).  anew: what it had of them
- * is gone.  ENOMEM.
+ * Of pages that the kernel was given before age, and still has: these are their bytes now.  None of
+ * them lies behind the page in which the last byte is.
  */
-int copies_announce(struct copies *c, uint64_t from, uint64_t to, bool anew, uint64_t age);
-
-/* The bytes that it gets from `from` on, which are zeros behind the last. */
-void copies_fill(struct copies *c, uint64_t from, const char *buf, size_t bytes);
-
-/* The same of pages that the kernel has already. */
-void copies_update(struct copies *c, uint64_t from, const char *buf, size_t bytes);
+void copies_update(struct copies *c, uint64_t from, const char *buf, size_t bytes, uint64_t age);
 
 /* The bytes that the kernel has been given of the page that begins at from, NULL if unknown. */
 const char *copies_at(const struct copies *c, uint64_t from);

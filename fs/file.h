@@ -27,6 +27,9 @@ struct file {
 	bool gone;	   /* [t] its last name was removed: close at last release */
 
 	unsigned cached;	 /* [k] opens that the kernel may cache; see coherence.h */
+	unsigned cached_writers; /* [k] of these: that may write */
+	bool stale;		 /* [k] the first open waits for the kernel's old pages to go */
+	bool given;		 /* atomic: the kernel may have pages of it */
 	unsigned direct_writers; /* [k] opens for writing past its cache */
 	struct copies *copies;	 /* [k] what the kernel was given; NULL: it is not tracked */
 	struct link live;	 /* [k] in coherence.live */
@@ -51,7 +54,8 @@ struct handle {
 	unsigned error_seen; /* file.error_number when this descriptor was last told */
 	bool cached;	     /* the kernel may cache it */
 	bool counted;	     /* in file.direct_writers */
-	bool keep;	     /* the pages that the kernel has are good */
+	bool keep;	     /* the kernel need not drop what it has, at open(2) */
+	bool waits;	     /* until it has, before open(2) is answered */
 };
 
 /*

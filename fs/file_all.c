@@ -138,7 +138,9 @@ close_if_unused(struct fs *fs, struct file *f)
 
 	if (pthread_rwlock_trywrlock(&f->state) != 0)
 		return false;
-	if ((closes = f->mpf != NULL && can_be_reopened(fs, f) && outlives_its_pages(fs, f)))
+	/* what the kernel has of it others tell only while it is open here */
+	if ((closes = f->mpf != NULL && __atomic_load_n(&f->cached, __ATOMIC_SEQ_CST) == 0 &&
+		 can_be_reopened(fs, f) && outlives_its_pages(fs, f)))
 		file_close_in_pool_locked(f);
 	file_let_go(fs, f);
 	return closes;

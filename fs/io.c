@@ -72,9 +72,9 @@ gather_put(struct file *f, struct gather *g)
 		page_put(f, g->pages[i], 0);
 }
 
-/* 0 too if there is something before the error. */
+/* 0 too if there is something before the error, unless all is wanted. */
 static int
-gather_get(struct fs *fs, struct file *f, struct gather *g, uint64_t offset, uint64_t end)
+gather_get(struct fs *fs, struct file *f, struct gather *g, bool all, uint64_t offset, uint64_t end)
 {
 	struct piece p;
 	char *page;
@@ -87,7 +87,7 @@ gather_get(struct fs *fs, struct file *f, struct gather *g, uint64_t offset, uin
 		if (err == 0)
 			err = g->npages == 0 ? page_get_timed(fs, f, &p, &page) :
 					       page_get(f, &p, &page);
-		if (err == EAGAIN || err == ENOMEM || (err != 0 && g->npages == 0))
+		if (err == EAGAIN || err == ENOMEM || (err != 0 && (all || g->npages == 0)))
 			return err;
 		if (err != 0)
 			break;
@@ -97,7 +97,7 @@ gather_get(struct fs *fs, struct file *f, struct gather *g, uint64_t offset, uin
 }
 
 static int
-copy_out(struct file *f, char *buf, uint64_t offset, uint64_t end, size_t *donep)
+copy_out(struct file *f, bool all, char *buf, uint64_t offset, uint64_t end, size_t *donep)
 {
 	size_t done = 0;
 	struct piece p;
@@ -107,7 +107,7 @@ copy_out(struct file *f, char *buf, uint64_t offset, uint64_t end, size_t *donep
 	for (; offset < end; offset += p.bytes) {
 		if ((err = piece_at(f, offset, end, &p)) != 0 ||
 		    (err = page_get(f, &p, &page)) != 0) {
-			if (done == 0)
+			if (all || done == 0)
 				return err;
 			break;
 		}
@@ -120,7 +120,7 @@ copy_out(struct file *f, char *buf, uint64_t offset, uint64_t end, size_t *donep
 }
 
 static int
-read_copied(struct file *f, uint64_t offset, uint64_t end,
+read_copied(struct file *f, bool all, uint64_t offset, uint64_t end,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
 {
 	struct iovec iov;
@@ -128,20 +128,20 @@ read_copied(struct file *f, uint64_t offset, uint64_t end,
 
 	if ((iov.iov_base = malloc((size_t)(end - offset))) == NULL)
 		return ENOMEM;
-	if ((err = copy_out(f, iov.iov_base, offset, end, &iov.iov_len)) == 0)
+	if ((err = copy_out(f, all, iov.iov_base, offset, end, &iov.iov_len)) == 0)
 		reply(arg, &iov, 1);
 	free(iov.iov_base);
 	return err;
 }
 
 static int
-read_pinned(struct fs *fs, struct file *f, uint64_t offset, uint64_t end,
+read_pinned(struct fs *fs, struct file *f, bool all, uint64_t offset, uint64_t end,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
 {
 	struct gather g;
 	int err;
 
-	if ((err = gather_get(fs, f, &g, offset, end)) == 0)
+	if ((err = gather_get(fs, f, &g, all, offset, end)) == 0)
 		reply(arg, g.iov, g.niov);
 	gather_put(f, &g);
 	return err;
@@ -171,29 +171,50 @@ touch_atime(const struct fs *fs, const struct file *f, off_t length)
 }
 
 /*
- * The kernel may keep what it is given here, while others change the file: it is remembered, to
- * the byte, so it is copied first.
+ * The kernel may keep what it is given here, zeros behind the end as well, while others change the
+ * file: it is remembered, to the byte, so it is copied first.
  */
 static int
-read_tracked(struct fs *fs, struct file *f, const struct handle *h, size_t bytes, uint64_t offset,
-    uint64_t end, void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
+read_tracked(struct fs *fs, struct file *f, size_t bytes, uint64_t offset,
+    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
 {
-	struct iovec iov;
+	struct iovec iov = { .iov_base = malloc(bytes), .iov_len = 0 };
+	uint64_t end = 0;
+	off_t length;
 	int err;
 
-	if ((iov.iov_base = malloc((size_t)(end - offset))) == NULL)
+	if (iov.iov_base == NULL)
 		return ENOMEM;
-	if ((err = coherence_give_begin(fs, f, h, offset, offset + bytes)) == 0 &&
-	    (err = copy_out(f, iov.iov_base, offset, end, &iov.iov_len)) == 0) {
-		coherence_give_end(fs, f, offset, iov.iov_base, iov.iov_len);
-		reply(arg, &iov, 1);
+	if ((err = coherence_give_begin(fs, f, offset, offset + bytes)) == 0 &&
+	    (err = memp_fsize(f->mpf, &length)) == 0) {
+		end = min_u64(offset + bytes, (uint64_t)length);
+		if (offset < end)
+			err = copy_out(f, true, iov.iov_base, offset, end, &iov.iov_len);
+	}
+	if (err == 0) {
+		coherence_give_end(
+		    fs, f, offset, offset + bytes, iov.iov_base, iov.iov_len);
+		reply(arg, &iov, iov.iov_len > 0 ? 1 : 0);
 	}
 	free(iov.iov_base);
 	return err;
 }
 
 static int
-read_locked(struct fs *fs, struct file *f, const struct handle *h, size_t bytes, uint64_t offset,
+read_range(struct fs *fs, struct file *f, bool for_cache, uint64_t offset, uint64_t end,
+    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
+{
+	int err = EAGAIN;
+
+	if (end - offset <= __atomic_load_n(&fs->gather_bytes, __ATOMIC_RELAXED))
+		err = read_pinned(fs, f, for_cache, offset, end, reply, arg);
+	if (err == EAGAIN || err == ENOMEM)
+		err = read_copied(f, for_cache, offset, end, reply, arg);
+	return err;
+}
+
+static int
+read_locked(struct fs *fs, struct file *f, bool for_cache, size_t bytes, uint64_t offset,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
 {
 	uint64_t end;
@@ -203,35 +224,45 @@ read_locked(struct fs *fs, struct file *f, const struct handle *h, size_t bytes,
 	if ((err = memp_fsize(f->mpf, &length)) != 0)
 		return err;
 	touch_atime(fs, f, length);
-	if (length <= 0 || offset >= (uint64_t)length) {
-		reply(arg, NULL, 0);
-		return 0;
-	}
-	end = min_u64(offset + bytes, (uint64_t)length);
-	prefetch(f, offset, end);
-	if (coherence_tracks(fs, f))
-		return read_tracked(fs, f, h, bytes, offset, end, reply, arg);
-	err = EAGAIN;
-	if (end - offset <= __atomic_load_n(&fs->gather_bytes, __ATOMIC_RELAXED))
-		err = read_pinned(fs, f, offset, end, reply, arg);
-	if (err == EAGAIN || err == ENOMEM)
-		err = read_copied(f, offset, end, reply, arg);
-	return err;
+	end = min_u64(offset + bytes, length > 0 ? (uint64_t)length : 0);
+	if (offset < end)
+		prefetch(f, offset, end);
+	if (for_cache)
+		coherence_gives(f);
+	if (for_cache && coherence_tracks(fs, f))
+		return read_tracked(fs, f, bytes, offset, reply, arg);
+	if (offset < end)
+		return read_range(fs, f, for_cache, offset, end, reply, arg);
+	reply(arg, NULL, 0);
+	return 0;
+}
+
+/* Has a client cut the file meanwhile? */
+static bool
+was_cut(struct file *f, off_t *lengthp)
+{
+	off_t before = *lengthp;
+
+	return memp_fsize(f->mpf, lengthp) == 0 && *lengthp < before;
 }
 
 int
-io_read(struct fs *fs, const struct handle *h, size_t bytes, uint64_t offset,
+io_read(struct fs *fs, struct node *node, bool for_cache, size_t bytes, uint64_t offset,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
 {
+	off_t length = 0;
 	struct file *f;
 	int err;
 
 	if (offset > INT64_MAX - bytes)
 		return EINVAL;
-	if ((err = file_get_data(fs, h->node, false, &f)) != 0)
+	if ((err = file_get_data(fs, node, false, &f)) != 0)
 		return err;
 	(void)pthread_rwlock_rdlock(&f->io);
-	err = read_locked(fs, f, h, bytes, offset, reply, arg);
+	(void)memp_fsize(f->mpf, &length);
+	do
+		err = read_locked(fs, f, for_cache, bytes, offset, reply, arg);
+	while (err == EINVAL && for_cache && was_cut(f, &length));
 	(void)pthread_rwlock_unlock(&f->io);
 	file_put(fs, f);
 	return err;
@@ -261,8 +292,10 @@ struct change {
 	const char *buf;
 	uint64_t offset;
 	size_t bytes;
-	uint64_t length; /* of the file before */
-	bool in_file;	 /* the file on disk has the bytes already */
+	uint64_t length;     /* of the file before */
+	bool in_file;	     /* the file on disk has the bytes already */
+	uint64_t asked;	     /* where the program takes it to go */
+	bool through_cache;  /* as io_write's */
 	struct written **wp; /* as io_write's */
 };
 
@@ -410,11 +443,19 @@ write_locked(struct fs *fs, struct file *f, struct handle *h, const struct calle
 	size_t done;
 	int err;
 
-	if ((err = claim_range(fs, f, c, flags, w)) != 0 ||
-	    (err = coherence_write(
-		 fs, f, h, w->buf, w->offset, w->offset + w->bytes, w->wp)) != 0)
+	if ((err = claim_range(fs, f, c, flags, w)) != 0)
 		return err;
 	end = w->offset + w->bytes;
+	if ((err = coherence_write(fs, f,
+		 &(struct changing){ .buf = w->buf,
+		     .from = w->offset,
+		     .to = end,
+		     .asked = w->through_cache ? w->asked : w->offset,
+		     .through_cache = w->through_cache },
+		 w->wp)) != 0) {
+		settle_length(f, w->length, 0, end);
+		return err;
+	}
 	if (w->in_file)
 		err = write_first(f, c, w);
 	if (flags & O_APPEND)
@@ -433,10 +474,16 @@ write_locked(struct fs *fs, struct file *f, struct handle *h, const struct calle
 }
 
 int
-io_write(struct fs *fs, struct handle *h, const struct caller *c, int flags, const char *buf,
-    size_t bytes, uint64_t offset, size_t *donep, struct written **wp)
+io_write(struct fs *fs, struct handle *h, const struct caller *c, int flags,
+    bool through_cache, const char *buf, size_t bytes, uint64_t offset, size_t *donep,
+    struct written **wp)
 {
-	struct change w = { .buf = buf, .offset = offset, .bytes = bytes, .wp = wp };
+	struct change w = { .buf = buf,
+		.offset = offset,
+		.bytes = bytes,
+		.asked = offset,
+		.through_cache = through_cache,
+		.wp = wp };
 	struct file *f;
 	int err;
 

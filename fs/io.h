@@ -14,17 +14,19 @@
 /*
  * Read, and give the bytes to reply(arg, iov, niov), which is called exactly once if 0 is
  * returned, with the pages pinned.  Less than bytes is the end of the file, or what lies before
- * an error.
+ * an error; for the kernel's pages, which it would take for zeros behind that, only the end.
  */
-int io_read(struct fs *fs, const struct handle *h, size_t bytes, uint64_t offset,
+int io_read(struct fs *fs, struct node *node, bool for_cache, size_t bytes, uint64_t offset,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg);
 
 /*
- * Write.  flags are the open file's now: O_APPEND, O_SYNC, O_DSYNC count.  *wp: if not NULL, the
- * reply, also of a failure, is coherence_reply's to make.
+ * Write.  flags are the open file's now: O_APPEND, O_SYNC, O_DSYNC count.  through_cache: the
+ * kernel has changed its pages.  *wp: if not NULL, the reply, also of a failure, is
+ * coherence_reply's to make.
  */
-int io_write(struct fs *fs, struct handle *h, const struct caller *c, int flags, const char *buf,
-    size_t bytes, uint64_t offset, size_t *donep, struct written **wp);
+int io_write(struct fs *fs, struct handle *h, const struct caller *c, int flags,
+    bool through_cache, const char *buf, size_t bytes, uint64_t offset, size_t *donep,
+    struct written **wp);
 
 /*
  * The kernel writes back pages that were changed through mappings: whole ones, up to what it takes

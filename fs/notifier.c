@@ -10,8 +10,8 @@
  * was serving fail; the child fails those that nobody had begun with, until its wait ends, and
  * exits; with the last channel the connection is gone.
  *
- * The child does what it is asked one after the other.  Without a child (it was killed) the daemon
- * does it itself.
+ * The child has two threads, so that an order can be carried out while another one waits.  When it
+ * was killed, two threads of the daemon do the same.
  */
 #include "notifier.h"
 
@@ -37,7 +37,8 @@
 /* The kernel gives nothing to a reader with less room than for its largest write, and headers. */
 #define REQUEST_BYTES (((size_t)1 << 20) + 65536)
 #define DRAIN_MSEC 20
-#define SLOW_MSEC 200
+#define SLOW_MSEC 20
+#define TAKERS 2u
 
 struct order {
 	uint64_t cookie;
@@ -51,10 +52,11 @@ struct answer {
 
 /* --- the child ----------------------------------------------------------------------------- */
 
-struct child {
+/* Those who take orders. */
+struct takers {
 	int daemon, device;
-	atomic_bool waits; /* in the kernel */
-	atomic_bool ended; /* the daemon is gone, and no order is left */
+	atomic_uint left; /* that have not ended: the daemon is there, or they wait in the kernel */
+	bool owned;	  /* the last one closes daemon, and frees this */
 };
 
 static int
@@ -75,19 +77,35 @@ tell_kernel(int device, const struct order *o)
 static void *
 orders_main(void *arg)
 {
-	struct child *c = arg;
+	struct takers *t = arg;
 	struct answer a;
 	struct order o;
 
-	while (recv(c->daemon, &o, sizeof(o), 0) == (ssize_t)sizeof(o)) {
-		atomic_store(&c->waits, true);
-		a = (struct answer){ .cookie = o.cookie, .error = tell_kernel(c->device, &o) };
-		atomic_store(&c->waits, false);
-		if (send(c->daemon, &a, sizeof(a), MSG_NOSIGNAL) == -1)
+	while (recv(t->daemon, &o, sizeof(o), 0) == (ssize_t)sizeof(o)) {
+		a = (struct answer){ .cookie = o.cookie, .error = tell_kernel(t->device, &o) };
+		if (send(t->daemon, &a, sizeof(a), MSG_NOSIGNAL) == -1)
 			break;
 	}
-	atomic_store(&c->ended, true);
+	if (atomic_fetch_sub(&t->left, 1) == 1 && t->owned) {
+		(void)close(t->daemon);
+		free(t);
+	}
 	return NULL;
+}
+
+/* False: nobody takes anything. */
+static bool
+start_takers(struct takers *t)
+{
+	pthread_t thread;
+	unsigned n = 0;
+
+	atomic_init(&t->left, TAKERS);
+	while (n < TAKERS && pthread_create(&thread, NULL, orders_main, t) == 0) {
+		(void)pthread_detach(thread);
+		n++;
+	}
+	return n == TAKERS || (n > 0 && atomic_fetch_sub(&t->left, TAKERS - n) > TAKERS - n);
 }
 
 /* Fail one request, if there is one. */
@@ -107,15 +125,15 @@ fail_request(int device, char *buf)
 }
 
 static void
-await_end(struct child *c)
+await_end(struct takers *t)
 {
-	struct pollfd p = { .fd = c->daemon, .events = POLLRDHUP };
+	struct pollfd p = { .fd = t->daemon, .events = POLLRDHUP };
 	char *buf = malloc(REQUEST_BYTES);
 
 	while (poll(&p, 1, -1) == -1 && errno == EINTR)
 		continue;
-	while (!atomic_load(&c->ended) && atomic_load(&c->waits) && buf != NULL)
-		fail_request(c->device, buf);
+	while (atomic_load(&t->left) > 0 && buf != NULL)
+		fail_request(t->device, buf);
 	free(buf);
 }
 
@@ -156,17 +174,15 @@ static __attribute__((noreturn)) void
 child_main(int fd)
 {
 	static const int ignored[] = { SIGHUP, SIGINT, SIGTERM, SIGPIPE };
-	struct child c = { .daemon = -1 };
-	pthread_t thread;
+	struct takers t = { .daemon = -1 };
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		(void)signal(ignored[i], SIG_IGN);
 	(void)prctl(PR_SET_NAME, "poolfs-notifier");
 	(void)!chdir("/");
-	c.daemon = keep_only(fd);
-	if ((c.device = receive_device(c.daemon)) != -1 &&
-	    pthread_create(&thread, NULL, orders_main, &c) == 0)
-		await_end(&c);
+	t.daemon = keep_only(fd);
+	if ((t.device = receive_device(t.daemon)) != -1 && start_takers(&t))
+		await_end(&t);
 	_exit(0);
 }
 
@@ -227,7 +243,41 @@ notifier_start(struct notifier *n, struct fuse_session *session)
 	return err;
 }
 
-/* The child's answer to the cookie; EAGAIN: not yet. */
+/* The child is gone: two threads do it. */
+static int
+take_over(struct notifier *n)
+{
+	struct takers *t = calloc(1, sizeof(*t));
+	sigset_t all, old;
+	int pair[2];
+	bool good;
+
+	n->takers++;
+	if (n->fd != -1)
+		(void)close(n->fd);
+	n->fd = -1;
+	if (t == NULL || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1) {
+		free(t);
+		return errno;
+	}
+	t->daemon = pair[1];
+	t->device = fuse_session_fd(n->session);
+	t->owned = true;
+	(void)sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	good = start_takers(t);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (good) {
+		n->fd = pair[0];
+		return 0;
+	}
+	(void)close(pair[0]);
+	(void)close(pair[1]);
+	free(t);
+	return EAGAIN;
+}
+
+/* The answer to the cookie; EAGAIN: not yet. */
 static int
 await_answer(struct notifier *n, uint64_t cookie, int msec)
 {
@@ -236,6 +286,10 @@ await_answer(struct notifier *n, uint64_t cookie, int msec)
 	int ready;
 
 	for (;;) {
+		if (n->early_cookie == cookie) {
+			n->early_cookie = 0;
+			return n->early_error;
+		}
 		if ((ready = poll(&p, 1, msec)) == -1 && errno == EINTR)
 			continue;
 		if (ready == 0)
@@ -244,7 +298,26 @@ await_answer(struct notifier *n, uint64_t cookie, int msec)
 			return EPIPE;
 		if (a.cookie == cookie)
 			return a.error;
+		n->early_cookie = a.cookie;
+		n->early_error = a.error;
 	}
+}
+
+/* EPIPE: nobody does it. */
+static int
+give_order(struct notifier *n, const struct order *o, void (*slow)(void *arg), void *arg)
+{
+	unsigned takers = n->takers;
+	int err;
+
+	if (n->fd == -1 || send(n->fd, o, sizeof(*o), MSG_NOSIGNAL) != (ssize_t)sizeof(*o))
+		return EPIPE;
+	while ((err = await_answer(n, o->cookie, slow == NULL ? -1 : SLOW_MSEC)) == EAGAIN) {
+		slow(arg);
+		if (n->takers != takers) /* the order was given to those who are gone */
+			return give_order(n, o, slow, arg);
+	}
+	return err;
 }
 
 int
@@ -252,12 +325,12 @@ notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes,
     void (*slow)(void *arg), void *arg)
 {
 	struct order o = { ++n->cookie, node, from, bytes };
-	int err = EPIPE;
+	int err;
 
-	if (n->fd != -1 && send(n->fd, &o, sizeof(o), MSG_NOSIGNAL) == (ssize_t)sizeof(o))
-		while ((err = await_answer(n, o.cookie, SLOW_MSEC)) == EAGAIN)
-			slow(arg);
-	if (err != EPIPE)
+	while ((err = give_order(n, &o, slow, arg)) == EPIPE)
+		if (atomic_load(&n->stops) || take_over(n) != 0)
+			break;
+	if (err != EPIPE || atomic_load(&n->stops))
 		return err;
 	err = -fuse_lowlevel_notify_inval_inode(n->session, node, (off_t)from, (off_t)bytes);
 	return err == ENOENT ? 0 : err;
@@ -266,6 +339,7 @@ notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes,
 void
 notifier_shut(struct notifier *n)
 {
+	atomic_store(&n->stops, true);
 	if (n->fd != -1)
 		(void)shutdown(n->fd, SHUT_RDWR);
 }
@@ -273,10 +347,10 @@ notifier_shut(struct notifier *n)
 void
 notifier_stop(struct notifier *n)
 {
-	if (n->fd == -1)
-		return;
-	(void)close(n->fd);
+	if (n->fd != -1)
+		(void)close(n->fd);
 	n->fd = -1;
-	while (waitpid(n->pid, NULL, 0) == -1 && errno == EINTR)
+	while (n->pid != -1 && waitpid(n->pid, NULL, 0) == -1 && errno == EINTR)
 		continue;
+	n->pid = -1;
 }

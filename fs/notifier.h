@@ -5,15 +5,20 @@
 #ifndef FS_NOTIFIER_H
 #define FS_NOTIFIER_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 struct fuse_session;
 
 struct notifier {
-	int fd; /* to the process; -1: there is none */
+	int fd; /* to those who do it; -1: there are none */
 	pid_t pid;
 	uint64_t cookie;
+	unsigned takers; /* how often others took over */
+	atomic_bool stops;
+	uint64_t early_cookie; /* of an answer that came while another was awaited; 0: none */
+	int early_error;
 	struct fuse_session *session;
 };
 
@@ -26,8 +31,9 @@ int notifier_start(struct notifier *n, struct fuse_session *session);
 /*
  * Drop the kernel's pages of the node's bytes [from, from + bytes), all behind from if bytes is
  * 0, after those that were changed through mappings have been written.  Requests to the mount are
- * made and answered meanwhile: no lock is held.  slow(arg) is called again and again if it takes
- * longer than a fifth of a second.  One thread at a time.
+ * made and answered meanwhile: no lock is held.  slow(arg) is called again and again while it takes
+ * long; it may call notifier_drop itself, with slow NULL, for pages that are not waited for by
+ * somebody who waits for this call.  One thread at a time.
  */
 int notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes,
     void (*slow)(void *arg), void *arg);

@@ -375,6 +375,7 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.listxattr = op_listxattr,
 	.removexattr = op_removexattr,
 	.fallocate = op_fallocate,
+	.retrieve_reply = op_retrieve_reply,
 	.lseek = op_lseek,
 	.poll = op_poll,
 	.flock = op_flock,

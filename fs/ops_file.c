@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 
 #include "files.h"
 #include "io.h"
@@ -69,6 +70,60 @@ open_node(fuse_req_t req, struct node *node, struct fuse_file_info *fi)
 	return err;
 }
 
+/* --- an answer that waits ------------------------------------------------------------------ */
+
+struct awaited {
+	struct opening opening;
+	fuse_req_t req;
+	struct node *node;
+	struct fuse_file_info fi;
+	struct fuse_entry_param entry; /* of one that may have created the file */
+	bool created;
+};
+
+static void
+answer_open(struct fs *fs, struct awaited *a)
+{
+	int ret = a->created ? fuse_reply_create(a->req, &a->entry, &a->fi) :
+			       fuse_reply_open(a->req, &a->fi);
+
+	if (ret == 0)
+		return;
+	close_handle(fs, a->node, &a->fi);
+	if (a->created)
+		node_forget(fs, a->node, 1);
+}
+
+static void
+answer_awaited(struct fs *fs, struct opening *o)
+{
+	struct awaited *a = link_entry(o, struct awaited, opening);
+
+	answer_open(fs, a);
+	free(a);
+}
+
+/* Now, or when the kernel's old pages are gone. */
+static void
+answer_opened(struct fs *fs, struct awaited *now)
+{
+	struct awaited *later;
+
+	set_caching(now->node, &now->fi);
+	if (!in_files(now->node) || !handle_of(&now->fi)->waits) {
+		answer_open(fs, now);
+	} else if ((later = malloc(sizeof(*later))) != NULL) {
+		*later = *now;
+		later->opening.answer = answer_awaited;
+		coherence_await(fs, handle_of(&now->fi), &later->opening);
+	} else {
+		close_handle(fs, now->node, &now->fi);
+		if (now->created)
+			node_forget(fs, now->node, 1);
+		reply_error(now->req, ENOMEM);
+	}
+}
+
 void
 op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -80,9 +135,7 @@ op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_error(req, err);
 		return;
 	}
-	set_caching(node, fi);
-	if (fuse_reply_open(req, fi) != 0)
-		close_handle(fs_of(req), node, fi);
+	answer_opened(fs_of(req), &(struct awaited){ .req = req, .node = node, .fi = *fi });
 }
 
 void
@@ -92,7 +145,7 @@ op_create(
 	struct node *dir = node_at(req, parent), *node = NULL;
 	struct caller c = caller_of(req);
 	struct fs *fs = fs_of(req);
-	struct fuse_entry_param e;
+	struct awaited a = { .req = req, .created = true };
 	struct handle *h = NULL;
 	struct stat st;
 	int err = EPERM;
@@ -105,13 +158,11 @@ op_create(
 		reply_error(req, err);
 		return;
 	}
-	entry_fill(fs, node, &st, &e);
-	fi->fh = (uintptr_t)h;
-	set_caching(node, fi);
-	if (fuse_reply_create(req, &e, fi) != 0) {
-		close_handle(fs, node, fi);
-		node_forget(fs, node, 1);
-	}
+	entry_fill(fs, node, &st, &a.entry);
+	a.node = node;
+	a.fi = *fi;
+	a.fi.fh = (uintptr_t)h;
+	answer_opened(fs, &a);
 }
 
 /* Answered when it is decided. */
@@ -198,6 +249,16 @@ reply_bytes(void *arg, const struct iovec *iov, int niov)
 		(void)fuse_reply_iov(arg, iov, niov);
 }
 
+/*
+ * Only what goes past its cache the kernel sends with a lock owner.  That is also true of a
+ * private mapping of a file that is opened so, the pages of which are in the cache.
+ */
+static bool
+is_for_cache(const struct fs *fs, const struct fuse_file_info *fi)
+{
+	return fs->coherence.mode != FS_CACHE_NONE && fi->lock_owner == 0;
+}
+
 void
 op_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct fuse_file_info *fi)
 {
@@ -210,7 +271,8 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct fuse_
 		err = status_read(
 		    fs, status_handle_of(fi), bytes, (uint64_t)offset, reply_bytes, req);
 	} else if ((err = pool_get(fs)) == 0) {
-		err = io_read(fs, handle_of(fi), bytes, (uint64_t)offset, reply_bytes, req);
+		err = io_read(fs, node, is_for_cache(fs, fi), bytes, (uint64_t)offset, reply_bytes,
+		    req);
 		pool_put(fs);
 		served(fs, REQUEST_READ, begun);
 	}
@@ -236,8 +298,8 @@ op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t bytes, off_t of
 	} else if ((err = pool_get(fs)) == 0) {
 		err = fi->writepage ?
 		    io_write_back(fs, handle_of(fi), &c, buf, bytes, (uint64_t)offset, &done) :
-		    io_write(fs, handle_of(fi), &c, fi->flags, buf, bytes, (uint64_t)offset, &done,
-			&w);
+		    io_write(fs, handle_of(fi), &c, fi->flags, is_for_cache(fs, fi), buf, bytes,
+			(uint64_t)offset, &done, &w);
 		pool_put(fs);
 		served(fs, REQUEST_WRITE, begun);
 	}
@@ -256,14 +318,30 @@ op_fallocate(
 	struct node *node = node_at(req, ino);
 	struct caller c = caller_of(req);
 	struct fs *fs = fs_of(req);
+	struct written *w = NULL;
 	int err = EACCES;
 
 	(void)fi;
 	if (in_files(node) && (err = pool_get(fs)) == 0) {
-		err = space_allocate(fs, node, &c, mode, (uint64_t)offset, (uint64_t)bytes);
+		err = space_allocate(fs, node, &c, mode, (uint64_t)offset, (uint64_t)bytes, &w);
 		pool_put(fs);
 	}
-	reply_error(req, err);
+	if (w != NULL)
+		coherence_reply(fs, w, req, err, 0);
+	else
+		reply_error(req, err);
+}
+
+/* What the kernel has of a page that was asked for: the cookie is written.c's. */
+void
+op_retrieve_reply(
+    fuse_req_t req, void *cookie, fuse_ino_t ino, off_t offset, struct fuse_bufvec *bufv)
+{
+	(void)ino;
+	(void)offset;
+	coherence_retrieved(
+	    fs_of(req), (uint64_t)(uintptr_t)cookie, bufv->buf[0].mem, bufv->buf[0].size);
+	fuse_reply_none(req);
 }
 
 void

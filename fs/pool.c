@@ -28,6 +28,7 @@
 #define IDLE_LEAST 4
 #define IDLE_MOST 256
 #define CACHE_PER_IDLE_FILE 65536
+#define CACHE_PER_FILE 16384 /* the pool's table has a row for that */
 #define REQUESTS_IN_CACHE 64
 
 /* --- what the pool says -------------------------------------------------------------------- */
@@ -85,6 +86,7 @@ set_limits(struct fs *fs, uint64_t cache_bytes)
 {
 	uint64_t files = cache_bytes / CACHE_PER_IDLE_FILE;
 
+	coherence_limit(fs, cache_bytes / CACHE_PER_FILE);
 	if (files > IDLE_MOST)
 		files = IDLE_MOST;
 	if (files < IDLE_LEAST)
@@ -134,6 +136,7 @@ static void
 close_locked(struct fs *fs)
 {
 	file_close_all(fs);
+	coherence_left_pool(fs);
 	(void)memp_close(fs->pool);
 	fs->pool = NULL;
 }
@@ -262,6 +265,8 @@ pool_remove(struct fs *fs, bool by_force)
 	if (err != 0)
 		fs_log(LOG_WARNING, "the pool of %s was not removed: %s", fs->opt->home,
 		    err == EBUSY ? "other processes are attached" : db_strerror(err));
+	else if (!is_private)
+		coherence_renew(fs); /* who opens a file in the next pool has to be told of it */
 	return err;
 }
 

@@ -23,6 +23,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "coherence.h"
 #include "io.h"
 #include "state.h"
 
@@ -258,11 +259,13 @@ allocate_locked(struct file *f, const struct caller *c, int mode, uint64_t offse
 
 int
 space_allocate(struct fs *fs, struct node *node, const struct caller *c, int mode, uint64_t offset,
-    uint64_t bytes)
+    uint64_t bytes, struct written **wp)
 {
+	struct changing zeros = { .from = offset, .to = offset + bytes, .asked = offset };
 	struct file *f;
-	int err;
+	int err = 0;
 
+	*wp = NULL;
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return EOPNOTSUPP;
 	if (offset > INT64_MAX || bytes > INT64_MAX - offset || offset + bytes > fs->longest_file)
@@ -270,7 +273,10 @@ space_allocate(struct fs *fs, struct node *node, const struct caller *c, int mod
 	if ((err = file_get_data(fs, node, true, &f)) != 0)
 		return err;
 	(void)pthread_rwlock_wrlock(&f->io);
-	err = allocate_locked(f, c, mode, offset, offset + bytes);
+	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
+		err = coherence_write(fs, f, &zeros, wp);
+	if (err == 0)
+		err = allocate_locked(f, c, mode, offset, offset + bytes);
 	(void)pthread_rwlock_unlock(&f->io);
 	file_put(fs, f);
 	return err;

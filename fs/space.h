@@ -8,6 +8,8 @@
 #include "file.h"
 #include "identity.h"
 
+struct written;
+
 /* Does the filesystem of fd keep what fallocate(2) promises? */
 bool space_can_reserve(int fd);
 
@@ -22,8 +24,8 @@ int space_reserve(struct fs *fs, struct file *f, const struct caller *c, uint64_
 /* What was reserved behind the end is given back. */
 void space_trim(struct file *f);
 
-/* fallocate(2) with its FALLOC_FL_ modes. */
+/* fallocate(2) with its FALLOC_FL_ modes.  *wp: as io_write's. */
 int space_allocate(struct fs *fs, struct node *node, const struct caller *c, int mode,
-    uint64_t offset, uint64_t bytes);
+    uint64_t offset, uint64_t bytes, struct written **wp);
 
 #endif

@@ -78,7 +78,7 @@ describe(struct fs *fs, struct daemon_view *v)
 	coherence_look(fs, &v->cache, &v->kernel_files);
 	v->kernel_drops = atomic_load(&fs->coherence.dropped);
 	v->kernel_merges = atomic_load(&fs->coherence.merged);
-	v->kernel_late = atomic_load(&fs->coherence.late_done);
+	v->kernel_late = coherence_late(fs);
 }
 
 static int

@@ -42,8 +42,7 @@ merge_locked(struct fs *fs, struct file *f, const struct caller *c, const char *
 	if ((err = memp_fsize(f->mpf, &length)) != 0 || offset >= (uint64_t)length)
 		return err;
 	end = min_u64(offset + bytes, (uint64_t)length);
-	err = space_reserve(
-	    fs, f, c, offset, (size_t)(end - offset), (uint64_t)length, &through);
+	err = space_reserve(fs, f, c, offset, (size_t)(end - offset), (uint64_t)length, &through);
 	if (err != 0 || (err = merge_pages(fs, f, buf, offset, end)) != 0)
 		return err;
 	coherence_merged(fs, f, offset, buf, bytes);

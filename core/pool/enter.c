@@ -207,6 +207,22 @@ enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
 	return 0;
 }
 
+/* Who writes does so after a mount's kernel has dropped its pages; else the record goes. */
+static int
+tell_mount(struct thread *t, const struct file_spec *spec, struct file_row *row,
+    struct open_record *rec, const char *name)
+{
+	DB_MPOOL *p = t->pool;
+
+	if ((spec->open_flags & OPEN_RDONLY) || kcache_opened(t, row) == 0)
+		return 0;
+	region_lock(p);
+	file_leave_locked(p, rec);
+	region_unlock(p);
+	env_err(p->dbenv, "%s: the mount that has it in its kernel's cache does not answer", name);
+	return EAGAIN;
+}
+
 int
 file_enter(struct thread *t, const struct file_spec *spec, struct file_row **rowp, uint32_t *idp,
     struct open_record **recordp)
@@ -232,9 +248,7 @@ file_enter(struct thread *t, const struct file_spec *spec, struct file_row **row
 		if (how == ENTERED) {
 			*rowp = row;
 			*idp = id;
-			if (!(spec->open_flags & OPEN_RDONLY))
-				kcache_opened(t, row);
-			return 0;
+			return tell_mount(t, spec, row, *recordp, name);
 		}
 		if (how == WAIT_FOR_SOFT) {
 			os_sleep_usec(SOFT_WAIT_USEC);

@@ -58,24 +58,26 @@ be_late(DB_MPOOL *p, struct file_row *row)
 	}
 }
 
-/* True: it is time to give up, or nobody is there who would answer. */
+/* Nobody is there who would answer. */
 static bool
-gone_or_late(struct thread *t, struct file_row *row, uint64_t since_usec)
+is_gone(struct thread *t, struct file_row *row)
 {
 	uint64_t w = load_seq(&row->kcache);
 
 	if (!(w & KCACHE_LIVE) || !is_others(t->pool, w) || !pool_is_usable(t->pool))
 		return true;
-	if (!client_is_alive(t->pool->region, (uint32_t)(w & KCACHE_OWNER) - 1)) {
-		(void)reap_client(t, (uint32_t)(w & KCACHE_OWNER) - 1);
-		/* whoever reaps it clears the word; nobody does if the number is damage */
-		(void)cas_seq(&row->kcache, &w, 0);
-		return true;
-	}
-	if (os_monotonic_usec() - since_usec < KCACHE_PATIENCE_USEC)
+	if (client_is_alive(t->pool->region, (uint32_t)(w & KCACHE_OWNER) - 1))
 		return false;
-	be_late(t->pool, row);
+	(void)reap_client(t, (uint32_t)(w & KCACHE_OWNER) - 1);
+	/* whoever reaps it clears the word; nobody does if the number is damage */
+	(void)cas_seq(&row->kcache, &w, 0);
 	return true;
+}
+
+static bool
+is_late(uint64_t since_usec)
+{
+	return os_monotonic_usec() - since_usec >= KCACHE_PATIENCE_USEC;
 }
 
 /* --- all of a file --------------------------------------------------------------------------- */
@@ -83,44 +85,55 @@ gone_or_late(struct thread *t, struct file_row *row, uint64_t since_usec)
 static bool
 is_dropped(uint64_t w, uint64_t asked)
 {
-	if (!(w & KCACHE_LIVE) || (w & KCACHE_LATE))
+	if (!(w & KCACHE_LIVE))
 		return true;
 	/* one that had begun before we asked does not count */
 	return !(w & (KCACHE_DROP | KCACHE_BUSY)) || (w >> 32) - (asked >> 32) >= 2;
 }
 
-static void
+/* False: it takes too long. */
+static bool
 ask_and_wait(struct thread *t, struct file_row *row)
 {
 	uint64_t since = os_monotonic_usec(), asked, w;
 	unsigned usec = 50;
 
 	if (!set_live(row, KCACHE_DROP, &asked))
-		return;
+		return true;
 	(void)add_seq(&t->pool->mp->kcache_drops, 1);
 	ring(t->pool);
-	while (!is_dropped(w = load_seq(&row->kcache), asked) && !gone_or_late(t, row, since)) {
+	while (!is_dropped(w = load_seq(&row->kcache), asked) && !is_gone(t, row)) {
+		if ((w & KCACHE_LATE) || is_late(since))
+			return false;
 		os_futex_wait((const uint32_t *)&row->kcache, (uint32_t)w, usec);
 		usec = usec < LOOK_USEC ? usec * 2 : LOOK_USEC;
 	}
+	return true;
 }
 
-void
-kcache_told_all(struct thread *t, struct file_row *row)
+/* The pages that a kernel keeps of a file that is not LIVE are not good any more. */
+static bool
+drop_all(struct thread *t, struct file_row *row)
 {
 	uint64_t w = load_seq(&row->kcache);
 
 	while (is_others(t->pool, w) && !(w & KCACHE_LIVE))
 		if (cas_seq(&row->kcache, &w, 0))
-			return;
-	if (is_others(t->pool, w))
-		ask_and_wait(t, row);
+			return true;
+	return !is_others(t->pool, w) || ask_and_wait(t, row);
 }
 
 void
+kcache_told_all(struct thread *t, struct file_row *row)
+{
+	if (!drop_all(t, row))
+		be_late(t->pool, row);
+}
+
+int
 kcache_opened(struct thread *t, struct file_row *row)
 {
-	kcache_told_all(t, row);
+	return drop_all(t, row) ? 0 : EAGAIN;
 }
 
 void
@@ -158,8 +171,7 @@ kcache_told_page(struct thread *t, struct file_row *row, uint32_t id, db_pgno_t 
 	uint64_t since = os_monotonic_usec();
 
 	if (load_seq(&row->kcache) & KCACHE_LATE) {
-		(void)add_seq(&t->pool->mp->kcache_late, 1);
-		ring(t->pool);
+		be_late(t->pool, row);
 		return;
 	}
 	store_relaxed(&b->told_file, id);
@@ -168,10 +180,13 @@ kcache_told_page(struct thread *t, struct file_row *row, uint32_t id, db_pgno_t 
 	ring(t->pool);
 	while (load_acquire(&b->told_ticket) == ticket) {
 		os_futex_wait(&b->told_ticket, ticket, LOOK_USEC);
-		if (load_acquire(&b->told_ticket) == ticket && gone_or_late(t, row, since)) {
-			(void)cas_seq(&b->told_ticket, &ticket, ticket + 1);
-			return;
-		}
+		if (load_acquire(&b->told_ticket) != ticket ||
+		    (!is_gone(t, row) && !is_late(since)))
+			continue;
+		if (!is_gone(t, row))
+			be_late(t->pool, row);
+		(void)cas_seq(&b->told_ticket, &ticket, ticket + 1);
+		return;
 	}
 }
 

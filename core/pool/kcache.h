@@ -17,7 +17,7 @@
  * and waits, and from then on, as long as LIVE is set, tells of every page that it put dirty, in
  * its own block, and waits until the mount has answered: a read that begins after the put has
  * returned never sees older bytes.  A mount that died answers nobody; one that is stopped delays
- * by KCACHE_PATIENCE_USEC, once for a file: then LATE is set, and counted.
+ * by KCACHE_PATIENCE_USEC, once for a file: then LATE is set, and counted.  Opening fails then.
  *
  * Every transition is one compare-and-swap of the word, so a death leaves nothing half done; the
  * word of a dead mount is cleared by its reaper.
@@ -48,8 +48,12 @@ kcache_is_live(const DB_MPOOL *p, const struct file_row *row)
 	return (w & KCACHE_LIVE) != 0 && (w & KCACHE_OWNER) != p->self + 1;
 }
 
-/* The handle for writing was just entered: wait until the kernel's pages are gone. */
-void kcache_opened(struct thread *t, struct file_row *row);
+/*
+ * The handle for writing was just entered: wait until the kernel's pages are gone.  EAGAIN: the
+ * mount does not answer; what it was given before it cannot be told from what programs have changed
+ * there, so nobody must put a page before it has answered.
+ */
+int kcache_opened(struct thread *t, struct file_row *row);
 
 /* A handle for writing, of client number, was just given up. */
 void kcache_left(DB_MPOOL *p, struct file_row *row, uint32_t number);
@@ -57,7 +61,7 @@ void kcache_left(DB_MPOOL *p, struct file_row *row, uint32_t number);
 /* The page was changed and put; nothing of it is held. */
 void kcache_told_page(struct thread *t, struct file_row *row, uint32_t id, db_pgno_t pgno);
 
-/* Any part of the file was changed: wait as kcache_opened does. */
+/* Any part of the file was changed: wait as well, but not for ever. */
 void kcache_told_all(struct thread *t, struct file_row *row);
 
 /* The file was found changed on disk: no kernel's pages are good any more.  Waits for nobody. */

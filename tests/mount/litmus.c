@@ -226,6 +226,36 @@ client_puts(void)
 	}
 }
 
+/* A part of a page, up to its end or from its beginning, around the place. */
+static void
+write_part(unsigned pgno, unsigned at, uint64_t n)
+{
+	bool to_end = n % 4 == 1;
+	unsigned from = to_end ? at : 0, to = to_end ? PAGE : at + (unsigned)sizeof(n);
+	char part[PAGE];
+
+	memset(part, (int)n, sizeof(part));
+	memcpy(part + at, &n, sizeof(n));
+	MUST(pwrite(fd, part + from, to - from, place(pgno, from)) == (ssize_t)(to - from));
+}
+
+/* The kernel has lost the page by itself: it has it locked while it writes a part of it. */
+static void
+program_writes_unread(void)
+{
+	unsigned pgno, at;
+
+	for (unsigned long n = 1; n <= rounds; n++) {
+		draw(&pgno, &at);
+		await(1);
+		must_see("read(2) after a put", n, n * 2, read_number(pgno, at));
+		MUST(posix_fadvise(fd, place(pgno, 0), PAGE, POSIX_FADV_DONTNEED) == 0);
+		write_part(pgno, at, n * 2 + 1);
+		must_see("read(2) after a write(2)", n, n * 2 + 1, read_number(pgno, at));
+		pass(0);
+	}
+}
+
 static void
 program_loads(void)
 {
@@ -651,6 +681,7 @@ outlive(void)
 static void
 be_patient(void)
 {
+	DB_MPOOLFILE *other;
 	char line[16];
 	int before;
 
@@ -663,6 +694,9 @@ be_patient(void)
 	MUST(fgets(line, sizeof(line), stdin) != NULL);
 	put_number(5, 8, 1);
 	put_number(5, 8, 2);
+	/* what the kernel was given before that nobody could tell from what programs store there */
+	MUST(memp_fopen(pool, pairs_name, 0, DB_ODDFILESIZE, 0, PAGE, -1, NULL, NULL, &other) ==
+	    EAGAIN);
 	(void)printf("let it go on\n");
 	(void)fflush(stdout);
 	MUST(fgets(line, sizeof(line), stdin) != NULL);
@@ -692,6 +726,8 @@ run_program(const char *test)
 
 	if (strcmp(test, "put_write") == 0)
 		program_reads();
+	else if (strcmp(test, "put_unread") == 0)
+		program_writes_unread();
 	else if (strcmp(test, "put_store") == 0)
 		program_loads();
 	else if (strcmp(test, "beside_stores") == 0)

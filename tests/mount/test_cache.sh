@@ -30,7 +30,7 @@ for mode in open keep; do
 	rm -f "$work/done"
 	evict_all_the_time &
 	evictor=$!
-	for test in put_write put_store; do
+	for test in put_write put_unread put_store; do
 		check "litmus_${test}_$mode" litmus "$test" "$rounds"
 	done
 	for test in beside_stores beside_writes; do

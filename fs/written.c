@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * fs/written.c - write(2)s of tracked files, which are answered when the kernel has no older copy
+ * of the bytes (rule C3 in coherence.h).
+ *
+ * A write(2) through the kernel's cache changes the kernel's page first and sends the bytes then;
+ * the page is not locked meanwhile.  If it was dropped in between, somebody may have read the old
+ * bytes again.  So the page is dropped once more, and the write answered after that.
+ *
+ * But a page of which such a write changes a part, and of which the kernel had nothing else, stays
+ * locked until the answer: it cannot be waited for, and nobody can have read it.  Whether the last
+ * page is such a one only the kernel knows.  So it is asked what it has there, which takes no lock.
+ * If it has the written bytes, or nothing, the page is good as it is; if it has others, it is not
+ * the one that is locked.
+ *
+ * Whoever drops pages may be waiting for that lock, too.  Then these writes are seen to aside
+ * (notifier.h), so they never wait for him.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "coherence_impl.h"
+#include "copies.h"
+#include "ops.h"
+
+enum written_state {
+	WRITTEN_UNDER_WAY, /* it is not decided yet */
+	WRITTEN_DECIDED,
+	WRITTEN_ASKED,	/* the kernel, what it has of the last page */
+	WRITTEN_TO_DROP /* the last page, too */
+};
+
+struct written {
+	struct link link; /* [k] in coherence.writtens */
+	uint64_t number, age;
+	struct file *file; /* with a reference to its node */
+	uint64_t from, to;
+	uint64_t last;		  /* where the part of a page that may be locked begins */
+	size_t nlast;		  /* its bytes; 0: none is */
+	bool is_zeros;		  /* fallocate(2) */
+	bool drops_late;	  /* what it changed can be looked at only after the answer */
+	enum written_state state; /* [k] */
+	void *req;		  /* [k] fuse_req_t; NULL: answered, or not decided */
+	int error;
+	size_t done;
+	char bytes[COPY_BYTES]; /* from last on */
+};
+
+static uint64_t
+page_of(uint64_t at)
+{
+	return at - at % COPY_BYTES;
+}
+
+/* --- a write(2) comes ------------------------------------------------------------------------- */
+
+/* The page of which only a part is written and that no other page of the write follows. */
+static void
+find_last(struct written *w, const struct changing *ch)
+{
+	uint64_t to = ch->asked + (ch->to - ch->from), last = page_of(to - 1);
+
+	if (last < ch->asked)
+		last = ch->asked;
+	if (!ch->through_cache || (last % COPY_BYTES == 0 && to % COPY_BYTES == 0))
+		return;
+	w->last = last;
+	w->nlast = (size_t)(to - last);
+	memcpy(w->bytes, ch->buf + (last - ch->asked), w->nlast);
+}
+
+/*
+ * The kernel has put the bytes where it takes the end for, and that is not the end any more: its
+ * page is wrong, and may be locked all the same.
+ */
+static bool
+went_elsewhere(const struct changing *ch)
+{
+	return ch->through_cache && ch->asked != ch->from;
+}
+
+static int
+written_add_locked(
+    struct coherence *c, struct file *f, const struct changing *ch, struct written **wp)
+{
+	uint64_t asked_to = ch->asked + (ch->to - ch->from);
+	struct written *w;
+
+	if ((w = calloc(1, sizeof(*w))) == NULL)
+		return ENOMEM;
+	w->number = ++c->writes;
+	w->age = ++c->age;
+	w->file = f;
+	w->from = went_elsewhere(ch) && ch->asked < ch->from ? ch->asked : ch->from;
+	w->to = went_elsewhere(ch) && asked_to > ch->to ? asked_to : ch->to;
+	w->is_zeros = ch->buf == NULL;
+	find_last(w, ch);
+	w->drops_late = went_elsewhere(ch);
+	link_append(&c->writtens, &w->link);
+	*wp = w;
+	return 0;
+}
+
+/* Pages that a write through the kernel's cache fills are there without having been read. */
+static int
+note_whole_pages_locked(struct coherence *c, struct file *f, const struct changing *ch)
+{
+	uint64_t first = page_of(ch->from + COPY_BYTES - 1), end = page_of(ch->to);
+	size_t before = copies_count(f->copies);
+	int err;
+
+	if (first >= end)
+		return 0;
+	if ((err = copies_announce(f->copies, first, end, ++c->age)) == 0)
+		copies_fill(
+		    f->copies, first, ch->buf + (first - ch->from), (size_t)(end - first), end);
+	coherence_grew_locked(f, before);
+	return err;
+}
+
+int
+coherence_write(struct fs *fs, struct file *f, const struct changing *ch, struct written **wp)
+{
+	struct coherence *c = &fs->coherence;
+	int err = 0;
+
+	*wp = NULL;
+	if (ch->from >= ch->to)
+		return 0;
+	if (ch->through_cache)
+		coherence_gives(f);
+	(void)pthread_mutex_lock(&c->lock);
+	if (went_elsewhere(ch) || (f->copies != NULL && copies_any(f->copies, ch->from, ch->to)))
+		err = written_add_locked(c, f, ch, wp);
+	else if (f->copies != NULL && ch->through_cache)
+		err = note_whole_pages_locked(c, f, ch);
+	(void)pthread_mutex_unlock(&c->lock);
+	if (*wp != NULL)
+		node_get(fs, f->node);
+	return err;
+}
+
+void
+coherence_reply(struct fs *fs, struct written *w, void *req, int error, size_t done)
+{
+	struct coherence *c = &fs->coherence;
+
+	(void)pthread_mutex_lock(&c->lock);
+	w->state = WRITTEN_DECIDED;
+	w->req = req;
+	w->error = error;
+	w->done = done;
+	(void)pthread_mutex_unlock(&c->lock);
+	coherence_wake(fs);
+}
+
+static bool
+is_answered(const struct written *w)
+{
+	return w->state == WRITTEN_TO_DROP && w->req == NULL;
+}
+
+bool
+written_covers_locked(const struct coherence *c, const struct file *f, uint64_t at)
+{
+	for (const struct link *l = c->writtens.next; l != &c->writtens; l = l->next) {
+		const struct written *w = link_entry(l, const struct written, link);
+
+		if (w->file == f && at >= w->from && at < w->to && !is_answered(w))
+			return true;
+	}
+	return false;
+}
+
+bool
+written_overlaps_locked(const struct coherence *c, const struct file *f, uint64_t from, uint64_t to)
+{
+	for (const struct link *l = c->writtens.next; l != &c->writtens; l = l->next) {
+		const struct written *w = link_entry(l, const struct written, link);
+
+		if (w->file == f && page_of(w->from) < to && page_of(w->to + COPY_BYTES - 1) > from)
+			return true;
+	}
+	return false;
+}
+
+/* --- it is answered --------------------------------------------------------------------------- */
+
+static void
+answer(struct written *w)
+{
+	if (w->req == NULL)
+		return;
+	if (w->error != 0)
+		(void)fuse_reply_err(w->req, w->error < 0 ? EIO : w->error);
+	else if (w->is_zeros)
+		(void)fuse_reply_err(w->req, 0);
+	else
+		(void)fuse_reply_write(w->req, w->done);
+	w->req = NULL;
+}
+
+/* [k], which is released. */
+static void
+end_unlock(struct fs *fs, struct written *w)
+{
+	link_remove(&w->link);
+	(void)pthread_mutex_unlock(&fs->coherence.lock);
+	answer(w);
+	node_put(fs, w->file->node);
+	free(w);
+}
+
+void
+writtens_answer(struct coherence *c)
+{
+	(void)pthread_mutex_lock(&c->lock);
+	for (struct link *l = c->writtens.next; l != &c->writtens; l = l->next)
+		answer(link_entry(l, struct written, link));
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+static struct written *
+find_locked(struct coherence *c, uint64_t number)
+{
+	for (struct link *l = c->writtens.next; l != &c->writtens; l = l->next)
+		if (link_entry(l, struct written, link)->number == number)
+			return link_entry(l, struct written, link);
+	return NULL;
+}
+
+/* All that it changed is dropped. */
+static void
+drop_and_end(struct fs *fs, struct written *w)
+{
+	coherence_drop(fs, w->file, page_of(w->from), w->to, false);
+	(void)pthread_mutex_lock(&fs->coherence.lock);
+	end_unlock(fs, w);
+}
+
+/* The last page is the kernel's and holds what was written, or the kernel has none; [k]. */
+static void
+last_is_good_unlock(struct fs *fs, struct written *w)
+{
+	if (w->file->copies != NULL)
+		copies_update(w->file->copies, w->last, w->bytes, w->nlast, w->age);
+	if (!w->drops_late) {
+		end_unlock(fs, w);
+		return;
+	}
+	answer(w);
+	w->state = WRITTEN_TO_DROP;
+	(void)pthread_mutex_unlock(&fs->coherence.lock);
+	coherence_wake(fs);
+}
+
+void
+coherence_retrieved(struct fs *fs, uint64_t number, const char *bytes, size_t n)
+{
+	struct coherence *c = &fs->coherence;
+	struct written *w;
+
+	(void)pthread_mutex_lock(&c->lock);
+	if ((w = find_locked(c, number)) == NULL || w->state != WRITTEN_ASKED) {
+		(void)pthread_mutex_unlock(&c->lock);
+		return;
+	}
+	if (n > w->nlast)
+		n = w->nlast;
+	/* what lies behind its end the kernel does not show */
+	w->drops_late |= n < w->nlast || w->error != 0 || w->done < w->to - w->from;
+	if (n == 0 || memcmp(w->bytes, bytes, n) == 0) {
+		last_is_good_unlock(fs, w);
+		return;
+	}
+	w->state = WRITTEN_TO_DROP;
+	(void)pthread_mutex_unlock(&c->lock);
+	coherence_wake(fs);
+}
+
+/* The pages before the last are dropped, and the kernel asked about that. */
+static void
+ask(struct fs *fs, struct written *w, bool aside)
+{
+	uint64_t number = w->number, before = page_of(w->last);
+
+	if (w->from < before)
+		coherence_drop(fs, w->file, page_of(w->from), before, aside);
+	/* a file that the kernel does not know it has no pages of */
+	if (fuse_lowlevel_notify_retrieve(fs->session, (fuse_ino_t)(uintptr_t)w->file->node,
+		w->nlast, (off_t)w->last, (void *)(uintptr_t)number) != 0)
+		coherence_retrieved(fs, number, NULL, 0);
+}
+
+/* The next one to go on with, and no other thread does; [k]. */
+static struct written *
+next_locked(struct coherence *c, bool aside)
+{
+	for (struct link *l = c->writtens.next; l != &c->writtens; l = l->next) {
+		struct written *w = link_entry(l, struct written, link);
+
+		if (w->state == WRITTEN_DECIDED && (!aside || w->nlast > 0))
+			return w;
+		if (w->state == WRITTEN_TO_DROP && !aside)
+			return w;
+	}
+	return NULL;
+}
+
+bool
+written_step(struct fs *fs, bool aside)
+{
+	struct coherence *c = &fs->coherence;
+	struct written *w;
+	bool asks;
+
+	(void)pthread_mutex_lock(&c->lock);
+	if ((w = next_locked(c, aside)) != NULL &&
+	    (asks = w->state == WRITTEN_DECIDED && w->nlast > 0))
+		w->state = WRITTEN_ASKED;
+	(void)pthread_mutex_unlock(&c->lock);
+	if (w == NULL)
+		return false;
+	if (asks)
+		ask(fs, w, aside);
+	else
+		drop_and_end(fs, w);
+	return true;
+}
