@@ -497,6 +497,7 @@ coherence_flush(struct fs *fs)
 	(void)pthread_mutex_lock(&c->lock);
 	c->flush = true;
 	(void)pthread_mutex_unlock(&c->lock);
+	writtens_ask_again(c);
 	coherence_wake(fs);
 	while (going) {
 		if (poll(&p, 1, FLUSH_MSEC) > 0) {

@@ -29,6 +29,8 @@ bool written_step(struct fs *fs, bool aside);
 /* One that is not over yet may have filled pages of [from, to) in the kernel; [k]. */
 bool written_overlaps_locked(
     const struct coherence *c, const struct file *f, uint64_t from, uint64_t to);
+/* What the kernel says may have been lost with a thread that served requests. */
+void writtens_ask_again(struct coherence *c);
 /* They are done, and nobody drops anything any more. */
 void writtens_answer(struct coherence *c);
 /* A byte of the kernel's page that a write(2) is just changing is not a program's store; [k]. */

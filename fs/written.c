@@ -27,6 +27,7 @@
 enum written_state {
 	WRITTEN_UNDER_WAY, /* it is not decided yet */
 	WRITTEN_DECIDED,
+	WRITTEN_ASKS,	/* soon */
 	WRITTEN_ASKED,	/* the kernel, what it has of the last page */
 	WRITTEN_TO_DROP /* the last page, too */
 };
@@ -283,14 +284,33 @@ coherence_retrieved(struct fs *fs, uint64_t number, const char *bytes, size_t n)
 static void
 ask(struct fs *fs, struct written *w, bool aside)
 {
-	uint64_t number = w->number, before = page_of(w->last);
+	struct coherence *c = &fs->coherence;
+	fuse_ino_t ino = (fuse_ino_t)(uintptr_t)w->file->node;
+	uint64_t number = w->number, last = w->last;
+	size_t n = w->nlast;
 
-	if (w->from < before)
-		coherence_drop(fs, w->file, page_of(w->from), before, aside);
+	if (w->from < page_of(last))
+		coherence_drop(fs, w->file, page_of(w->from), page_of(last), aside);
+	(void)pthread_mutex_lock(&c->lock);
+	w->state = WRITTEN_ASKED;
+	(void)pthread_mutex_unlock(&c->lock);
 	/* a file that the kernel does not know it has no pages of */
-	if (fuse_lowlevel_notify_retrieve(fs->session, (fuse_ino_t)(uintptr_t)w->file->node,
-		w->nlast, (off_t)w->last, (void *)(uintptr_t)number) != 0)
+	if (fuse_lowlevel_notify_retrieve(
+		fs->session, ino, n, (off_t)last, (void *)(uintptr_t)number) != 0)
 		coherence_retrieved(fs, number, NULL, 0);
+}
+
+void
+writtens_ask_again(struct coherence *c)
+{
+	(void)pthread_mutex_lock(&c->lock);
+	for (struct link *l = c->writtens.next; l != &c->writtens; l = l->next) {
+		struct written *w = link_entry(l, struct written, link);
+
+		if (w->state == WRITTEN_ASKED)
+			w->state = WRITTEN_DECIDED;
+	}
+	(void)pthread_mutex_unlock(&c->lock);
 }
 
 /* The next one to go on with, and no other thread does; [k]. */
@@ -318,7 +338,7 @@ written_step(struct fs *fs, bool aside)
 	(void)pthread_mutex_lock(&c->lock);
 	if ((w = next_locked(c, aside)) != NULL &&
 	    (asks = w->state == WRITTEN_DECIDED && w->nlast > 0))
-		w->state = WRITTEN_ASKED;
+		w->state = WRITTEN_ASKS;
 	(void)pthread_mutex_unlock(&c->lock);
 	if (w == NULL)
 		return false;

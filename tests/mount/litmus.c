@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -392,6 +393,61 @@ client_opens(const char *name)
 	store_seq(&sh->stop, 1);
 }
 
+/* --- a crowd opens at once what the kernel has old pages of ---------------------------------- */
+
+#define CROWD 4u
+
+static pthread_barrier_t start;
+static char crowd_path[4096];
+
+static void *
+crowd_main(void *arg)
+{
+	uint64_t n;
+	int own;
+
+	(void)pthread_barrier_wait(&start);
+	MUST((own = open(crowd_path, O_RDONLY)) != -1);
+	MUST(pread(own, &n, sizeof(n), place(arg == NULL ? 3 : 35, 8)) == (ssize_t)sizeof(n));
+	must_see("read(2) of one in a crowd", 0, load_seq(&sh->done), n);
+	MUST(close(own) == 0);
+	return NULL;
+}
+
+static void
+program_crowds(const char *name)
+{
+	pthread_t crowd[CROWD];
+
+	(void)snprintf(crowd_path, sizeof(crowd_path), "%s/files/%s", mnt, name);
+	MUST(munmap(map, PAGES * PAGE) == 0 && close(fd) == 0);
+	MUST(pthread_barrier_init(&start, NULL, CROWD) == 0);
+	for (unsigned long n = 1; n <= rounds; n++) {
+		await(1);
+		for (uintptr_t i = 0; i < CROWD; i++)
+			MUST(pthread_create(&crowd[i], NULL, crowd_main, (void *)(i % 2)) == 0);
+		for (unsigned i = 0; i < CROWD; i++)
+			MUST(pthread_join(crowd[i], NULL) == 0);
+		pass(0);
+	}
+}
+
+static void
+client_puts_before(const char *name)
+{
+	MUST(memp_fclose(file) == 0);
+	for (unsigned long n = 1; n <= rounds; n++) {
+		open_in_pool(name);
+		put_number(3, 8, n);
+		put_number(35, 8, n);
+		MUST(memp_fclose(file) == 0);
+		store_seq(&sh->done, n);
+		pass(1);
+		await(0);
+	}
+	open_in_pool(name);
+}
+
 /* --- appends, in whole pages ----------------------------------------------------------------- */
 
 static void
@@ -737,6 +793,8 @@ run_program(const char *test)
 		program_writes();
 	} else if (strcmp(test, "opens") == 0)
 		program_opens(test);
+	else if (strcmp(test, "crowds") == 0)
+		program_crowds(test);
 	else if (strcmp(test, "appends") == 0)
 		program_appends(test);
 	else if (strcmp(test, "cuts") == 0)
@@ -758,6 +816,8 @@ run_client(const char *test)
 		client_puts_beside();
 	else if (strcmp(test, "opens") == 0)
 		client_opens(test);
+	else if (strcmp(test, "crowds") == 0)
+		client_puts_before(test);
 	else if (strcmp(test, "appends") == 0) {
 		append_in_pool();
 		pass(2);

@@ -9,6 +9,7 @@
  *	get OFFSET BYTES	prints these bytes, and a newline
  *	put OFFSET TEXT		changes the bytes there, page by page
  *	extend BYTES		creates pages until the file is that long
+ *	cut BYTES		memp_ftruncate
  *	copy PATH		writes the whole file, as the pool has it, to PATH
  *	pin PAGE, unpin		pins a page until told otherwise
  *	remove FILE		memp_fremove
@@ -195,6 +196,8 @@ do_line(char *line)
 	}
 	if (strcmp(word, "extend") == 0)
 		return do_extend((off_t)offset);
+	if (strcmp(word, "cut") == 0)
+		return memp_ftruncate(file, (off_t)offset);
 	if (strcmp(word, "copy") == 0)
 		return do_copy(rest);
 	if (strcmp(word, "pin") == 0)

@@ -39,6 +39,7 @@ for mode in open keep; do
 	: >"$work/done"
 	wait "$evictor"
 	check "litmus_opens_$mode" litmus opens "$rounds"
+	check "litmus_crowds_$mode" litmus crowds $((rounds * 2))
 	check "litmus_appends_$mode" litmus appends "$rounds"
 	check "litmus_cuts_$mode" litmus cuts "$rounds"
 	unmount_pool

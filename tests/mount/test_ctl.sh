@@ -6,6 +6,9 @@
 
 . "$TEST_SRC/mount/lib.sh"
 
+# What the kernel has cached is not read from the pool, and keeps a pool there.
+unset MOUNT_CACHE
+
 tell()
 {
 	printf '%s\n' "$*" >"$mnt/ctl"

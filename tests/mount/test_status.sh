@@ -6,6 +6,9 @@
 
 . "$TEST_SRC/mount/lib.sh"
 
+# What the kernel has cached is not read from the pool, and keeps a pool there.
+unset MOUNT_CACHE
+
 text_files()
 {
 	find "$mnt" -path "$mnt/files" -prune -o -type f -print | grep -v '/regions/[^.]*$'

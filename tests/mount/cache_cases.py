@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""cache_cases.py - what the kernel caches (-o cache=open, keep) beside a client that changes it.
+
+The moments at which an older copy could stay, and how it ends meanwhile.  See checks.py for how it
+is run; $MNT is the mount.
+"""
+import fcntl
+import mmap
+import os
+import select
+import signal
+import threading
+
+from checks import KEEP_SIZE, PUNCH_HOLE, Client, fallocate, home, path, run
+
+MNT = os.environ["MNT"]
+
+
+def _file(name, data):
+    with open(home(name), "wb") as f:
+        f.write(data)
+    return os.open(path(name), os.O_RDWR)
+
+
+def _client(name):
+    c = Client()
+    c.ask("open", name)
+    return c
+
+
+def what_was_read_behind_the_end_is_read_again():
+    fd = _file("end", b"1" * 8192)
+    os.pread(fd, 8192, 0)
+    c = _client("end")
+    c.ask("cut 4096")
+    assert os.pread(fd, 4096, 4096) == b""
+    c.ask("extend 8192")
+    c.ask("put 4096 there")
+    assert os.pread(fd, 5, 4096) == b"there"
+    c.end()
+    os.close(fd)
+
+
+def a_put_into_a_hole_just_punched_stays():
+    fd = _file("hole", b"1" * 4096)
+    c = _client("hole")
+    with mmap.mmap(fd, 4096) as m:
+        assert m[0] == ord("1")
+        fallocate(fd, PUNCH_HOLE | KEEP_SIZE, 0, 2048)
+        assert m[0] == 0
+        m[3000] = ord("m")
+        c.ask("put 0 put")
+        assert m[0:4] == b"put\0" and m[3000] == ord("m")
+    assert c.ask("get 0 3") == "put" and c.ask("get 3000 1") == "m"
+    c.end()
+    os.close(fd)
+
+
+def an_append_by_a_flag_set_later_is_where_the_end_is():
+    fd = _file("append", b"1" * 100)
+    c = _client("append")
+    assert os.pread(fd, 100, 0) == b"1" * 100
+    other = os.open(path("append"), os.O_WRONLY | os.O_APPEND)
+    assert os.write(other, b"2" * 5000) == 5000
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+    assert os.write(fd, b"3" * 10) == 10
+    fcntl.fcntl(fd, fcntl.F_SETFL, 0)
+    assert os.pread(fd, 6000, 0) == b"1" * 100 + b"2" * 5000 + b"3" * 10
+    assert c.ask("get 5100 10") == "3" * 10
+    c.end()
+    os.close(other)
+    os.close(fd)
+
+
+def a_private_load_beside_does_not_undo_a_put():
+    fd = _file("private", b"1" * 4096)
+    c = _client("private")
+    os.pread(fd, 4096, 0)
+    os.posix_fadvise(fd, 0, 4096, os.POSIX_FADV_DONTNEED)
+    past = os.open(path("private"), os.O_RDONLY)
+    with mmap.mmap(past, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ) as p, mmap.mmap(fd, 4096) as m:
+        assert p[0] == ord("1")
+        m[3000] = ord("m")
+        c.ask("put 0 put")
+        assert m[0:3] == b"put"
+    assert c.ask("get 0 3") == "put" and c.ask("get 3000 1") == "m"
+    c.end()
+    os.close(past)
+    os.close(fd)
+
+
+def more_files_than_the_pool_has_rows_stay_right():
+    fds = [_file("many%d" % i, b"1" * 4096) for i in range(90)]
+    for fd in fds:
+        assert os.pread(fd, 1, 0) == b"1"
+    c = Client()
+    for i in (0, 5, 40, 89):
+        c.ask("open", "many%d" % i)
+        c.ask("put 0 x")
+        assert os.pread(fds[i], 1, 0) == b"x", i
+    c.end()
+    for fd in fds:
+        os.close(fd)
+
+
+def a_pool_that_was_removed_is_followed_by_one_that_is_told():
+    fd = _file("next", b"1" * 4096)
+    assert os.pread(fd, 4096, 0) == b"1" * 4096
+    for i in range(3):
+        os.unlink(os.path.join(MNT, "regions", "mpool"))
+        c = _client("next")
+        c.ask("put 0 %d" % i)
+        assert os.pread(fd, 1, 0) == b"%d" % i
+        c.end()
+    os.close(fd)
+
+
+def _notifier():
+    with open("/proc/%d/task/%d/children" % (DAEMON, DAEMON)) as f:
+        return [int(p) for p in f.read().split()]
+
+
+DAEMON = int(os.getxattr(MNT, "user.poolfs.pid"))
+
+
+def _write_parts(fd, count, at):
+    for i in range(count):
+        os.pread(fd, 4096, at)
+        os.posix_fadvise(fd, at, 4096, os.POSIX_FADV_DONTNEED)
+        os.pwrite(fd, b"w" * 100, at + 10)
+
+
+def it_goes_on_without_the_notifier():
+    fd = _file("alone", b"1" * 40960)
+    c = _client("alone")
+    _write_parts(fd, 5, 0)
+    for p in _notifier():
+        os.kill(p, signal.SIGKILL)
+    threads = [threading.Thread(target=_write_parts, args=(fd, 50, 4096 * k)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for i in range(100):
+        c.ask("put %d p%02d" % (4096 * (i % 4) + 2000, i))
+        assert os.pread(fd, 3, 4096 * (i % 4) + 2000) == b"p%02d" % i
+    for t in threads:
+        t.join()
+    c.end()
+    os.close(fd)
+
+
+def it_ends_while_writes_wait():
+    """The last one: the daemon gets its signal, and must end."""
+    fd = _file("last", b"1" * 40960)
+    c = _client("last")
+    begun = threading.Barrier(5)
+
+    def write_on(at):
+        try:
+            _write_parts(fd, 5, at)
+            begun.wait()
+            _write_parts(fd, 1000000, at)
+        except OSError:
+            pass
+
+    watch = os.pidfd_open(DAEMON)
+    threads = [threading.Thread(target=write_on, args=(4096 * k,)) for k in range(4)]
+    for t in threads:
+        t.start()
+    begun.wait()
+    os.kill(DAEMON, signal.SIGTERM)
+    assert select.select([watch], [], [], 60)[0], "it does not end"
+    for t in threads:
+        t.join()
+    c.end()
+    os.close(watch)
+
+
+run(globals())

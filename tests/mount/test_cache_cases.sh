@@ -1,0 +1,20 @@
+#!/bin/sh
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# With the kernel caching (-o cache=open, keep), the moments at which an older copy could stay, and
+# how it ends meanwhile; cache_cases.py has them.
+
+. "$TEST_SRC/mount/lib.sh"
+
+export MNT="$mnt"
+for mode in open keep; do
+	mkdir -p "$home/$mode"
+	mount_pool -o cache=$mode --cache-size=1M
+	daemon=$(daemon_pid)
+	timeout 300 python3 "$TEST_SRC/mount/cache_cases.py" "$mnt/files/$mode" "$home/$mode" \
+		>"$work/tap"
+	check "cases_$mode" test $? -eq 0
+	grep -v '^ok\|^1\.\.' "$work/tap"
+	gone "$daemon" || check "the_daemon_ends_$mode" false
+done
+finish
