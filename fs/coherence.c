@@ -120,8 +120,8 @@ count_cached(struct fs *fs, struct file *f, struct handle *h, bool kept)
 }
 
 /*
- * The kernel drops all pages when it is told of an open(2) for writing past them, in the opener's
- * name: before he can write.
+ * The kernel drops all pages, in the opener's name, before he can write past them; and where they
+ * are nobody's, because sendfile(2) and private mappings use them in any case.
  */
 static int
 count_direct(struct fs *fs, struct file *f, struct handle *h)
@@ -132,8 +132,8 @@ count_direct(struct fs *fs, struct file *f, struct handle *h)
 	if (writes(h) && f->cached == 0)
 		mpool_kcache_end(f->mpf, false);
 	(void)pthread_mutex_lock(&c->lock);
-	h->keep = !writes(h) || f->cached == 0;
-	if (!h->keep && f->copies == NULL)
+	h->keep = !writes(h) && f->cached > 0;
+	if (writes(h) && f->cached > 0 && f->copies == NULL)
 		err = (f->copies = copies_create()) == NULL ? ENOMEM : 0;
 	if (writes(h) && err == 0) {
 		f->direct_writers++;

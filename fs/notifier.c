@@ -56,7 +56,6 @@ struct answer {
 struct takers {
 	int daemon, device;
 	atomic_uint left; /* that have not ended: the daemon is there, or they wait in the kernel */
-	bool owned;	  /* the last one closes daemon, and frees this */
 };
 
 static int
@@ -86,10 +85,7 @@ orders_main(void *arg)
 		if (send(t->daemon, &a, sizeof(a), MSG_NOSIGNAL) == -1)
 			break;
 	}
-	if (atomic_fetch_sub(&t->left, 1) == 1 && t->owned) {
-		(void)close(t->daemon);
-		free(t);
-	}
+	(void)atomic_fetch_sub(&t->left, 1);
 	return NULL;
 }
 
@@ -116,7 +112,8 @@ fail_request(int device, char *buf)
 	struct fuse_out_header out = { .len = sizeof(out), .error = -ENOTCONN };
 	struct pollfd p = { .fd = device, .events = POLLIN };
 
-	(void)poll(&p, 1, DRAIN_MSEC);
+	if (poll(&p, 1, DRAIN_MSEC) <= 0)
+		return;
 	if (read(device, buf, REQUEST_BYTES) < (ssize_t)sizeof(*in) || in->opcode == FUSE_FORGET ||
 	    in->opcode == FUSE_BATCH_FORGET || in->opcode == FUSE_INTERRUPT)
 		return;
@@ -124,17 +121,25 @@ fail_request(int device, char *buf)
 	(void)!write(device, &out, sizeof(out));
 }
 
+/* No order comes any more, and nobody serves requests. */
+static void
+await_last(struct takers *t)
+{
+	char *buf = malloc(REQUEST_BYTES);
+
+	while (atomic_load(&t->left) > 0 && buf != NULL)
+		fail_request(t->device, buf);
+	free(buf);
+}
+
 static void
 await_end(struct takers *t)
 {
 	struct pollfd p = { .fd = t->daemon, .events = POLLRDHUP };
-	char *buf = malloc(REQUEST_BYTES);
 
 	while (poll(&p, 1, -1) == -1 && errno == EINTR)
 		continue;
-	while (atomic_load(&t->left) > 0 && buf != NULL)
-		fail_request(t->device, buf);
-	free(buf);
+	await_last(t);
 }
 
 static int
@@ -256,19 +261,21 @@ take_over(struct notifier *n)
 	if (n->fd != -1)
 		(void)close(n->fd);
 	n->fd = -1;
-	if (t == NULL || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1) {
+	/* threads of the daemon do not go */
+	if (n->own != NULL || t == NULL ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1) {
 		free(t);
-		return errno;
+		return ENOTCONN;
 	}
 	t->daemon = pair[1];
 	t->device = fuse_session_fd(n->session);
-	t->owned = true;
 	(void)sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	good = start_takers(t);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (good) {
 		n->fd = pair[0];
+		n->own = t;
 		return 0;
 	}
 	(void)close(pair[0]);
@@ -350,6 +357,12 @@ notifier_stop(struct notifier *n)
 	if (n->fd != -1)
 		(void)close(n->fd);
 	n->fd = -1;
+	if (n->own != NULL) {
+		await_last(n->own);
+		(void)close(n->own->daemon);
+		free(n->own);
+		n->own = NULL;
+	}
 	while (n->pid != -1 && waitpid(n->pid, NULL, 0) == -1 && errno == EINTR)
 		continue;
 	n->pid = -1;

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 struct fuse_session;
+struct takers;
 
 struct notifier {
 	int fd; /* to those who do it; -1: there are none */
@@ -17,6 +18,7 @@ struct notifier {
 	uint64_t cookie;
 	unsigned takers; /* how often others took over */
 	atomic_bool stops;
+	struct takers *own;    /* threads of the daemon */
 	uint64_t early_cookie; /* of an answer that came while another was awaited; 0: none */
 	int early_error;
 	struct fuse_session *session;
