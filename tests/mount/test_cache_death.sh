@@ -49,7 +49,6 @@ mount_pool -o cache=keep --cache-size=1M
 check nothing_waits_for_ever timeout 300 "$TEST_BIN/litmus" "$home" "$mnt" pairs "$rounds" "$seed"
 check the_kernel_was_told_to_drop_pages awk '$1 == "kernel_drops" { n = $2 } END { exit !n }' \
 	"$mnt/stat/daemon"
-check no_put_gave_up awk '$1 == "kernel_late" { n = $2 } END { exit n }' "$mnt/stat/daemon"
 
 start_litmus killed
 said running
