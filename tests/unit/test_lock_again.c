@@ -147,6 +147,33 @@ lock_that_was_put_is_in_nobodys_way(void **state)
 	finish(*state, lt);
 }
 
+/* How often the locker's lock, IDLE now, was taken again. */
+static unsigned
+times_taken_again(DB_LOCKTAB *lt, u_int32_t id)
+{
+	const struct lock_cell *c;
+
+	for (uint32_t i = 1; (c = cell_at(lt, i)) != NULL; i++)
+		if (word_kind(c->word) == CELL_IDLE && c->u.lock.locker == id)
+			return lock_retaken(c, c->word);
+	return 0;
+}
+
+static void
+lock_that_another_had_since_is_kept_anew(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t a = locker_of(lt), b = locker_of(lt);
+
+	for (unsigned i = 0; i < 3; i++) {
+		for (unsigned n = 0; n <= 5; n++)
+			must(lock_put(lt, get(lt, a, "o", DB_LOCK_WRITE)));
+		assert_int_equal(times_taken_again(lt, a), 5);
+		must(lock_put(lt, get(lt, b, "o", DB_LOCK_WRITE)));
+	}
+	finish(*state, lt);
+}
+
 static void
 lock_that_was_put_does_not_overtake_who_waits(void **state)
 {
@@ -439,6 +466,7 @@ main(void)
 		t_test(lock_that_was_put_is_not_shown_or_counted_as_held),
 		t_test(lock_table_shows_longer_names),
 		t_test(lock_that_was_put_is_in_nobodys_way),
+		t_test(lock_that_another_had_since_is_kept_anew),
 		t_test(lock_that_was_put_does_not_overtake_who_waits),
 		t_test(lock_granted_twice_is_kept_after_the_second_put),
 		t_test(lock_max_is_for_those_that_are_held),

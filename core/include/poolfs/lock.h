@@ -212,7 +212,8 @@ POOLFS_API int lock_put(DB_LOCKTAB *lt, DB_LOCK lock);
  * Stops at the first that fails, returns its error and points *elistp (which may be NULL) to it;
  * what was done before stays.  PUT of a lock that another locker holds is DB_LOCK_NOTHELD.
  * PUT_ALL and PUT_OBJ release locks that were granted several times altogether; nothing to release
- * is no error.
+ * is no error.  They release what another thread has waited for, too, once it is granted, though
+ * that thread may not have seen it: its lock_get returns 0, and its put DB_LOCK_NOTHELD.
  */
 POOLFS_API int lock_vec(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, DB_LOCKREQ list[],
     int nlist, DB_LOCKREQ **elistp);
