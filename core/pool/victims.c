@@ -166,7 +166,7 @@ size_update(const DB_MPOOL *p, unsigned pageshift, const struct census *seen)
 
 	if (p->lru)
 		return;
-	target = policy_target(seen->frames, target != 0 ? target : seen->frames / 4);
+	target = policy_target(seen->frames, target != 0 ? target : seen->frames / 8);
 	store_relaxed(&z->target, target);
 	store_relaxed(&z->probation, seen->probation);
 	store_relaxed(&z->window, target / 2 < WINDOW_MOST ? target / 2 : WINDOW_MOST);
