@@ -30,6 +30,7 @@ struct dropping {
 	uint64_t first; /* 2^32: behind the last page that there can be */
 	unsigned pageshift;
 	uint32_t *slot; /* for zeroing */
+	uint64_t own; /* key of a page that the caller has pinned: zeroed, and not counted; or 0 */
 	enum evict_flags flags;
 	bool zero;     /* those that are pinned are zeroed */
 	unsigned left; /* pages that stay */
@@ -128,6 +129,10 @@ drop_batch(struct dropping *d)
 static void
 drop_one(struct dropping *d, uint32_t f, uint64_t key)
 {
+	if (key == d->own) {
+		zero_page(d->t, d->slot, f, key, d->pageshift, 0);
+		return;
+	}
 	d->frames[d->n] = f;
 	d->keys[d->n++] = key;
 	if (d->n == BATCH)
@@ -387,23 +392,24 @@ shorten(struct dropping *d, DB_MPOOLFILE *mpf, uint64_t bytes, const uint64_t *o
 	return ret;
 }
 
-void
-file_clear_behind(struct thread *t, struct file_row *row, uint32_t id)
+int
+file_clear_behind(struct thread *t, struct file_row *row, uint32_t id, uint64_t bytes, uint64_t own)
 {
-	struct dropping d = { .t = t, .id = id, .flags = EVICT_DIRTY, .zero = true };
+	struct dropping d = { .t = t, .id = id, .flags = EVICT_DIRTY, .zero = true, .own = own };
 	struct pin *pin;
-	uint64_t length;
+	int ret;
 
-	if (!(load_relaxed(&row->flags) & ROW_BEHIND) ||
-	    (d.pageshift = file_pageshift(t->pool, row)) == 0 || slot_take(t, &d.slot, &pin) != 0)
-		return;
-	length = load_seq(&row->length);
-	d.first = (length + (1ull << d.pageshift) - 1) >> d.pageshift;
+	if ((d.pageshift = file_pageshift(t->pool, row)) == 0)
+		return DB_RUNRECOVERY;
+	if ((ret = slot_take(t, &d.slot, &pin)) != 0)
+		return ret;
+	d.first = (bytes + (1ull << d.pageshift) - 1) >> d.pageshift;
 	drop_by_walk(&d);
 	drop_batch(&d);
 	if (d.left == 0)
 		(void)__atomic_fetch_and(&row->flags, ~ROW_BEHIND, __ATOMIC_SEQ_CST);
 	slot_drop(t, d.slot);
+	return 0;
 }
 
 void

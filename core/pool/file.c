@@ -568,15 +568,6 @@ file_set_error(struct file_row *row, int error)
 
 /* --- length -------------------------------------------------------------------------------- */
 
-void
-file_extend(struct file_row *row, uint64_t bytes)
-{
-	uint64_t now = load_seq(&row->length);
-
-	while (now < bytes && !cas_seq(&row->length, &now, bytes))
-		continue;
-}
-
 bool
 file_truncating(const struct file_row *row, db_pgno_t pgno, unsigned pageshift)
 {

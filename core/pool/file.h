@@ -98,8 +98,12 @@ void file_bury_orphans(struct thread *t);
 
 /* The row's page shift, checked; 0 and the region panics if it cannot be one. */
 unsigned file_pageshift(DB_MPOOL *p, const struct file_row *row);
-/* Pages that were pinned behind the end when the file was cut: gone or zero, before it grows. */
-void file_clear_behind(struct thread *t, struct file_row *row, uint32_t id);
+/*
+ * Pages behind bytes, the end, that were pinned when the file was cut: gone, or zero.  The caller
+ * has the trunc word; own is the key of a page that it has pinned, or 0.
+ */
+int file_clear_behind(
+    struct thread *t, struct file_row *row, uint32_t id, uint64_t bytes, uint64_t own);
 /*
  * Make the disk file, open as fd, as long as the row says, if it is shorter; loads and writes
  * wait.
@@ -109,8 +113,18 @@ int file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd);
 void file_set_error(struct file_row *row, int error);
 /* Zero what lies behind the end in a pinned page of the file, while nobody can move the end. */
 void file_clean_tail(struct thread *t, DB_MPOOLFILE *mpf, uint8_t *page, db_pgno_t pgno);
-/* Raise the length to at least bytes. */
-void file_extend(struct file_row *row, uint64_t bytes);
+/*
+ * Make the file longer (P20): begin, see that the page that comes to be is pinned, end.  EAGAIN:
+ * another has moved the end; put the page back and begin anew.  EIO: the row is another file's.
+ */
+struct growing {
+	uint64_t length; /* from here */
+	uint64_t cuts;
+	bool behind; /* there may be pages of before a cut behind the end */
+};
+int file_grow_begin(struct thread *t, struct file_row *row, uint32_t id, struct growing *g);
+int file_grow_end(struct thread *t, struct file_row *row, uint32_t id, const struct growing *g,
+    uint64_t to, uint64_t own);
 /* Is [pgno ...] being cut off right now? */
 bool file_truncating(const struct file_row *row, db_pgno_t pgno, unsigned pageshift);
 /*

@@ -347,56 +347,80 @@ hand_out(struct getting *g, void **pagep)
 	store_release(&g->pin->mpf, g->mpf); /* from now on other threads may put it (P6) */
 }
 
+/*
+ * Make the page that lies behind the end, and the file reach to its end.  EAGAIN: another has
+ * moved the end, and the page is no longer pinned.  Not zero: it lies before the end by now.
+ */
+static int
+make_page(struct getting *g, const struct growing *from, bool *hitp)
+{
+	struct file_row *row = g->mpf->row;
+	uint64_t to = ((uint64_t)g->pgno + 1) << g->mpf->pageshift;
+	int ret;
+
+	g->zero = true;
+	if ((ret = get_page(g, hitp)) != 0 || !g->zero)
+		return ret;
+	if ((ret = file_grow_end(g->t, row, g->mpf->file, from, to, g->key)) == EAGAIN)
+		store_release(g->slot, 0);
+	return ret;
+}
+
 /* The page may be anywhere; behind the end only with DB_MPOOL_CREATE. */
 static int
 get_numbered(struct getting *g, bool create)
 {
 	struct file_row *row = g->mpf->row;
-	uint64_t end = ((uint64_t)g->pgno + 1) << g->mpf->pageshift;
+	uint64_t off = (uint64_t)g->pgno << g->mpf->pageshift;
+	struct growing from;
 	bool hit;
 	int ret;
 
-	if ((uint64_t)g->pgno << g->mpf->pageshift >= load_seq(&row->length)) {
+	do {
+		g->zero = g->in = false;
+		if (off < load_seq(&row->length)) {
+			ret = get_page(g, &hit);
+			break;
+		}
 		if (!create || g->mpf->rdonly)
 			return EINVAL;
-		g->zero = g->in = true;
-		file_clear_behind(g->t, row, g->mpf->file);
-	}
-	if ((ret = get_page(g, &hit)) != 0)
-		return ret;
-	if (g->zero)
-		file_extend(row, end);
-	account(g, hit, false);
-	return 0;
+		if ((ret = file_grow_begin(g->t, row, g->mpf->file, &from)) != 0)
+			return ret;
+		g->in = true;
+		ret = off < from.length ? EAGAIN : make_page(g, &from, &hit);
+	} while (ret == EAGAIN);
+	if (ret == 0)
+		account(g, hit, false);
+	return ret;
 }
 
 /* NEW: a page behind the end, whose number nobody else got. */
 static int
 get_new(struct getting *g)
 {
-	struct file_row *row = g->mpf->row;
+	struct growing from;
 	bool hit;
 	int ret;
 
 	if (g->mpf->rdonly)
 		return EINVAL;
-	file_clear_behind(g->t, row, g->mpf->file);
-	for (;;) {
-		uint64_t length = load_seq(&row->length), n = pages_of(g->mpf, length);
+	do {
+		uint64_t n;
 
-		if (n > UINT32_MAX)
+		if ((ret = file_grow_begin(g->t, g->mpf->row, g->mpf->file, &from)) != 0)
+			return ret;
+		if ((n = pages_of(g->mpf, from.length)) > UINT32_MAX)
 			return EFBIG;
 		g->pgno = (db_pgno_t)n;
-		g->zero = true;
-		if ((ret = get_page(g, &hit)) != 0)
-			return ret;
-		if (g->zero && cas_seq(&row->length, &length, (n + 1) << g->mpf->pageshift))
-			break;
-		/* the file is longer now: what we made is an ordinary page */
-		store_release(g->slot, 0);
-	}
-	account(g, hit, true);
-	return 0;
+		if ((ret = make_page(g, &from, &hit)) == 0 && !g->zero) {
+			/* another has made it first: an ordinary page */
+			store_release(g->slot, 0);
+			ret = EAGAIN;
+		}
+	} while (ret == EAGAIN);
+	if (ret == 0)
+		account(g, hit, true);
+	return ret;
 }
 
 static int

@@ -13,6 +13,83 @@
 #include "page_io.h"
 #include "thread.h"
 
+/* --- growing ------------------------------------------------------------------------------- */
+
+int
+file_grow_begin(struct thread *t, struct file_row *row, uint32_t id, struct growing *g)
+{
+	for (;;) {
+		g->cuts = load_seq(&row->cuts);
+		if (load_seq(&row->trunc) == 0)
+			break;
+		if (!pool_is_usable(t->pool))
+			return region_usable(t->pool->region);
+		if (load_acquire(&row->id) != id)
+			return EIO;
+		file_truncate_wait(t, row, id);
+	}
+	g->length = load_seq(&row->length);
+	g->behind = (load_seq(&row->flags) & ROW_BEHIND) != 0;
+	return 0;
+}
+
+/* What lies behind the end goes first, while nobody else can move it. */
+static int
+grow_alone(struct thread *t, struct file_row *row, uint32_t id, const struct growing *g,
+    uint64_t to, uint64_t own)
+{
+	uint64_t length = g->length;
+	int ret;
+
+	if ((ret = file_trunc_begin(t, row, id)) != 0)
+		return ret;
+	if (load_seq(&row->cuts) != g->cuts || load_seq(&row->length) != length)
+		ret = EAGAIN;
+	else if ((ret = file_clear_behind(t, row, id, length, own)) == 0 &&
+	    !cas_seq(&row->length, &length, to))
+		ret = EAGAIN;
+	file_trunc_end(t, row);
+	return ret;
+}
+
+/*
+ * A cut between begin and the compare-and-swap has made the length another.  If others have made
+ * it the same again, one of them may be about to clear what is behind: with the end from before
+ * ours, so that it is waited for before the page is anybody's.
+ */
+int
+file_grow_end(struct thread *t, struct file_row *row, uint32_t id, const struct growing *g,
+    uint64_t to, uint64_t own)
+{
+	uint64_t length = g->length;
+
+	if (g->behind)
+		return grow_alone(t, row, id, g, to, own);
+	if (load_seq(&row->trunc) != 0 || load_seq(&row->cuts) != g->cuts ||
+	    !cas_seq(&row->length, &length, to))
+		return EAGAIN;
+	if (load_seq(&row->flags) & ROW_BEHIND)
+		file_truncate_wait(t, row, id);
+	return 0;
+}
+
+/* At least bytes long.  *beforep: how long it was. */
+static int
+extend(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes, uint64_t *beforep)
+{
+	struct growing g;
+	int ret;
+
+	do {
+		if ((ret = file_grow_begin(t, mpf->row, mpf->file, &g)) != 0 || g.length >= bytes)
+			break;
+	} while ((ret = file_grow_end(t, mpf->row, mpf->file, &g, bytes, 0)) == EAGAIN);
+	*beforep = g.length;
+	return ret;
+}
+
+/* --- the disk file ------------------------------------------------------------------------- */
+
 /* Writes of the file that began before the trunc word was taken. */
 static void
 wait_for_writes(struct thread *t, struct file_row *row, uint32_t id)
@@ -69,11 +146,11 @@ file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd)
 int
 file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes)
 {
-	uint64_t before = load_seq(&mpf->row->length);
+	uint64_t before;
 	int ret;
 
-	file_clear_behind(t, mpf->row, mpf->file);
-	file_extend(mpf->row, bytes);
+	if ((ret = extend(t, mpf, bytes, &before)) != 0)
+		return ret;
 	if (mpf->fd == -1 || (ret = file_grow_disk(t, mpf->row, mpf->file, mpf->fd)) == 0)
 		return 0;
 	/* not on this disk: as it was, unless somebody has gone on from there */
@@ -103,7 +180,7 @@ mpool_file_trim(DB_MPOOLFILE *mpf)
 	return ret;
 }
 
-/* The door of what makes the file longer: up to `to` it may be, and nobody is cutting it. */
+/* The door of what makes the file longer: up to `to` it may be. */
 static int
 enter_growing(DB_MPOOLFILE *mpf, off_t to, struct thread **tp)
 {
@@ -115,14 +192,6 @@ enter_growing(DB_MPOOLFILE *mpf, off_t to, struct thread **tp)
 		return EACCES;
 	if (to < 0 || (uint64_t)to > (uint64_t)1 << 32 << mpf->pageshift)
 		return EFBIG;
-	while (load_seq(&mpf->row->trunc) != 0) {
-		if (!pool_is_usable(mpf->pool))
-			return region_usable(mpf->pool->region);
-		if (load_acquire(&mpf->row->id) != mpf->file)
-			return EIO;
-		file_truncate_wait(*tp, mpf->row, mpf->file);
-	}
-	file_clear_behind(*tp, mpf->row, mpf->file);
 	return 0;
 }
 
@@ -130,22 +199,25 @@ int
 mpool_file_extend(DB_MPOOLFILE *mpf, off_t bytes)
 {
 	struct thread *t;
+	uint64_t before;
 	int ret;
 
 	if ((ret = enter_growing(mpf, bytes, &t)) != 0)
 		return ret;
-	file_extend(mpf->row, (uint64_t)bytes);
-	return 0;
+	return extend(t, mpf, (uint64_t)bytes, &before);
 }
 
 int
 mpool_file_claim(DB_MPOOLFILE *mpf, off_t from, off_t to)
 {
-	uint64_t expected = (uint64_t)from;
 	struct thread *t;
+	struct growing g;
 	int ret;
 
-	if ((ret = enter_growing(mpf, from < 0 || to < from ? -1 : to, &t)) != 0)
+	if ((ret = enter_growing(mpf, from < 0 || to < from ? -1 : to, &t)) != 0 ||
+	    (ret = file_grow_begin(t, mpf->row, mpf->file, &g)) != 0)
 		return ret;
-	return cas_seq(&mpf->row->length, &expected, (uint64_t)to) ? 0 : EAGAIN;
+	if (g.length != (uint64_t)from)
+		return EAGAIN;
+	return file_grow_end(t, mpf->row, mpf->file, &g, (uint64_t)to, 0);
 }

@@ -140,6 +140,16 @@ release(struct thread *t, struct found *at)
 	return true;
 }
 
+/* The end lies inside the page [from, to): now it lies behind it, unless the page is cut off. */
+static void
+whole_last_page(struct file_row *row, uint64_t from, uint64_t to)
+{
+	uint64_t end = load_seq(&row->length);
+
+	while (from < end && end < to && !cas_seq(&row->length, &end, to))
+		continue;
+}
+
 static void
 put_dirty(struct thread *t, DB_MPOOLFILE *mpf, struct found *at)
 {
@@ -152,7 +162,7 @@ put_dirty(struct thread *t, DB_MPOOLFILE *mpf, struct found *at)
 			file_clean_tail(t, mpf, frame_address(t->pool, at->f, mpf->pageshift),
 			    key_pgno(frame_at(t->pool, at->f)->key));
 		else
-			file_extend(mpf->row, off + mpf->pagesize);
+			whole_last_page(mpf->row, off, off + mpf->pagesize);
 	}
 	pin->set &= ~PIN_CLEAN;
 	pin->set |= PIN_CHANGED;

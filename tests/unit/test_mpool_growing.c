@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * core/pool: files that grow while others cut them, and while pages from before a cut are still
+ * pinned behind the end.  A page that somebody was given after the cut, and has put dirty, is kept.
+ */
+#include "pool_t.h"
+
+#include <pthread.h>
+
+#define PS 4096u
+#define ROUNDS 30
+#define OLD_PAGES 1500u
+
+struct work {
+	DB_MPOOLFILE *f;
+	unsigned pages; /* to make */
+};
+
+static void *
+makes_pages(void *arg)
+{
+	const struct work *w = arg;
+
+	for (unsigned i = 0; i < w->pages; i++) {
+		uint8_t *page;
+		db_pgno_t n = new_page(w->f, &page);
+
+		memset(page, 1 + (int)(n % 250), PS);
+		put(w->f, page, DB_MPOOL_DIRTY);
+	}
+	return NULL;
+}
+
+static void *
+cuts_to_nothing(void *arg)
+{
+	must(memp_ftruncate(((struct work *)arg)->f, 0));
+	return NULL;
+}
+
+static void
+each_page_is_there(DB_MPOOLFILE *f, db_pgno_t pages)
+{
+	assert_int_equal(length_of(f), (uint64_t)pages * PS);
+	for (db_pgno_t n = 0; n < pages; n++)
+		holds(f, n, 1 + (int)(n % 250));
+}
+
+static void
+pages_made_by_two_before_a_page_pinned_since_a_cut_are_kept(void **state)
+{
+	DB_MPOOL *mp = pool_with(env_of(*state, 16 << 20), DB_THREAD);
+	struct work w = { file_of(mp, "f", PS), 1000 };
+	uint8_t *pinned = get(w.f, 5000, DB_MPOOL_CREATE);
+	pthread_t threads[2];
+
+	must(memp_ftruncate(w.f, 0));
+	for (unsigned i = 0; i < 2; i++)
+		must(pthread_create(&threads[i], NULL, makes_pages, &w));
+	for (unsigned i = 0; i < 2; i++)
+		must(pthread_join(threads[i], NULL));
+	each_page_is_there(w.f, 2 * w.pages);
+	put(w.f, pinned, 0);
+	must(memp_fclose(w.f));
+	finish(mp);
+}
+
+/* The page of that number from before the cut may still be in the pool, to be dropped last. */
+static void
+page_made_while_the_old_ones_are_dropped_is_kept(void **state)
+{
+	DB_MPOOL *mp = pool_with(env_of(*state, 16 << 20), DB_THREAD);
+	struct work w = { file_of(mp, "f", PS), 1 };
+	pthread_t cutter;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		for (db_pgno_t n = OLD_PAGES; n-- > 0;)
+			fill(w.f, n, 255);
+		must(pthread_create(&cutter, NULL, cuts_to_nothing, &w));
+		while (length_of(w.f) != 0)
+			continue;
+		(void)makes_pages(&w);
+		must(pthread_join(cutter, NULL));
+		each_page_is_there(w.f, 1);
+	}
+	must(memp_fclose(w.f));
+	finish(mp);
+}
+
+/* What was pinned when the file was cut is zeros when the file has grown over it, then ordinary. */
+static void
+page_pinned_since_a_cut_is_zeros_when_the_file_is_long_again(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, 256 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	uint8_t *pinned, *page;
+
+	fill(f, 0, 'a');
+	fill(f, 3, 'd');
+	pinned = get(f, 3, 0);
+	must(memp_ftruncate(f, PS));
+	memset(pinned, 'x', PS);
+	must(memp_ftruncate(f, 8 * PS));
+	holds(f, 3, 0);
+	put(f, pinned, 0);
+	assert_int_equal(new_page(f, &page), 8);
+	put(f, page, DB_MPOOL_DIRTY);
+	holds(f, 0, 'a');
+	holds(f, 3, 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		t_test(pages_made_by_two_before_a_page_pinned_since_a_cut_are_kept),
+		t_test(page_made_while_the_old_ones_are_dropped_is_kept),
+		t_test(page_pinned_since_a_cut_is_zeros_when_the_file_is_long_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
