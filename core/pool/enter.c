@@ -114,10 +114,12 @@ disagree(DB_MPOOL *p, const struct file_row *row, const struct file_spec *spec, 
 static int
 find_row(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp, char *why)
 {
-	struct file_row *row = NULL, *by_uid = NULL;
+	struct file_row *row, *by_uid = NULL;
 
-	if (spec->ident != NULL)
-		row = file_find_ident(p, spec->ident);
+	*rowp = NULL;
+	if (spec->ident == NULL)
+		return 0; /* a temporary file is nobody else's */
+	row = file_find_ident(p, spec->ident);
 	if (spec->uid != NULL)
 		by_uid = file_find_uid(p, spec->uid);
 	if ((by_uid != NULL && by_uid != row &&

@@ -218,7 +218,7 @@ struct file_row *
 file_find_uid(DB_MPOOL *p, const u_int8_t *uid)
 {
 	for (uint32_t r = 0; r < rows_used(p); r++)
-		if (p->rows[r].id != 0 && (p->rows[r].flags & ROW_UID) &&
+		if (p->rows[r].id != 0 && (p->rows[r].flags & (ROW_UID | ROW_TEMP)) == ROW_UID &&
 		    memcmp(p->rows[r].uid, uid, DB_FILE_ID_LEN) == 0)
 			return &p->rows[r];
 	return NULL;

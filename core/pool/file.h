@@ -34,6 +34,7 @@ struct __db_mpoolfile {
 	bool rdonly;
 	bool odd;
 	bool temporary;
+	bool said; /* that there can be no temporary file */
 	bool soft;
 	bool type_known;	      /* ftype is 0, or was found registered */
 	uint32_t error_seen;	      /* row->error_seq at the last report */

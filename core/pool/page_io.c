@@ -9,6 +9,8 @@
  * second, so that an evictor does not ask again for each page.
  */
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -19,6 +21,7 @@
 #include "thread.h"
 
 #define REFUSED_USEC 1000000u
+#define TEMPORARY_TRIES 1000 /* names */
 
 bool
 registered(DB_MPOOL *p, int ftype, struct registration *copy)
@@ -102,6 +105,28 @@ page_cut_file(struct thread *t, struct file_row *row, int fd, uint64_t bytes)
 
 /* --- descriptors to write with ------------------------------------------------------------- */
 
+/* A file without a name; where there is no such thing, one that loses its name at once. */
+static int
+create_nameless(const char *dir, int *fdp)
+{
+	int ret = os_open(dir, O_TMPFILE | O_RDWR, 0600, fdp);
+	char name[PATH_MAX];
+
+	if (ret != EOPNOTSUPP && ret != EISDIR && ret != ENOENT)
+		return ret;
+	for (unsigned n = 0; n < TEMPORARY_TRIES; n++) {
+		if ((size_t)snprintf(name, sizeof(name), "%s/__db_temporary.%d.%u", dir,
+			(int)getpid(), n) >= sizeof(name))
+			return ENAMETOOLONG;
+		ret = os_open(name, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR, 0600, fdp);
+		if (ret == 0)
+			return os_unlink(name);
+		if (ret != EEXIST)
+			return ret;
+	}
+	return EEXIST;
+}
+
 static int
 temporary_create(DB_MPOOLFILE *mpf)
 {
@@ -111,10 +136,12 @@ temporary_create(DB_MPOOLFILE *mpf)
 
 	if ((ret = environment_dir(NULL, NULL, &dir, &temporary)) != 0)
 		return ret;
-	ret = os_open(dir, O_TMPFILE | O_RDWR, 0600, &fd);
-	free(dir);
-	if (ret == 0)
+	if ((ret = create_nameless(dir, &fd)) == 0)
 		mpf->fd = fd;
+	else if (!exchange_seq(&mpf->said, true))
+		env_err(mpf->pool->dbenv, "cannot make a temporary file in %s: %s", dir,
+		    db_strerror(ret));
+	free(dir);
 	return ret;
 }
 

@@ -176,8 +176,8 @@ static void
 mpool_fopen_with_other_values_while_open_is_einval(void **state)
 {
 	DB_MPOOL *mp = pool_of(*state, 64 * KIB);
-	DBT cookie = { .data = (void *)"cookie", .size = 6 }, other = { .data = (void *)"cookiE",
-		.size = 6 };
+	DBT cookie = { .data = (void *)"cookie", .size = 6 },
+	    other = { .data = (void *)"cookiE", .size = 6 };
 	DB_MPOOLFILE *f, *g = (DB_MPOOLFILE *)mp;
 
 	must(memp_fopen(mp, "f", 3, DB_CREATE, 0600, PS, 8, &cookie, NULL, &f));
@@ -480,6 +480,77 @@ mpool_temporary_file_is_on_disk_only_after_a_dirty_eviction(void **state)
 	finish(mp);
 }
 
+/* Opens of a directory fail so; what has a name does not. */
+static int no_nameless;
+
+static int
+refuses_nameless(enum os_call call, const char *what)
+{
+	return call == OS_OPEN && strstr(what, "__db_temporary") == NULL ? no_nameless : 0;
+}
+
+static void
+mpool_temporary_file_is_made_where_there_are_no_files_without_a_name(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, 20 * KIB);
+	DB_MPOOLFILE *f = file_with(mp, NULL, 0, PS);
+
+	assert_int_equal(mkdir(t_path(*state, "tmp"), 0700), 0);
+	assert_int_equal(setenv("TMPDIR", t_path(*state, "tmp"), 1), 0);
+	no_nameless = EOPNOTSUPP;
+	os_fault_hook = refuses_nameless;
+	for (db_pgno_t n = 0; n < 100; n++)
+		fill(f, n, 1 + (int)n);
+	os_fault_hook = NULL;
+	assert_int_equal(files_in(t_path(*state, "tmp")), 0);
+	for (db_pgno_t n = 0; n < 100; n++)
+		holds(f, n, 1 + (int)n);
+	must(memp_fclose(f));
+	(void)unsetenv("TMPDIR");
+	finish(mp);
+}
+
+static void
+mpool_temporary_file_that_cannot_be_made_is_said_once(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, 20 * KIB);
+	DB_MPOOLFILE *f = file_with(mp, NULL, 0, PS);
+	db_pgno_t n = 0;
+
+	no_nameless = EACCES;
+	os_fault_hook = refuses_nameless;
+	quiet();
+	while (get_error(f, n, DB_MPOOL_CREATE) == 0) {
+		fill(f, n, 'd');
+		assert_true(n++ < 1000);
+	}
+	os_fault_hook = NULL;
+	assert_non_null(strstr(heard, "cannot make a temporary file"));
+	assert_null(strstr(strstr(heard, "cannot make a temporary file") + 1, "cannot make"));
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
+mpool_temporary_file_with_the_identifier_of_another_is_its_own(void **state)
+{
+	u_int8_t uid[DB_FILE_ID_LEN] = { 1, 2, 3 };
+	DB_MPOOL *mp = pool_of(*state, 64 * KIB);
+	DB_MPOOLFILE *f = NULL, *g = NULL, *again = NULL;
+
+	must(memp_fopen(mp, "f", 0, DB_CREATE, 0600, PS, -1, NULL, uid, &f));
+	must(memp_fopen(mp, NULL, 0, DB_CREATE, 0600, PS, -1, NULL, uid, &g));
+	fill(f, 0, 'f');
+	fill(g, 0, 'g');
+	must(memp_fopen(mp, "f", 0, DB_CREATE, 0600, PS, -1, NULL, uid, &again));
+	holds(again, 0, 'f');
+	holds(g, 0, 'g');
+	must(memp_fclose(f));
+	must(memp_fclose(again));
+	must(memp_fclose(g));
+	finish(mp);
+}
+
 /* --- changes behind the pool's back ---------------------------------------------------------- */
 
 static void
@@ -549,6 +620,9 @@ main(void)
 		t_test(mpool_unlinked_file_is_forgotten_with_its_last_handle),
 		t_test(mpool_temporary_file_holds_its_pages_and_leaves_nothing),
 		t_test(mpool_temporary_file_is_on_disk_only_after_a_dirty_eviction),
+		t_test(mpool_temporary_file_is_made_where_there_are_no_files_without_a_name),
+		t_test(mpool_temporary_file_that_cannot_be_made_is_said_once),
+		t_test(mpool_temporary_file_with_the_identifier_of_another_is_its_own),
 		t_test(mpool_clean_file_changed_on_disk_is_read_again_at_fopen),
 		t_test(mpool_dirty_file_changed_on_disk_keeps_what_was_put_with_a_message),
 	};
