@@ -458,7 +458,9 @@ memp_fclose(DB_MPOOLFILE *mpf)
 	if (mpf == NULL)
 		return 0;
 	if (region_usable(mpf->pool->region) == EINVAL) {
-		mpf->users = 0; /* of threads that are not in this process */
+		/* threads that are not in this process may have had them at the fork */
+		mpf->users = 0;
+		(void)pthread_mutex_init(&mpf->pool->files_mutex, NULL);
 		unlist(mpf);
 		(void)mapping_end(mpf);
 		handle_free(mpf);

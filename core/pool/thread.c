@@ -87,6 +87,9 @@ thread_exit(void *head)
 	pthread_mutex_lock(&list_mutex);
 	for (; t != NULL; t = next) {
 		next = t->next_of_self;
+		/* a forked child has no pins: the blocks are its parent's (S11) */
+		if (t->pool != NULL && t->pool->region->fork_generation != os_fork_generation())
+			continue;
 		t->exited = true;
 		if (t->pool == NULL)
 			thread_free(t);
@@ -100,10 +103,18 @@ thread_exit(void *head)
 	pthread_mutex_unlock(&list_mutex);
 }
 
+/* Another thread may have held it at the fork. */
+static void
+in_child(void)
+{
+	(void)pthread_mutex_init(&list_mutex, NULL);
+}
+
 static void
 make_exit_key(void)
 {
 	(void)pthread_key_create(&exit_key, thread_exit);
+	(void)pthread_atfork(NULL, NULL, in_child);
 }
 
 /* A free block of the region for this client; the high-water mark is raised before it is used. */
@@ -143,7 +154,8 @@ has_many_pins(const DB_MPOOL *p)
 	size_t blocks = 1;
 
 	for (const struct thread *t = p->threads; t != NULL; t = t->next)
-		blocks += t->npins;
+		for (unsigned i = 0; i < t->npins; i++)
+			blocks += t->pins[i]->b != NULL;
 	return blocks * BLOCK_SLOTS > PINS_OF_A_PAGE;
 }
 

@@ -402,6 +402,34 @@ mpool_inherited_pool_can_be_closed_with_its_files_in_a_forked_child(void **state
 	fork_with(*state, DB_THREAD, 0);
 }
 
+static int
+ends_a_thread(struct t_child *c, void *arg)
+{
+	(void)c;
+	(void)arg;
+	pthread_exit(NULL); /* the last thread: the process ends with 0 */
+}
+
+static void
+mpool_page_stays_pinned_after_a_forked_child_ended_its_thread(void **state)
+{
+	DB_MPOOL *mp = pool_with(env_of(*state, 20 * KIB), DB_THREAD);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	struct t_child c;
+	uint8_t *page;
+
+	fill(f, 0, 'a');
+	t_fork(&c, ends_a_thread, NULL);
+	assert_int_equal(t_join(&c), 0);
+	page = get(f, 0, 0);
+	for (db_pgno_t n = 1; n < 200; n++)
+		fill(f, n, 'b');
+	assert_int_equal(others(page, PS, 'a'), 0);
+	put(f, page, 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 /* A write(2) that stands still until it is told to go on. */
 static struct t_child writer_side;
 
@@ -479,6 +507,7 @@ main(void)
 		t_test(mpool_thread_of_a_closed_pool_can_use_the_next),
 		t_test(mpool_handles_are_einval_in_a_forked_child_and_the_parent_is_unharmed),
 		t_test(mpool_inherited_pool_can_be_closed_with_its_files_in_a_forked_child),
+		t_test(mpool_page_stays_pinned_after_a_forked_child_ended_its_thread),
 		t_test(mpool_child_forked_while_a_thread_writes_can_close_its_handles),
 		t_test(mpool_open_that_fails_after_another_pool_was_closed_leaves_nothing_behind),
 	};
