@@ -236,7 +236,7 @@ policy_mark(struct thread *t, uint32_t f, uint64_t w, unsigned pageshift)
 bool
 policy_is_cold(const DB_MPOOL *p, uint32_t f, uint64_t w)
 {
-	uint64_t pages = p->g.cache_bytes >> 12;
+	uint64_t pages = pool_bytes(p) >> 12;
 
 	if (!p->lru)
 		return !(w & FW_USED);

@@ -43,14 +43,18 @@ dirty_bytes(const DB_MPOOL *p)
 static bool
 is_wanted(const DB_MPOOL *p)
 {
-	return dirty_bytes(p) > p->g.cache_bytes - CLEAN_LEAST(p->g.cache_bytes);
+	uint64_t all = pool_bytes(p);
+
+	return dirty_bytes(p) > all - CLEAN_LEAST(all);
 }
 
 /* Pages that a thread makes dirty between two looks: a power of two, one in a small pool. */
 static uint64_t
 notice_every(const DB_MPOOL *p)
 {
-	return p->g.cache_bytes >= 64u << 20 ? 64 : p->g.cache_bytes >= 4u << 20 ? 8 : 1;
+	uint64_t all = pool_bytes(p);
+
+	return all >= 64u << 20 ? 64 : all >= 4u << 20 ? 8 : 1;
 }
 
 void
@@ -70,7 +74,7 @@ writer_notice(struct thread *t)
 static uint64_t
 surplus(const DB_MPOOL *p)
 {
-	uint64_t most = p->g.cache_bytes - CLEAN_ENOUGH(p->g.cache_bytes), dirty = dirty_bytes(p);
+	uint64_t all = pool_bytes(p), most = all - CLEAN_ENOUGH(all), dirty = dirty_bytes(p);
 
 	return dirty > most ? dirty - most : 0;
 }

@@ -100,6 +100,24 @@ mpool_writer_keeps_a_part_of_a_dirty_pool_clean(void **state)
 	finish_with_writer(t, mp);
 }
 
+static void
+mpool_writer_keeps_a_part_of_a_pool_that_may_grow_clean(void **state)
+{
+	DB_ENV *env = env_of(*state, PAGES * PS);
+	DB_MPOOLFILE *f;
+	DB_MPOOL *mp;
+
+	env->mp_writer = 1;
+	env->region_max = 64 << 20;
+	mp = pool_with(env, 0);
+	f = file_of(mp, "f", PS);
+	for (db_pgno_t n = 0; n < PAGES - 8; n++)
+		fill(f, n, 'd');
+	wait_until_dirty_is_at_most(mp, PAGES * 7 / 8);
+	must(memp_fclose(f));
+	must(memp_close(mp));
+}
+
 static int
 makes_dirty(struct t_child *c, void *arg)
 {
@@ -247,6 +265,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(mpool_writer_keeps_a_part_of_a_dirty_pool_clean),
+		t_test(mpool_writer_keeps_a_part_of_a_pool_that_may_grow_clean),
 		t_test(mpool_writer_writes_what_other_processes_made_dirty),
 		t_test(mpool_writer_leaves_a_pool_with_some_dirt_alone),
 		t_test(mpool_writer_is_a_thread_that_comes_and_goes_with_its_handle),
