@@ -16,9 +16,11 @@
 #include "file.h"
 #include "frame.h"
 #include "kcache.h"
+#include "load.h"
 #include "page_io.h"
 #include "page_table.h"
 #include "reap.h"
+#include "recount.h"
 #include "thread.h"
 
 #define UNNOTED_MOST 8 /* looks at a truncation that its owner has no note of */
@@ -32,8 +34,9 @@ struct dropping {
 	uint32_t *slot; /* for zeroing */
 	uint64_t own; /* key of a page that the caller has pinned: zeroed, and not counted; or 0 */
 	enum evict_flags flags;
-	bool zero;     /* those that are pinned are zeroed */
-	unsigned left; /* pages that stay */
+	bool zero;		/* those that are pinned are zeroed */
+	uint64_t waiting_since; /* 0: not waiting */
+	unsigned left;		/* pages that stay */
 	unsigned n;
 	uint32_t frames[BATCH];
 	uint64_t keys[BATCH];
@@ -83,6 +86,26 @@ zero_page(
 	store_release(slot, 0);
 }
 
+/*
+ * Somebody loads or evicts the page, or has it in hand for a moment.  False: he was at it for too
+ * long, and the page is no longer his to publish.
+ */
+static bool
+drop_wait(struct dropping *d, unsigned i, uint64_t w)
+{
+	uint64_t now = os_monotonic_usec();
+
+	if (d->waiting_since == 0)
+		d->waiting_since = now;
+	else if (now - d->waiting_since > STEAL_USEC && fw_owner(w) != d->t->pool->self &&
+	    (fw_state(w) == FRAME_LOADING || fw_state(w) == FRAME_CLAIMED)) {
+		load_steal(d->t, d->keys[i], d->frames[i], w);
+		return false;
+	}
+	frame_wait(d->t, d->frames[i], w);
+	return true;
+}
+
 /* What became of one collected page?  True: it is to be looked at again. */
 static bool
 drop_again(struct dropping *d, unsigned i, bool pinned)
@@ -100,7 +123,7 @@ drop_again(struct dropping *d, unsigned i, bool pinned)
 	}
 	/* proposals of others are in the way of ours; their owners may be stopped */
 	if (!frame_cancel(d->t->pool, d->frames[i]) && fw_state(w) != FRAME_VALID)
-		frame_wait(d->t, d->frames[i], w);
+		return drop_wait(d, i, w);
 	return true;
 }
 
@@ -110,6 +133,7 @@ drop_batch(struct dropping *d)
 {
 	bool pinned[BATCH];
 
+	d->waiting_since = 0;
 	for (unsigned tries = 0; d->n > 0 && tries < 10000 && pool_is_usable(d->t->pool); tries++) {
 		unsigned k = 0;
 
@@ -188,9 +212,9 @@ drop_range(struct dropping *d, struct file_row *row, uint64_t bytes)
 	}
 	drop_by_walk(d);
 	drop_batch(d);
-	/* a walk knows better than a counter that a death may have left wrong */
-	if (d->first == 0 && load_relaxed(&row->opens) == 0)
-		store_seq(&row->resident, d->left);
+	/* nothing is left, and the counter says another: by a death, perhaps */
+	if (d->first == 0 && load_seq(&row->resident) != d->left)
+		recount(d->t, true);
 	return d->left;
 }
 
@@ -211,8 +235,8 @@ file_drop_pages(struct thread *t, uint32_t id, db_pgno_t first, bool dirty_too)
 
 /*
  * Loads and writes behind the new end that began before the trunc word was set: let them end.  A
- * load that does not end for ten seconds is let go: its process finds row->cuts changed and
- * starts again.
+ * load that does not end for a second is let go: its process finds row->cuts changed and starts
+ * again.
  */
 static void
 wait_for_transitions(struct thread *t, uint32_t id, db_pgno_t first)
@@ -231,7 +255,7 @@ wait_for_transitions(struct thread *t, uint32_t id, db_pgno_t first)
 				w = load_seq(&fr->word);
 				key = load_acquire(&fr->key);
 				if ((fw_state(w) != FRAME_WRITING &&
-					(fw_state(w) != FRAME_LOADING || tries > 100)) ||
+					(fw_state(w) != FRAME_LOADING || tries > 10)) ||
 				    key_file(key) != id || key_pgno(key) < first ||
 				    !pool_is_usable(p))
 					break;
@@ -340,6 +364,19 @@ cut(struct dropping *d, struct file_row *row, uint64_t bytes)
 		(void)__atomic_fetch_or(&row->flags, ROW_BEHIND, __ATOMIC_SEQ_CST);
 }
 
+/* Who may not open the file to cut it can still look whether the dead one has. */
+static bool
+is_cut_on_disk(DB_MPOOL *p, struct file_row *row, uint32_t id, uint64_t bytes)
+{
+	char *path = file_path(p, row, id);
+	struct os_stat st;
+	bool known;
+
+	known = path != NULL && os_lstat(path, &st) == 0 && file_has_ident(row, &st.ident);
+	free(path);
+	return !known || st.size <= bytes;
+}
+
 /*
  * Nobody was told yet that the truncation is done, so both outcomes are right; half of it is not.
  * What shows that it went ahead is CUT, the length, or the disk file's size; then it is finished.
@@ -352,15 +389,18 @@ file_truncate_finish(struct thread *t, struct file_row *row, uint32_t id)
 	bool ahead = (w & TRUNC_CUT) || load_seq(&row->length) <= bytes;
 	struct file_fd ffd;
 	struct pin *pin;
+	int ret;
 
 	if (!(w & TRUNC_ARMED) || !ahead || id == 0 ||
 	    (d.pageshift = file_pageshift(t->pool, row)) == 0 || slot_take(t, &d.slot, &pin) != 0)
 		return;
-	if (file_fd_get(t, row, id, &ffd) == 0) {
-		(void)page_cut_file(t, row, ffd.fd, bytes);
+	ret = file_fd_get(t, row, id, &ffd);
+	if (ret == 0) {
+		ret = page_cut_file(t, row, ffd.fd, bytes);
 		file_fd_put(t->pool, id, &ffd);
 	}
-	cut(&d, row, bytes);
+	if (ret == 0 || load_seq(&row->length) <= bytes || is_cut_on_disk(t->pool, row, id, bytes))
+		cut(&d, row, bytes);
 	slot_drop(t, d.slot);
 }
 

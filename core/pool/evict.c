@@ -162,12 +162,9 @@ evict_except(struct thread *t, uint32_t f, uint32_t except)
 			continue;
 		if (fw_state(w) < FRAME_VALID)
 			return false;
-		if (w & FW_DIRTY)
+		/* its writer may be stopped, and the reaper waits for nobody */
+		if ((w & FW_DIRTY) || fw_state(w) == FRAME_WRITING)
 			return true;
-		if (fw_state(w) == FRAME_WRITING) {
-			frame_wait(t, f, w);
-			continue;
-		}
 		if (!propose(t, f, NULL, 0, &mark)) {
 			os_yield();
 			continue;

@@ -219,34 +219,6 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
 	return 0;
 }
 
-/*
- * P11: its loader has been at it for too long; unpublish it and let us load the page ourselves.
- * An evictor that was stopped between claiming the frame and withdrawing its entry is helped
- * likewise.  The frame stays its owner's in both cases.
- */
-static void
-steal_load(struct getting *g, uint32_t f, uint64_t w)
-{
-	DB_MPOOL *p = g->t->pool;
-	struct frame *fr = frame_at(p, f);
-	bool stolen = false;
-
-	table_lock(g->t, g->at.first);
-	if (table_look(p, &g->at, g->key) == f) {
-		stolen = fw_state(w) == FRAME_CLAIMED ? load_seq(&fr->word) == w :
-							fw_state(w) == FRAME_LOADING &&
-			cas_seq(&fr->word, &w, (w & ~FW_STATE) | FRAME_CLAIMED);
-		if (stolen)
-			table_withdraw(p, g->key, f);
-	}
-	table_unlock(g->t, g->at.first);
-	if (stolen)
-		env_warn(p->dbenv,
-		    "page %u of file %u: client %u, which is reading or evicting it, "
-		    "does not come to an end; reading it again",
-		    g->pgno, g->mpf->file, fw_owner(w));
-}
-
 static void
 wait_busy(struct getting *g, uint32_t f, uint64_t w)
 {
@@ -255,7 +227,7 @@ wait_busy(struct getting *g, uint32_t f, uint64_t w)
 	if (g->waiting_since == 0)
 		g->waiting_since = now;
 	else if (now - g->waiting_since > STEAL_USEC && fw_owner(w) != g->t->pool->self) {
-		steal_load(g, f, w);
+		load_steal(g->t, g->key, f, w);
 		g->waiting_since = now;
 		return;
 	}

@@ -182,3 +182,27 @@ load_page(struct getting *g)
 	}
 	return 0;
 }
+
+void
+load_steal(struct thread *t, uint64_t key, uint32_t f, uint64_t w)
+{
+	DB_MPOOL *p = t->pool;
+	struct table_place at = table_place(p, key);
+	struct frame *fr = frame_at(p, f);
+	bool stolen = false;
+
+	table_lock(t, at.first);
+	if (table_look(p, &at, key) == f) {
+		stolen = fw_state(w) == FRAME_CLAIMED ? load_seq(&fr->word) == w :
+							fw_state(w) == FRAME_LOADING &&
+			cas_seq(&fr->word, &w, (w & ~FW_STATE) | FRAME_CLAIMED);
+		if (stolen)
+			table_withdraw(p, key, f);
+	}
+	table_unlock(t, at.first);
+	if (stolen)
+		env_warn(p->dbenv,
+		    "page %u of file %u: client %u, which is reading or evicting it, "
+		    "does not come to an end; reading it again",
+		    key_pgno(key), key_file(key), fw_owner(w));
+}

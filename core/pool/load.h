@@ -50,4 +50,12 @@ void load_abandon(struct getting *g);
 /* All of it: publish, read (or zero), finish; the slot pins the page.  EEXIST: look again. */
 int load_page(struct getting *g);
 
+/*
+ * P11: frame f's word w says that somebody loads or evicts the page, who has been at it for too
+ * long; unpublish it, so that others can load the page themselves.  An evictor that was stopped
+ * between claiming the frame and withdrawing its entry is helped likewise.  The frame stays its
+ * owner's in both cases.
+ */
+void load_steal(struct thread *t, uint64_t key, uint32_t f, uint64_t w);
+
 #endif

@@ -466,7 +466,8 @@ mpool_write_old(DB_MPOOL *p, uint64_t usec, uint64_t *nwrotep)
 		if (id == 0 || since == 0 || (now > since ? now - since : 0) < usec ||
 		    (row->flags & ROW_TEMP))
 			continue;
-		write_file(t, row, id, 0, NULL, &one);
+		/* waits for nobody, who may be stopped (P18) */
+		write_some(t, row, id, UINT64_MAX, 0, &one);
 		if (load_relaxed(&row->dirty_usec) == since)
 			store_relaxed(&row->dirty_usec, now);
 		res.written += one.written;

@@ -81,12 +81,144 @@ mpool_fsync_writes_a_page_that_a_stopped_process_proposed_to_write(void **state)
 	syncs_beside(*state, FRAME_COPYING, true);
 }
 
+/* --- standing still in a conversion --------------------------------------------------------- */
+
+#define TYPE 1
+
+static struct t_child *converting; /* who stands still in the next conversion of page 0; or NULL */
+
+static int
+converts(db_pgno_t pgno, void *page, DBT *cookie)
+{
+	(void)page;
+	(void)cookie;
+	if (converting != NULL && pgno == 0) {
+		t_tell(converting, 's');
+		t_await(converting, 'g');
+		converting = NULL;
+	}
+	return 0;
+}
+
+static DB_MPOOLFILE *
+typed_file(DB_MPOOL *mp)
+{
+	DB_MPOOLFILE *f = NULL;
+
+	must(memp_register(mp, TYPE, converts, converts));
+	must(memp_fopen(mp, "f", TYPE, DB_CREATE, 0600, PS, -1, NULL, NULL, &f));
+	return f;
+}
+
+static int
+stands_still_writing(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, BYTES);
+	DB_MPOOLFILE *f = typed_file(mp);
+
+	fill(f, 0, 'w');
+	converting = c;
+	must(memp_fsync(f));
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+static int
+stands_still_reading(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, BYTES);
+	DB_MPOOLFILE *f = typed_file(mp);
+
+	converting = c;
+	(void)get_error(f, 0, 0); /* EINVAL, or zeros: it began before the page was cut off */
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+static int
+keeps_a_page(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, BYTES);
+	DB_MPOOLFILE *f = typed_file(mp);
+
+	(void)get(f, 0, 0);
+	t_tell(c, 'p');
+	t_await(c, 'g');
+	return 0;
+}
+
+static void
+mpool_reap_does_not_wait_for_a_stopped_writer(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, BYTES);
+	DB_MPOOLFILE *f;
+	struct t_child writer, dead;
+
+	t_fork(&writer, stands_still_writing, *state);
+	t_await(&writer, 's');
+	t_fork(&dead, keeps_a_page, *state);
+	t_await(&dead, 'p');
+	t_kill(&dead);
+	must(memp_reap(mp));
+	assert_int_equal(stat_of(mp).st_pins, 0);
+	f = typed_file(mp);
+	holds(f, 0, 'w');
+	t_tell(&writer, 'g');
+	assert_int_equal(t_join(&writer), 0);
+	holds(f, 0, 'w');
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
+mpool_ftruncate_does_not_wait_for_a_stopped_reader(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, BYTES);
+	DB_MPOOLFILE *f;
+	struct t_child reader;
+
+	write_pages(t_path(*state, "f"), 4, PS, 'a');
+	f = typed_file(mp);
+	t_fork(&reader, stands_still_reading, *state);
+	t_await(&reader, 's');
+	must(memp_ftruncate(f, 0));
+	t_tell(&reader, 'g');
+	assert_int_equal(t_join(&reader), 0);
+	assert_int_equal(length_of(f), 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
+mpool_old_pages_are_written_beside_a_stopped_writer(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, BYTES);
+	DB_MPOOLFILE *f = file_of(mp, "other", PS);
+	struct t_child writer;
+	uint64_t written;
+
+	t_fork(&writer, stands_still_writing, *state);
+	t_await(&writer, 's');
+	fill(f, 0, 'o');
+	must(mpool_write_old(mp, 0, &written));
+	assert_true(on_disk(t_path(*state, "other"), 0, PS, 'o'));
+	t_tell(&writer, 'g');
+	assert_int_equal(t_join(&writer), 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(mpool_fsync_writes_a_page_that_a_stopped_process_proposed_to_evict),
 		t_test(mpool_fsync_writes_a_page_that_a_stopped_process_proposed_to_write),
+		t_test(mpool_reap_does_not_wait_for_a_stopped_writer),
+		t_test(mpool_ftruncate_does_not_wait_for_a_stopped_reader),
+		t_test(mpool_old_pages_are_written_beside_a_stopped_writer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

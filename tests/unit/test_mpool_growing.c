@@ -4,6 +4,7 @@
  * pinned behind the end.  A page that somebody was given after the cut, and has put dirty, is kept.
  */
 #include "pool_t.h"
+#include "still_t.h"
 
 #include <pthread.h>
 
@@ -111,6 +112,49 @@ page_pinned_since_a_cut_is_zeros_when_the_file_is_long_again(void **state)
 	finish(mp);
 }
 
+/* --- a truncation that a death has left ------------------------------------------------------ */
+
+#define TYPE 1
+
+static int
+cuts_and_stands_still(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 256 * KIB);
+	DB_MPOOLFILE *f = NULL;
+
+	must(memp_register(mp, TYPE, NULL, NULL));
+	must(memp_fopen(mp, "f", TYPE, 0, 0, PS, -1, NULL, NULL, &f));
+	stand_still(c, OS_TRUNCATE, NULL, 1, 0);
+	must(memp_ftruncate(f, 0));
+	return 0;
+}
+
+/* Who reaps has not registered the file's type, and may not write it. */
+static void
+truncation_of_the_dead_that_is_not_on_disk_is_not_half_done(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, 256 * KIB);
+	DB_MPOOLFILE *f = NULL;
+	struct t_child c;
+
+	write_pages(t_path(*state, "f"), 10, PS, 'a');
+	t_fork(&c, cuts_and_stands_still, *state);
+	t_await(&c, 's');
+	t_kill(&c);
+	must(memp_reap(mp));
+	must(memp_register(mp, TYPE, NULL, NULL));
+	must(memp_fopen(mp, "f", TYPE, 0, 0, PS, -1, NULL, NULL, &f));
+	if (length_of(f) == 0) {
+		fill(f, 9, 'z');
+		holds(f, 5, 0);
+	} else {
+		assert_int_equal(length_of(f), 10 * PS);
+		holds(f, 5, 'a' + 5);
+	}
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -118,6 +162,7 @@ main(void)
 		t_test(pages_made_by_two_before_a_page_pinned_since_a_cut_are_kept),
 		t_test(page_made_while_the_old_ones_are_dropped_is_kept),
 		t_test(page_pinned_since_a_cut_is_zeros_when_the_file_is_long_again),
+		t_test(truncation_of_the_dead_that_is_not_on_disk_is_not_half_done),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
