@@ -579,6 +579,30 @@ mpool_ftruncate_of_null_is_einval(void **state)
 	refuses(memp_ftruncate(NULL, 0), EINVAL);
 }
 
+/* What was set of a page whose handle was closed is nothing to the next page of that slot. */
+static void
+mpool_put_goes_by_what_was_set_of_that_page_alone(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, 64 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS), *g = file_of(mp, "g", PS);
+	uint8_t *page = get(g, 0, DB_MPOOL_CREATE), *left = get(f, 0, DB_MPOOL_CREATE);
+
+	memset(page, 'g', PS);
+	must(memp_fset(f, left, DB_MPOOL_DIRTY));
+	must(memp_fset(f, left, DB_MPOOL_CLEAN));
+	put(g, page, DB_MPOOL_DIRTY);
+	quiet();
+	must(memp_fclose(f));
+	for (unsigned i = 0; i < 64; i++) {
+		page = get(g, 1, DB_MPOOL_CREATE);
+		holds(g, 0, 'g');
+		put(g, page, 0);
+	}
+	holds(g, 0, 'g');
+	must(memp_fclose(g));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -612,6 +636,7 @@ main(void)
 		t_test(mpool_65536th_pin_of_one_page_is_eagain_where_an_old_slot_is_free),
 		t_test(mpool_null_arguments_are_einval),
 		t_test(mpool_ftruncate_of_null_is_einval),
+		t_test(mpool_put_goes_by_what_was_set_of_that_page_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
