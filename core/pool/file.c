@@ -478,9 +478,8 @@ file_bury_orphans(struct thread *t)
 	}
 }
 
-/* Is the file beneath the home, or at least on its file system? */
-static bool
-is_at_home(const DB_MPOOL *p, const struct file_row *row)
+bool
+file_is_at_home(const DB_MPOOL *p, const struct file_row *row)
 {
 	struct os_stat home;
 
@@ -502,7 +501,7 @@ settle_row(struct thread *t, struct file_row *row, uint32_t id)
 	if ((row->flags & ROW_TEMP) ||
 	    (!longer && load_seq(&row->written) == load_seq(&row->synced)))
 		return 0;
-	at_home = is_at_home(t->pool, row);
+	at_home = file_is_at_home(t->pool, row);
 	if (longer || !at_home) {
 		if (file_fd_get(t, row, id, &ffd) != 0)
 			return ffd.gone ? 0 : EIO;

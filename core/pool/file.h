@@ -110,6 +110,8 @@ int file_clear_behind(
  * wait.
  */
 int file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd);
+/* Is the file beneath the home, or at least on its file system? */
+bool file_is_at_home(const DB_MPOOL *p, const struct file_row *row);
 /* Remember a failed write for the file's handles. */
 void file_set_error(struct file_row *row, int error);
 /* Zero what lies behind the end in a pinned page of the file, while nobody can move the end. */

@@ -329,9 +329,14 @@ sync_row(struct thread *t, struct file_row *row, uint32_t id, struct write_resul
 		file_fd_put(t->pool, id, &ffd);
 	} else if (ffd.gone || ret == EXDEV || load_acquire(&row->id) != id) {
 		ret = 0; /* nobody's any more, or others' to sync */
-	} else if (load_seq(&row->groups) == 0 &&
-	    load_seq(&row->length) == load_relaxed(&row->disk_size)) {
+	} else if (load_seq(&row->groups) != 0 ||
+	    load_seq(&row->length) != load_relaxed(&row->disk_size)) {
+		ret = EIO;
+	} else if (ret == ENOENT || ret == ESTALE) {
 		ret = 0; /* its name is gone, but the file has all that the pool has */
+	} else if (file_is_at_home(t->pool, row)) {
+		(void)add_seq(&t->pool->mp->left, 1); /* written, by who may write it */
+		ret = 0;
 	} else
 		ret = EIO;
 	if (ret != 0 && res->error == 0)

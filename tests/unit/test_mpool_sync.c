@@ -96,6 +96,39 @@ mpool_sync_covers_files_that_have_left_the_table(void **state)
 	finish(mp);
 }
 
+static int
+writes_without_syncing(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 64 * KIB);
+	DB_MPOOLFILE *f = NULL;
+	int n;
+
+	must(memp_register(mp, 1, NULL, NULL));
+	must(memp_fopen(mp, "f", 1, DB_CREATE, 0600, PS, -1, NULL, NULL, &f));
+	fill(f, 0, 'x');
+	must(memp_trickle(mp, 100, &n));
+	t_check(n == 1);
+	t_tell(c, 'w');
+	t_await(c, 'g');
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+static void
+mpool_sync_covers_files_that_only_others_may_write(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, 64 * KIB);
+	struct t_child c;
+
+	t_fork(&c, writes_without_syncing, *state);
+	t_await(&c, 'w');
+	sync_calls_fsync(mp, 1);
+	t_tell(&c, 'g');
+	assert_int_equal(t_join(&c), 0);
+	finish(mp);
+}
+
 static void
 mpool_file_sync_of_a_reader_brings_the_length_to_disk(void **state)
 {
@@ -483,6 +516,7 @@ main(void)
 		t_test(mpool_trickle_writes_until_that_part_is_clean),
 		t_test(mpool_trickle_that_fails_writes_no_out_parameter),
 		t_test(mpool_sync_covers_files_that_have_left_the_table),
+		t_test(mpool_sync_covers_files_that_only_others_may_write),
 		t_test(mpool_file_sync_of_a_reader_brings_the_length_to_disk),
 		t_test(mpool_file_sync_writes_pinned_dirty_pages_which_stay_dirty),
 	};
