@@ -185,7 +185,7 @@ clean_extent(struct thread *t, uint32_t first, uint32_t n)
 }
 
 static void
-evict_extent(struct thread *t, uint32_t first, uint32_t n)
+evict_extent(struct thread *t, uint32_t first, uint32_t n, enum evict_flags flags)
 {
 	uint32_t frames[BATCH];
 	bool pinned[BATCH];
@@ -194,7 +194,7 @@ evict_extent(struct thread *t, uint32_t first, uint32_t n)
 	for (uint32_t f = first; f < first + n; f++) {
 		frames[k++] = f;
 		if (k == BATCH || f == first + n - 1) {
-			(void)evict_frames(t, frames, NULL, k, 0, pinned);
+			(void)evict_frames(t, frames, NULL, k, flags, pinned);
 			k = 0;
 		}
 	}
@@ -228,8 +228,9 @@ extent_change(struct thread *t, uint32_t e, uint64_t becomes)
 	if (cas_seq(&p->extents[e], &w,
 		old | EXTENT_CHANGING | (uint64_t)(p->self + 1) << EXTENT_OWNER_SHIFT)) {
 		for (int round = 0; round < 4 && !done; round++) {
+			evict_extent(t, first, extent_frames(p, old), 0);
 			clean_extent(t, first, extent_frames(p, old));
-			evict_extent(t, first, extent_frames(p, old));
+			evict_extent(t, first, extent_frames(p, old), EVICT_RW);
 			done = all_free(p, first, extent_frames(p, old));
 		}
 		store_seq(&p->extents[e], done ? becomes : old);

@@ -17,6 +17,7 @@
 #include "thread.h"
 
 #define UNNOTED_MOST 8	  /* looks at a resizer who has no note of it */
+#define CLOSE_TRIES 500	  /* of 1 ms, while pages of an extent are in use */
 #define RESIZE_TRIES 5000 /* of 1 ms, while another process is resizing */
 
 /* False: another has it, *ownerp: client number + 1. */
@@ -90,6 +91,20 @@ grow(struct thread *t, uint32_t want)
 	return ret;
 }
 
+/* Others may have a page of it in hand for a moment; what the dead have pinned is reaped. */
+static bool
+close_patiently(struct thread *t, uint32_t e)
+{
+	for (unsigned tries = 0; tries < CLOSE_TRIES; tries++) {
+		if (extent_close(t, e))
+			return true;
+		if (tries % 64 == 15)
+			(void)reap_all(t);
+		os_sleep_usec(1000);
+	}
+	return false;
+}
+
 static int
 shrink(struct thread *t, uint32_t want, uint32_t have)
 {
@@ -98,7 +113,7 @@ shrink(struct thread *t, uint32_t want, uint32_t have)
 
 	/* from now on nobody counts on more; a page that is needed meanwhile finds less room */
 	store_seq(&p->mp->extents_open, want);
-	while (e > want && extent_close(t, e - 1))
+	while (e > want && close_patiently(t, e - 1))
 		e--;
 	if (e == want)
 		return region_shrink(p->region, region_bytes(p, want));

@@ -139,6 +139,8 @@ add_handles(const DB_MPOOL *p, uint32_t id, DB_MPOOL_FSTAT *s)
 static void
 fill_file(const DB_MPOOL *p, const struct file_row *row, uint32_t id, DB_MPOOL_FSTAT *s)
 {
+	if (load_acquire(&row->id) != id)
+		return; /* forgotten since it was listed */
 	s->st_pagesize = (size_t)1 << (row->pageshift & 31);
 	s->st_cache_hit = load_relaxed(&row->hit);
 	s->st_cache_miss = load_relaxed(&row->miss);

@@ -216,7 +216,7 @@ done_writing(struct batch *b, struct job *j)
 	(void)frame_leave(b->t->pool, j->f, FRAME_WRITING, FRAME_VALID, 0, 0);
 	note_clear(b->t, j->f);
 	j->writing = false;
-	b->res->written++;
+	b->res->written += j->bytes > 0;
 	/* what was put into a page behind the end must not come back when the file grows (P20) */
 	if (j->bytes == 0)
 		(void)evict_frames(b->t, &j->f, &j->key, 1, 0, &pinned);
@@ -342,7 +342,7 @@ write_run(struct batch *b, unsigned i)
 	}
 	if (ret != 0)
 		file_failed(b, ret);
-	else {
+	else if (bytes > 0) {
 		count(b->t, C_OUT, n);
 		count(b->t, C_WRITE_BYTES, bytes);
 		(void)add_relaxed(&b->row->out, n);

@@ -67,6 +67,7 @@ mpool_resize_down_writes_what_is_dirty_and_holds_less(void **state)
 	must(memp_resize(mp, 512 * KIB));
 	assert_int_equal(stat_of(mp).st_cachesize, 512 * KIB);
 	assert_true(resident(mp) <= 512 * KIB / PS);
+	assert_int_equal(stat_of(mp).st_rw_evict, PAGES - resident(mp)); /* all were dirty */
 	at_rest(mp);
 	all_hold(f);
 	assert_true(resident(mp) <= 512 * KIB / PS);
