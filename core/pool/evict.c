@@ -227,7 +227,7 @@ evict_spoilt(struct thread *t, uint32_t f, uint64_t key)
 }
 
 static unsigned
-evict_candidates(struct thread *t, struct candidates *c)
+evict_candidates(struct thread *t, struct candidates *c, bool may_write)
 {
 	struct write_result res = { 0 };
 	bool pinned[BATCH];
@@ -235,7 +235,7 @@ evict_candidates(struct thread *t, struct candidates *c)
 
 	if (c->n > 0)
 		gone = evict_frames(t, c->clean, NULL, c->n, EVICT_ROOM, pinned);
-	if (c->ndirty > 2 * gone) {
+	if (may_write && c->ndirty > 2 * gone) {
 		write_frames(t, c->dirty, c->ndirty + c->nmore, 0, &res);
 		c->busy += res.missed > 0 && res.error == 0;
 		gone += evict_frames(t, c->dirty, NULL, c->ndirty, EVICT_RW | EVICT_ROOM, pinned);
@@ -247,17 +247,20 @@ evict_candidates(struct thread *t, struct candidates *c)
  * Evict a batch; 0 if of all pages none could be.  *busyp: pages were in transition.
  */
 static unsigned
-make_room(struct thread *t, unsigned pageshift, bool *busyp)
+make_room(struct thread *t, unsigned pageshift, bool may_write, bool *busyp)
 {
 	struct victim_round r;
 	struct candidates c;
 	unsigned gone;
 
 	victims_discarded(t, pageshift, &c);
-	gone = evict_candidates(t, &c);
+	gone = evict_candidates(t, &c, may_write);
 	victims_begin(t->pool, pageshift, &r);
-	while (gone == 0 && victims_pick(t, &r, &c))
-		gone = evict_candidates(t, &c);
+	while (gone == 0 && victims_pick(t, &r, &c)) {
+		gone = evict_candidates(t, &c, may_write);
+		if (!may_write)
+			break;
+	}
 	*busyp = c.busy > 0;
 	t->evicted[pageshift - PAGE_SHIFT_MIN] += gone;
 	extent_offer(t, (uint64_t)gone << pageshift);
@@ -286,13 +289,13 @@ report_full(struct thread *t, unsigned pageshift)
 }
 
 int
-frame_take_now(struct thread *t, unsigned pageshift, uint32_t *fp)
+frame_take_now(struct thread *t, unsigned pageshift, bool may_write, uint32_t *fp)
 {
 	bool busy;
 
 	if (extent_claim_free(t, pageshift, fp))
 		return 0;
-	(void)make_room(t, pageshift, &busy);
+	(void)make_room(t, pageshift, may_write, &busy);
 	return extent_claim_free(t, pageshift, fp) ? 0 : ENOMEM;
 }
 
@@ -320,7 +323,7 @@ frame_take(struct thread *t, unsigned pageshift, uint32_t *fp)
 	for (;;) {
 		if (extent_claim_free(t, pageshift, fp))
 			return 0;
-		if (make_room(t, pageshift, &busy) > 0) {
+		if (make_room(t, pageshift, true, &busy) > 0) {
 			extent_balance(t, pageshift);
 			continue;
 		}

@@ -17,7 +17,7 @@ int frame_take(struct thread *t, unsigned pageshift, uint32_t *fp);
 /*
  * The same without waiting for anybody and without a sentence, for a caller that has others (P9).
  */
-int frame_take_now(struct thread *t, unsigned pageshift, uint32_t *fp);
+int frame_take_now(struct thread *t, unsigned pageshift, bool may_write, uint32_t *fp);
 
 enum evict_flags {
 	EVICT_DIRTY = 1, /* dirty pages go too, unwritten (truncation, removal) */

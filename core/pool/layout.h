@@ -191,7 +191,7 @@ struct block {
 	uint32_t note_extent; /* extent + 1 that it changes */
 	uint32_t note_row;    /* row + 1 that it truncates or whose index it tidies */
 	int32_t tid;
-	uint32_t counting; /* between a change and its count; see recount.h */
+	uint32_t counting;    /* between a change and its count; see recount.h */
 	uint32_t note_resize; /* 1: it resizes the pool, or is about to */
 	uint32_t told_ticket; /* odd: it tells a mount of the page below, and waits; kcache.h */
 	uint32_t told_file;

@@ -67,6 +67,8 @@ make_cell(struct getting *g)
 		if (evict_frames(t, frames + i, NULL, k, 0, pinned) > 0)
 			return 0;
 	}
+	if (g->holds)
+		return ENOMEM;
 	write_frames(t, frames, n, 0, &res);
 	if (evict_frames(t, frames, NULL, n, EVICT_RW, pinned) > 0)
 		return 0;
@@ -88,7 +90,7 @@ load_publish(struct getting *g, bool patient)
 	int ret;
 
 	ret = patient ? frame_take(t, g->mpf->pageshift, &g->f) :
-			frame_take_now(t, g->mpf->pageshift, &g->f);
+			frame_take_now(t, g->mpf->pageshift, !g->holds, &g->f);
 	if (ret != 0)
 		return ret;
 	table_lock(t, g->at.first);

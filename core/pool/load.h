@@ -25,6 +25,7 @@ struct getting {
 	const void *source;	/* a whole page's bytes that take the place of what the file has */
 	bool zero;		/* a created page: zeros, not read */
 	bool ahead;		/* nobody has asked for it yet */
+	bool holds;		/* loads of ours are unresolved: nothing is written for room (P9) */
 	bool in;		/* pgin is called for a created page */
 	bool as_it_is;		/* the page, though a killed process may have half changed it */
 };

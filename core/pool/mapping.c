@@ -60,6 +60,8 @@ mapping_begin(DB_MPOOLFILE *mpf)
 	if (!is_small_enough(mpf->pool, bytes, mpf->pagesize) ||
 	    bytes != load_relaxed(&mpf->row->disk_size) ||
 	    !nobody_writes(mpf->pool, mpf->row, mpf->file, &opens) ||
+	    /* who has written before that, and closed, may have cut the file */
+	    bytes != load_seq(&mpf->row->length) || bytes != load_relaxed(&mpf->row->disk_size) ||
 	    os_calloc(1, sizeof(*m) + (size_t)(bytes >> mpf->pageshift) * sizeof(m->pins[0]),
 		(void **)&m) != 0)
 		return;

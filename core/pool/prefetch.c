@@ -43,6 +43,7 @@ run_publish(struct run *r, db_pgno_t pgno, unsigned most)
 	r->cuts = load_seq(&g->mpf->row->cuts);
 	for (r->n = 0; r->n < most; r->n++) {
 		table_prefetch(g->t->pool, page_key(g->mpf->file, pgno + r->n + LOOK_AHEAD));
+		g->holds = r->n > 0;
 		g->pgno = pgno + r->n;
 		g->key = page_key(g->mpf->file, g->pgno);
 		g->at = table_place(g->t->pool, g->key);

@@ -7,6 +7,8 @@
 #include "pool_t.h"
 #include "reads_t.h"
 
+#include "pool/frame.h"
+
 #define PS 4096u
 
 /* Pages [0, n) in order; how many reads that took. */
@@ -268,6 +270,46 @@ mpool_pages_that_a_killed_process_was_reading_ahead_are_read_by_others(void **st
 	finish(mp);
 }
 
+/* --- what waits meanwhile -------------------------------------------------------------------- */
+
+static DB_MPOOL *written;
+static unsigned held, writes;
+
+/* Pages that this process is just loading: others wait for them, and must not be waited for. */
+static int
+counts_loads(db_pgno_t pgno, void *page, DBT *cookie)
+{
+	(void)pgno;
+	(void)page;
+	(void)cookie;
+	writes++;
+	for (uint32_t f = 0; f < written->g.nframes; f++)
+		held += fw_state(load_seq(&written->frames[f].word)) == FRAME_LOADING;
+	return 0;
+}
+
+static void
+mpool_nothing_is_written_for_room_while_pages_of_a_run_are_loading(void **state)
+{
+	DB_MPOOL *mp = written = pool_of(*state, 512 * KIB);
+	DB_MPOOLFILE *f, *dirty = NULL;
+
+	write_pages(t_path(*state, "f"), 200, PS, 1);
+	must(memp_register(mp, 1, NULL, counts_loads));
+	must(memp_fopen(mp, "dirty", 1, DB_CREATE, 0600, PS, -1, NULL, NULL, &dirty));
+	f = file_of(mp, "f", PS);
+	for (unsigned round = 0; round < 4; round++) {
+		for (db_pgno_t n = 0; n < 120; n++)
+			fill(dirty, n, 'd');
+		(void)scan(f, 200);
+	}
+	assert_true(writes > 0);
+	assert_int_equal(held, 0);
+	must(memp_fclose(f));
+	must(memp_fclose(dirty));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -283,6 +325,7 @@ main(void)
 		t_test(mpool_scan_ends_at_the_end_of_the_file),
 		t_test(mpool_prefetch_works_in_a_pool_of_five_pages),
 		t_test(mpool_pages_that_a_killed_process_was_reading_ahead_are_read_by_others),
+		t_test(mpool_nothing_is_written_for_room_while_pages_of_a_run_are_loading),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
