@@ -265,6 +265,7 @@ int
 lock_unlink_in(DB_ENV *dbenv, const struct environment *place, int force)
 {
 	DB_ENV plain;
+	int ret;
 
 	if (force)
 		return region_unlink_forced(dbenv, place->regions, LOCK_FILE);
@@ -277,7 +278,9 @@ lock_unlink_in(DB_ENV *dbenv, const struct environment *place, int force)
 	}
 	plain.db_home = place->home;
 	plain.region_dir = place->regions;
-	return unlink_gently(&plain);
+	if ((ret = unlink_gently(&plain)) == ENOENT)
+		ret = region_unlink_leftover(&plain, place->regions, LOCK_FILE);
+	return ret;
 }
 
 int

@@ -437,7 +437,7 @@ unlink_in(DB_ENV *dbenv, const struct environment *place, int force)
 	/* EAGAIN: a process came, left something dirty and went, all in between */
 	for (tries = 0; (ret = unlink_gently(&plain)) == EAGAIN && tries < UNLINK_TRIES; tries++)
 		continue;
-	return ret;
+	return ret == ENOENT ? region_unlink_leftover(&plain, place->regions, MPOOL_FILE) : ret;
 }
 
 /* By force a home that says nonsense about its regions does not do so any more. */
@@ -478,16 +478,38 @@ struct removal {
 };
 
 static int
-remove_one(const char *file, void *arg)
+remove_region(struct removal *r, const char *file)
 {
-	struct removal *r = arg;
-
-	r->n++;
 	if (strcmp(file, MPOOL_FILE) == 0)
 		return unlink_in(r->dbenv, &r->place, r->force);
 	if (strcmp(file, LOCK_FILE) == 0)
 		return lock_unlink_in(r->dbenv, &r->place, r->force);
 	return memr_unlink_in(r->dbenv, &r->place, file, r->force);
+}
+
+static bool
+is_there(const char *dir, const char *file)
+{
+	struct os_stat st;
+	bool there;
+	char *path;
+
+	if (asprintf(&path, "%s/%s", dir, file) == -1)
+		return true;
+	there = os_lstat(path, &st) != ENOENT;
+	free(path);
+	return there;
+}
+
+/* region_each's.  Another may have removed it before. */
+static int
+remove_one(const char *file, void *arg)
+{
+	struct removal *r = arg;
+	int ret = remove_region(r, file);
+
+	r->n++;
+	return ret == ENOENT && !is_there(r->place.regions, file) ? 0 : ret;
 }
 
 int

@@ -331,6 +331,21 @@ unlink_everything(struct region *r)
 	return ret;
 }
 
+/* ENOENT: it is more than what a dead creator or remover leaves. */
+static int
+check_leftover(struct region *r)
+{
+	const struct region_spec spec = { 0 };
+	enum layout_verdict verdict;
+	RLAYOUT copy;
+	int ret;
+
+	ret = layout_judge(&spec, r->path, r->fd, r->file.size, &copy, &verdict);
+	if (ret == 0 && verdict == LAYOUT_LEFTOVER)
+		return 0;
+	return layout_is_system(&copy, r->file.size) && segment_is_left(r, &copy) ? 0 : ENOENT;
+}
+
 static int
 check_unused(struct region *r)
 {
@@ -344,11 +359,21 @@ check_unused(struct region *r)
 	return anybody ? EBUSY : 0;
 }
 
+enum unlink { UNLINK_FORCED, UNLINK_UNUSED, UNLINK_LEFTOVER };
+
+static int
+check_how(struct region *r, enum unlink how)
+{
+	int ret = how == UNLINK_LEFTOVER ? check_leftover(r) : 0;
+
+	return ret == 0 && how != UNLINK_FORCED ? check_unused(r) : ret;
+}
+
 /* r->fd is open.  *againp: the path led to another file than that. */
 static int
-unlink_open(struct region *r, bool force, bool *againp)
+unlink_open(struct region *r, enum unlink how, bool *againp)
 {
-	bool same;
+	bool same, force = how == UNLINK_FORCED;
 	int ret;
 
 	*againp = false;
@@ -364,7 +389,7 @@ unlink_open(struct region *r, bool force, bool *againp)
 		*againp = true;
 		return 0;
 	}
-	return !force && (ret = check_unused(r)) != 0 ? ret : unlink_everything(r);
+	return (ret = check_how(r, how)) != 0 ? ret : unlink_everything(r);
 }
 
 /*
@@ -393,16 +418,16 @@ unlink_readable(struct region *r, bool *againp)
 }
 
 static int
-unlink_path(struct region *r, bool force)
+unlink_path(struct region *r, enum unlink how)
 {
-	bool again;
+	bool again, force = how == UNLINK_FORCED;
 	int ret;
 
 	do {
 		again = false;
 		ret = region_open_fd(r, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0);
 		if (ret == 0)
-			ret = unlink_open(r, force, &again);
+			ret = unlink_open(r, how, &again);
 		else if (force && ret == EACCES)
 			ret = unlink_readable(r, &again);
 		else if (force && (ret == ELOOP || ret == ENXIO))
@@ -415,8 +440,9 @@ unlink_path(struct region *r, bool force)
 }
 
 static int
-unlink_file(DB_ENV *dbenv, const char *dir, const char *file, bool force)
+unlink_file(DB_ENV *dbenv, const char *dir, const char *file, enum unlink how)
 {
+	bool force = how == UNLINK_FORCED;
 	struct region *r = NULL;
 	int ret;
 
@@ -427,12 +453,12 @@ unlink_file(DB_ENV *dbenv, const char *dir, const char *file, bool force)
 		r->path = NULL;
 		ret = ENOMEM;
 	} else
-		ret = unlink_path(r, force);
+		ret = unlink_path(r, how);
 	if (ret == ENOENT && force)
 		ret = 0;
-	if (ret != 0)
+	if (ret != 0 && how != UNLINK_LEFTOVER)
 		env_err(dbenv, "%s/%s: cannot remove: %s", dir, file, db_strerror(ret));
-	else
+	else if (ret == 0)
 		env_event(dbenv, "%s/%s: removed%s", dir, file, force ? " by force" : "");
 	region_destroy(r);
 	return ret;
@@ -441,11 +467,17 @@ unlink_file(DB_ENV *dbenv, const char *dir, const char *file, bool force)
 int
 region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file)
 {
-	return unlink_file(dbenv, dir, file, true);
+	return unlink_file(dbenv, dir, file, UNLINK_FORCED);
 }
 
 int
 region_unlink_unused(DB_ENV *dbenv, const char *dir, const char *file)
 {
-	return unlink_file(dbenv, dir, file, false);
+	return unlink_file(dbenv, dir, file, UNLINK_UNUSED);
+}
+
+int
+region_unlink_leftover(DB_ENV *dbenv, const char *dir, const char *file)
+{
+	return unlink_file(dbenv, dir, file, UNLINK_LEFTOVER);
 }

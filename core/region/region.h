@@ -149,6 +149,12 @@ int region_unlink_forced(DB_ENV *dbenv, const char *dir, const char *file);
 int region_unlink_unused(DB_ENV *dbenv, const char *dir, const char *file);
 
 /*
+ * region_unlink_leftover - remove the file if it is what a process left that died while it created
+ * or removed a region.  ENOENT: it is not there, or is anything else; EBUSY somebody is attached.
+ */
+int region_unlink_leftover(DB_ENV *dbenv, const char *dir, const char *file);
+
+/*
  * region_usable - the check at the door of every call: EINVAL in a forked child, DB_RUNRECOVERY
  * if panicked, or if a guarded file lost its bytes, ESTALE if removed by force, else 0.  Four
  * loads.

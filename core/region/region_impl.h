@@ -155,6 +155,8 @@ int segment_join(
 int segment_discard(DB_ENV *dbenv, struct region *r, const RLAYOUT *copy);
 /* The same, if another version made it: it stays, with a sentence, unless it is certainly it. */
 void segment_discard_others(struct region *r, const RLAYOUT *copy);
+/* Is the segment that copy names gone, or has somebody begun to remove it? */
+bool segment_is_left(const struct region *r, const RLAYOUT *copy);
 
 /* Remove the mapped segment; the file is marked first, and is to be removed next. */
 int segment_remove(struct region *r);

@@ -385,6 +385,22 @@ segment_discard(DB_ENV *dbenv, struct region *r, const RLAYOUT *copy)
 	return ret;
 }
 
+bool
+segment_is_left(const struct region *r, const RLAYOUT *copy)
+{
+	struct held h;
+	bool left;
+
+	if (layout_is_other_boot(copy) || is_elsewhere(copy) || held_original(copy, &h) != 0)
+		return false;
+	if (h.addr == NULL)
+		return true;
+	left = held_names_file(&h, &r->file.ident) &&
+	    load_acquire(&((const RLAYOUT *)h.addr)->valid) == 0;
+	held_release(&h);
+	return left;
+}
+
 void
 segment_discard_others(struct region *r, const RLAYOUT *copy)
 {
