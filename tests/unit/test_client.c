@@ -6,6 +6,7 @@
 #include "region_t.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -82,6 +83,60 @@ client_dies_with_kill_and_with_detach(void **state)
 	assert_int_equal(client_count(r), 1);
 	assert_false(client_is_alive(r, CLIENTS));
 	assert_false(client_is_alive(r, NO_CLIENT));
+	detach(r);
+}
+
+/* The first process of a PID namespace of its own, it dies attached. */
+static int
+is_process_1(struct t_child *c, void *arg)
+{
+	struct region *r;
+	int status;
+	pid_t pid;
+
+	if (unshare(CLONE_NEWPID) == -1) {
+		t_tell_u64(c, NO_CLIENT);
+		return 0;
+	}
+	if ((pid = fork()) == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		r = attach(arg);
+		t_check(getpid() == 1 && r->clients[r->self].pid == 1);
+		t_tell_u64(c, r->self);
+		t_await(c, 'g');
+		_exit(0);
+	}
+	t_check(pid > 0 && waitpid(pid, &status, 0) == pid);
+	return status;
+}
+
+static void
+clients_with_equal_pids_live_and_die_by_themselves(void **state)
+{
+	struct t *t = *state;
+	struct region *r = attach(t);
+	struct t_child a, b;
+	uint32_t na, nb;
+
+	t_fork(&a, is_process_1, t);
+	if ((na = (uint32_t)t_await_u64(&a)) == NO_CLIENT)
+		t_skip("no right to make a PID namespace");
+	t_fork(&b, is_process_1, t);
+	nb = (uint32_t)t_await_u64(&b);
+	assert_true(na != nb);
+	assert_int_equal(r->clients[na].pid, r->clients[nb].pid);
+	assert_int_equal(client_count(r), 3);
+	t_tell(&a, 'g');
+	assert_int_equal(t_join(&a), 0);
+	assert_false(client_is_alive(r, na));
+	assert_true(client_is_alive(r, nb));
+	assert_true(client_claim_dead(r, na));
+	assert_false(client_claim_dead(r, nb));
+	client_free(r, na);
+	assert_int_equal(client_count(r), 2);
+	t_tell(&b, 'g');
+	assert_int_equal(t_join(&b), 0);
+	assert_false(client_is_alive(r, nb));
 	detach(r);
 }
 
@@ -808,6 +863,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		segment_test(client_is_described_and_cleared),
 		segment_test(client_dies_with_kill_and_with_detach),
+		segment_test(clients_with_equal_pids_live_and_die_by_themselves),
 		segment_test(stopped_client_is_alive),
 		segment_test(dead_clients_do_not_keep_a_region),
 		segment_test(number_is_reused_only_after_it_was_freed),
