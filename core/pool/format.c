@@ -50,7 +50,7 @@ power_of_two(uint64_t n)
 uint32_t
 format_clients(uint64_t cache_bytes)
 {
-	return cache_bytes < SMALL_POOL ? 32 : 512;
+	return cache_bytes < SMALL_POOL ? 32 : cache_bytes < LARGE_POOL ? 512 : 1280;
 }
 
 uint32_t

@@ -12,6 +12,9 @@
 #include "pool/page_table.h"
 #include "pool/thread.h"
 
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
 #define PS 4096u
 #define BYTES (64 * KIB)
 
@@ -368,6 +371,87 @@ mpool_reaper_that_dies_is_followed_by_another(void **state)
 	assert_true(r.call > 5);
 }
 
+/* --- a whole crowd --------------------------------------------------------------------------- */
+
+#define CROWD 60 /* REAP_CLIENTS of the environment: another number, of a large pool */
+#define CROWD_MOST 1000u
+
+/* One of the crowd: 'p', its page is pinned and another dirty; 'e', the pool takes no more. */
+static void
+joins(struct t *t, int tell, unsigned i)
+{
+	DB_MPOOL *mp;
+	DB_MPOOLFILE *f;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (memp_open(NULL, 0, 0, env_of(t, 0), &mp) == 0) {
+		f = file_of(mp, "f", PS);
+		fill(f, 2 * i, 'd');
+		(void)get(f, 2 * i + 1, DB_MPOOL_CREATE);
+		t_check(write(tell, "p", 1) == 1);
+	} else
+		t_check(write(tell, "e", 1) == 1);
+	for (;;)
+		(void)pause();
+}
+
+/* Up to so many processes, each with a pin; as many as the pool takes. */
+static unsigned
+gather(struct t *t, unsigned want, pid_t pids[])
+{
+	unsigned n = 0;
+	char word = 'p';
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	while (n < want && word == 'p') {
+		t_seconds(T_TEST_SECONDS);
+		(void)fflush(NULL);
+		pids[n] = fork();
+		assert_true(pids[n] >= 0);
+		if (pids[n] == 0)
+			joins(t, fds[1], n);
+		n++;
+		assert_int_equal(read(fds[0], &word, 1), 1);
+	}
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+	return n;
+}
+
+static void
+mpool_reaps_a_crowd_that_was_killed_at_once(void **state)
+{
+	const char *wanted = getenv("REAP_CLIENTS");
+	static pid_t pids[CROWD_MOST];
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, (wanted != NULL ? 64 : 8) * 1024 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	unsigned most = wanted != NULL ? (unsigned)atoi(wanted) : CROWD, n;
+	uint64_t joined, began;
+
+	fill(f, 2 * CROWD_MOST, 'e');
+	n = gather(t, most < CROWD_MOST ? most : CROWD_MOST, pids);
+	joined = stat_of(mp).st_clients - 1;
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(kill(pids[i], SIGKILL), 0);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(waitpid(pids[i], NULL, 0), pids[i]);
+	assert_int_equal(stat_of(mp).st_pins, joined);
+
+	began = os_monotonic_usec();
+	must(memp_reap(mp));
+
+	print_message("# %u clients, of %u that were wanted, reaped in %.1f ms\n", (unsigned)joined,
+	    most, (double)(os_monotonic_usec() - began) / 1000.0);
+	assert_int_equal(stat_of(mp).st_clients, 1);
+	assert_int_equal(stat_of(mp).st_pins, 0);
+	for (unsigned i = 0; i < joined; i++)
+		holds(f, 2 * i, 'd');
+	must(memp_fsync(f));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -382,6 +466,7 @@ main(void)
 		t_test(mpool_death_under_the_region_lock_is_repaired_by_the_next),
 		t_test(mpool_death_with_buckets_locked_does_not_stop_a_load),
 		t_test(mpool_reaper_that_dies_is_followed_by_another),
+		t_test(mpool_reaps_a_crowd_that_was_killed_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

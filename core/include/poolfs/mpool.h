@@ -102,7 +102,9 @@ typedef struct __db_mpool_fstat {
  * umask; 0 means 0600.  dbenv may be NULL; mp_size is the size asked for: a pool that is larger, or
  * for which none is asked, is joined as it is; a smaller one grows as by memp_resize, as far as it
  * may, and a warning says if that is less.  May wait for a process that is creating the pool right
- * now: 5 s at most, then EAGAIN. On success *mpp is the caller's, to be given to memp_close.
+ * now: 5 s at most, then EAGAIN; so it is when the pool takes no more: one of less than 1 MiB has
+ * room for 28 processes, of less than 64 MiB for 256 threads of processes, else for 1100.
+ * On success *mpp is the caller's, to be given to memp_close.
  *
  * Errors: EINVAL flags, mp_size of 1..20479 bytes or more than the machine's memory; ENOENT no
  * pool and no DB_CREATE, or no such directory; ENOSPC the region does not fit on the disk; EBUSY
