@@ -270,5 +270,6 @@ file_enter(struct thread *t, const struct file_spec *spec, struct file_row **row
 		"%s: the pool's table of %u files is full of files in use" :
 		"%s: its pages cannot leave the pool to be read with another page size (row of %u)",
 	    name, p->g.nrows);
-	return how == NO_ROW ? ENFILE : ret;
+	/* a row whose number is not its own is expelled in vain, without an error */
+	return how == NO_ROW ? ENFILE : ret != 0 ? ret : EIO;
 }

@@ -110,6 +110,22 @@ mpool_open_waited_seconds_for_a_mount_that_has_no_file_open(void **state)
 	finish(mp);
 }
 
+static void
+mpool_open_of_a_file_whose_row_has_a_wrong_number_died_without_a_row(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, BYTES);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	struct file_row *row = f->row;
+
+	fill(f, 0, 'a');
+	must(memp_fsync(f));
+	must(memp_fclose(f));
+	store_seq(&row->id, row->id + 1);
+
+	assert_int_equal(memp_fopen(mp, "f", 0, 0, 0, 512, -1, NULL, NULL, &f), EIO);
+	(void)memp_close(mp);
+}
+
 /* --- a dead client whose page is in a state that it knows nothing of ------------------------- */
 
 static int
@@ -240,6 +256,7 @@ main(void)
 		t_test(mpool_frames_that_nobody_loads_are_damage_and_not_a_full_pool),
 		t_test(mpool_resize_waited_seconds_for_a_client_that_does_not_resize),
 		t_test(mpool_open_waited_seconds_for_a_mount_that_has_no_file_open),
+		t_test(mpool_open_of_a_file_whose_row_has_a_wrong_number_died_without_a_row),
 		t_test(mpool_every_row_was_walked_for_ever_after_a_death_in_the_file_table),
 		t_test(mpool_reap_does_not_wait_for_a_write_that_the_dead_knew_nothing_of),
 		t_test(mpool_truncation_of_nobody_is_not_waited_for_once_the_region_is_damaged),
