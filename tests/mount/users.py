@@ -6,7 +6,7 @@ import os
 import stat
 import struct
 
-from checks import D, as_user, fails, get, home, libc, path, pattern, put, run
+from checks import D, as_user, fails, fallocate, get, home, libc, path, pattern, put, run
 
 
 def others_own_what_they_make():
@@ -43,17 +43,21 @@ def others_have_their_own_rights():
 
 
 def writing_by_others_clears_set_id_bits():
-    for how in ("write", "truncate"):
+    for how in ("write", "truncate", "fallocate"):
         put("suid", b"xx")
         os.chmod(path("suid"), 0o6777)
 
         def work():
-            if how == "write":
-                fd = os.open(path("suid"), os.O_WRONLY)
-                os.write(fd, b"y")
-                os.close(fd)
-            else:
+            if how == "truncate":
                 os.truncate(path("suid"), 1)
+                return
+            fd = os.open(path("suid"), os.O_WRONLY)
+            if how == "write":
+                os.write(fd, b"y")
+            else:
+                fallocate(fd, 0, 0, 10000)
+            os.close(fd)
+            fails(errno.EPERM, os.chmod, path("suid"), 0o777)
         as_user(1000, 1001, [], work)
         assert stat.S_IMODE(os.stat(path("suid")).st_mode) == 0o777, how
 
