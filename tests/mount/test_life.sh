@@ -66,13 +66,19 @@ same bad_places_leave_home_alone "" "$(ls -A "$home")"
 mount_pool --cache-size=1M
 unmount_pool
 cp "$home/__db_mpool.share" "$work/good"
-# The format is behind the lock, valid, refcnt, size, three versions, panic, segid and flags.
-printf '\377\377\377\377' |
-    dd of="$home/__db_mpool.share" bs=1 seek=48 conv=notrunc status=none
+# poke OFFSET: four bytes of the region's file, read from standard input.
+poke()
+{
+	dd of="$home/__db_mpool.share" bs=1 seek="$1" conv=notrunc status=none
+}
+
+# The format is behind the lock, valid, refcnt, size, three versions, panic, segid and flags.  One
+# that was closed, as clean says (104), would be made anew.
+printf '\377\377\377\377' | poke 48
+printf '\000\000\000\000' | poke 104
 check_fails region_of_another_format 'cannot open the pool of' "$POOLFS" "$home" "$mnt"
 cp "$work/good" "$home/__db_mpool.share"
-printf '\001\000\000\000' |
-    dd of="$home/__db_mpool.share" bs=1 seek=36 conv=notrunc status=none
+printf '\001\000\000\000' | poke 36
 check_fails region_that_panicked 'cannot open the pool of' "$POOLFS" "$home" "$mnt"
 check nothing_is_mounted_on_bad_regions nothing_mounted
 : >"$home/__db_mpool.share"
