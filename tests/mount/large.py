@@ -138,24 +138,6 @@ def more_files_are_open_than_the_pool_has_room_for():
     shutil.rmtree(path("open"))
 
 
-def more_files_without_a_name_are_open_than_the_pool_has_room_for():
-    """They are written while they wait: nothing but the open file leads to what they hold."""
-    fds = []
-    for i in range(300):
-        fds.append(os.open(path("nameless"), os.O_RDWR | os.O_CREAT, 0o644))
-        os.pwrite(fds[i], b"0.%d" % i, 5000)
-        os.utime(fds[i], ns=(10**18, 10**18 + i))
-        os.unlink(path("nameless"))
-    assert os.fstat(fds[0]).st_mtime_ns == 10**18
-    for i, fd in enumerate(fds):
-        assert os.pwrite(fd, b"1.%d" % i, 10000) > 0
-    for i, fd in enumerate(fds):
-        want = bytes(5000) + b"0.%d" % i
-        assert os.pread(fd, 20000, 0) == want + bytes(10000 - len(want)) + b"1.%d" % i
-        assert os.fstat(fd).st_nlink == 0
-        os.close(fd)
-
-
 def what_cannot_be_opened_is_not_created():
     """The daemon needs a descriptor for each file that is open."""
     fds = []
