@@ -91,7 +91,7 @@ static int
 is_process_1(struct t_child *c, void *arg)
 {
 	struct region *r;
-	int status;
+	int status = -1;
 	pid_t pid;
 
 	if (unshare(CLONE_NEWPID) == -1) {

@@ -257,7 +257,7 @@ static bool
 is_locked(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	bool taken;
+	bool taken = false;
 
 	t_check(fd >= 0 && os_lock_test(fd, REGION_BYTE, &taken) == 0);
 	close(fd);
