@@ -16,9 +16,9 @@
 #include "reap.h"
 #include "thread.h"
 
-#define UNNOTED_MOST 8	  /* looks at a resizer who has no note of it */
-#define CLOSE_TRIES 500	  /* of 1 ms, while pages of an extent are in use */
-#define RESIZE_TRIES 5000 /* of 1 ms, while another process is resizing */
+#define UNNOTED_MOST 8	   /* looks at a resizer who has no note of it */
+#define CLOSE_USEC 500000u /* how long pages that are in use are waited for */
+#define RESIZE_TRIES 5000  /* of 1 ms, while another process is resizing */
 
 /* False: another has it, *ownerp: client number + 1. */
 static bool
@@ -93,27 +93,28 @@ grow(struct thread *t, uint32_t want)
 
 /* Others may have a page of it in hand for a moment; what the dead have pinned is reaped. */
 static bool
-close_patiently(struct thread *t, uint32_t e)
+close_patiently(struct thread *t, uint32_t e, uint64_t until)
 {
-	for (unsigned tries = 0; tries < CLOSE_TRIES; tries++) {
-		if (extent_close(t, e))
-			return true;
+	for (unsigned tries = 0; !extent_close(t, e); tries++) {
+		if (os_monotonic_usec() > until)
+			return false;
 		if (tries % 64 == 15)
 			(void)reap_all(t);
 		os_sleep_usec(1000);
 	}
-	return false;
+	return true;
 }
 
 static int
 shrink(struct thread *t, uint32_t want, uint32_t have)
 {
 	DB_MPOOL *p = t->pool;
+	uint64_t until = os_monotonic_usec() + CLOSE_USEC;
 	uint32_t e = p->g.nextents;
 
 	/* from now on nobody counts on more; a page that is needed meanwhile finds less room */
 	store_seq(&p->mp->extents_open, want);
-	while (e > want && close_patiently(t, e - 1))
+	while (e > want && close_patiently(t, e - 1, until))
 		e--;
 	if (e == want)
 		return region_shrink(p->region, region_bytes(p, want));
