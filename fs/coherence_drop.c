@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -467,17 +466,13 @@ int
 coherence_start(struct fs *fs)
 {
 	struct coherence *c = &fs->coherence;
-	sigset_t all, old;
 	int err;
 
 	if (c->mode == FS_CACHE_NONE)
 		return 0;
 	if ((err = notifier_start(&c->notifier, fs->session)) != 0)
 		return err;
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&c->thread, NULL, coherence_main, fs);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	err = os_thread_start(&c->thread, coherence_main, fs);
 	c->runs = err == 0;
 	return err;
 }

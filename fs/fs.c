@@ -400,13 +400,9 @@ asker_main(void *arg)
 static int
 start_asker(struct fs *fs)
 {
-	sigset_t all, old;
 	int err;
 
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&fs->asker, NULL, asker_main, fs);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	err = os_thread_start(&fs->asker, asker_main, fs);
 	fs->asker_runs = err == 0;
 	return err;
 }

@@ -21,7 +21,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -467,7 +466,6 @@ locks_remove(struct fs *fs, bool by_force)
 int
 locks_init(struct fs *fs)
 {
-	sigset_t all, old;
 	struct locks *l;
 	int err;
 
@@ -476,11 +474,7 @@ locks_init(struct fs *fs)
 	(void)pthread_mutex_init(&l->mutex, NULL);
 	(void)pthread_cond_init(&l->wake, NULL);
 	fs->locks = l;
-	/* Signals are the main thread's. */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&l->waiter, NULL, waiter_main, fs);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	err = os_thread_start(&l->waiter, waiter_main, fs);
 	l->waiter_runs = err == 0;
 	return err;
 }

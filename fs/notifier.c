@@ -32,6 +32,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/os.h"
 #include "ops.h"
 
 /* The kernel gives nothing to a reader with less room than for its largest write, and headers. */
@@ -97,7 +98,7 @@ start_takers(struct takers *t)
 	unsigned n = 0;
 
 	atomic_init(&t->left, TAKERS);
-	while (n < TAKERS && pthread_create(&thread, NULL, orders_main, t) == 0) {
+	while (n < TAKERS && os_thread_start(&thread, orders_main, t) == 0) {
 		(void)pthread_detach(thread);
 		n++;
 	}
@@ -253,9 +254,7 @@ static int
 take_over(struct notifier *n)
 {
 	struct takers *t = calloc(1, sizeof(*t));
-	sigset_t all, old;
 	int pair[2];
-	bool good;
 
 	n->takers++;
 	if (n->fd != -1)
@@ -269,11 +268,7 @@ take_over(struct notifier *n)
 	}
 	t->daemon = pair[1];
 	t->device = fuse_session_fd(n->session);
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	good = start_takers(t);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (good) {
+	if (start_takers(t)) {
 		n->fd = pair[0];
 		n->own = t;
 		return 0;

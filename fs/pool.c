@@ -15,7 +15,6 @@
 #include "pool.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -341,14 +340,9 @@ writer_main(void *arg)
 int
 pool_writer_start(struct fs *fs)
 {
-	sigset_t all, old;
 	int err;
 
-	/* Signals are the main thread's. */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&fs->writer, NULL, writer_main, fs);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	err = os_thread_start(&fs->writer, writer_main, fs);
 	fs->writer_runs = err == 0;
 	return err;
 }

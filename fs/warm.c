@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -427,17 +426,12 @@ warm_main(void *arg)
 int
 warm_start(struct fs *fs)
 {
-	sigset_t all, old;
 	int err;
 
 	/* The first time there is none yet. */
 	if (fs->opt->warm == NULL || (access(fs->opt->warm, F_OK) == -1 && errno == ENOENT))
 		return 0;
-	/* Signals are the main thread's. */
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&fs->warm, NULL, warm_main, fs);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	err = os_thread_start(&fs->warm, warm_main, fs);
 	fs->warm_runs = err == 0;
 	return err;
 }

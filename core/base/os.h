@@ -8,6 +8,7 @@
 #ifndef BASE_OS_H
 #define BASE_OS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -151,6 +152,9 @@ int os_flock_try(int fd, bool exclusive); /* the whole file, by flock(2); EAGAIN
  */
 void os_futex_wait(const uint32_t *word, uint32_t expected, unsigned usec);
 void os_futex_wake(const uint32_t *word); /* all waiters */
+
+/* A thread that takes no signals: those are for the program's own threads.  EAGAIN; no hook. */
+int os_thread_start(pthread_t *threadp, void *(*fn)(void *arg), void *arg);
 
 uint64_t os_now_usec(void);	  /* wall clock, microseconds since 1970 */
 int64_t os_now_nsec_coarse(void); /* wall clock as the kernel stamps files */

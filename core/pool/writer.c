@@ -13,7 +13,6 @@
  * what any kill leaves.  Signals are blocked in it.  A forked child has no such thread and waits
  * for none.
  */
-#include <signal.h>
 #include <stdlib.h>
 
 #include "dirty.h"
@@ -139,13 +138,9 @@ writer_main(void *arg)
 int
 writer_start(DB_MPOOL *p)
 {
-	sigset_t all, old;
 	int ret;
 
-	(void)sigfillset(&all);
-	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
-	ret = pthread_create(&p->writer, NULL, writer_main, p);
-	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	ret = os_thread_start(&p->writer, writer_main, p);
 	p->writer_runs = ret == 0;
 	return ret;
 }
