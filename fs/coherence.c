@@ -270,10 +270,8 @@ coherence_look(struct fs *fs, const char **modep, uint64_t *filesp)
 	struct coherence *c = &fs->coherence;
 
 	*modep = words[c->claimed ? c->mode : FS_CACHE_NONE];
-	*filesp = 0;
 	(void)pthread_mutex_lock(&c->lock);
-	for (const struct link *l = c->live.next; l != &c->live; l = l->next)
-		++*filesp;
+	*filesp = c->nlive;
 	(void)pthread_mutex_unlock(&c->lock);
 }
 

@@ -170,19 +170,30 @@ live_files(struct fs *fs, unsigned *np)
 {
 	struct coherence *c = &fs->coherence;
 	struct file **list;
-	unsigned n = 0;
 
-	(void)pthread_mutex_lock(&c->lock);
-	for (struct link *l = c->live.next; l != &c->live; l = l->next)
-		n++;
-	list = n > 0 ? calloc(n, sizeof(struct file *)) : NULL;
 	*np = 0;
+	(void)pthread_mutex_lock(&c->lock);
+	list = c->nlive > 0 ? calloc(c->nlive, sizeof(struct file *)) : NULL;
 	for (struct link *l = c->live.next; l != &c->live && list != NULL; l = l->next) {
 		list[*np] = link_entry(l, struct file, live);
 		node_get(fs, list[(*np)++]->node);
 	}
 	(void)pthread_mutex_unlock(&c->lock);
 	return list;
+}
+
+static void
+each_live(struct fs *fs, void (*fn)(struct fs *fs, struct file *f))
+{
+	struct file **list;
+	unsigned n;
+
+	list = live_files(fs, &n);
+	for (unsigned i = 0; i < n; i++) {
+		fn(fs, list[i]);
+		node_put(fs, list[i]->node);
+	}
+	free(list);
 }
 
 /* Of the files that are cached, those that others ask to be dropped. */
@@ -255,20 +266,19 @@ end_round(struct fs *fs, struct round *r)
 	(void)pthread_mutex_unlock(&c->lock);
 }
 
+static void
+drop_all_pages(struct fs *fs, struct file *f)
+{
+	coherence_drop(fs, f, 0, 0, false);
+}
+
 /* What programs have changed through mappings is written. */
 static void
 flush_all(struct fs *fs)
 {
 	struct coherence *c = &fs->coherence;
-	struct file **list;
-	unsigned n;
 
-	list = live_files(fs, &n);
-	for (unsigned i = 0; i < n; i++) {
-		coherence_drop(fs, list[i], 0, 0, false);
-		node_put(fs, list[i]->node);
-	}
-	free(list);
+	each_live(fs, drop_all_pages);
 	(void)pthread_mutex_lock(&c->lock);
 	c->flush = false;
 	(void)pthread_mutex_unlock(&c->lock);
@@ -289,7 +299,7 @@ wants_flush(struct coherence *c)
 static bool
 one_round(struct fs *fs, struct round *r, bool *openp)
 {
-	bool any = false;
+	bool any;
 
 	*openp = begin_round(fs, r);
 	any = !link_is_alone(&r->openings);
@@ -322,38 +332,29 @@ renew_file(struct fs *fs, struct file *f)
 void
 coherence_renew(struct fs *fs)
 {
-	struct file **list;
-	unsigned n;
-
-	list = live_files(fs, &n);
-	for (unsigned i = 0; i < n; i++) {
-		renew_file(fs, list[i]);
-		node_put(fs, list[i]->node);
-	}
-	free(list);
+	each_live(fs, renew_file);
 }
 
 /* What cannot be opened there, or is another mount's to cache, is not told: its pages go. */
 static void
-drop_untold(struct fs *fs)
+drop_if_untold(struct fs *fs, struct file *f)
 {
 	struct coherence *c = &fs->coherence;
-	struct file **list;
-	unsigned n;
 	bool told;
 
-	atomic_store(&c->renewed, false);
+	(void)pthread_mutex_lock(&c->lock);
+	told = f->pool_file != 0;
+	(void)pthread_mutex_unlock(&c->lock);
+	if (!told)
+		drop_all_pages(fs, f);
+}
+
+static void
+drop_untold(struct fs *fs)
+{
+	atomic_store(&fs->coherence.renewed, false);
 	coherence_renew(fs);
-	list = live_files(fs, &n);
-	for (unsigned i = 0; i < n; i++) {
-		(void)pthread_mutex_lock(&c->lock);
-		told = list[i]->pool_file != 0;
-		(void)pthread_mutex_unlock(&c->lock);
-		if (!told)
-			coherence_drop(fs, list[i], 0, 0, false);
-		node_put(fs, list[i]->node);
-	}
-	free(list);
+	each_live(fs, drop_if_untold);
 }
 
 /* --- the thread ------------------------------------------------------------------------------ */
