@@ -9,7 +9,6 @@
  */
 #include "coherence.h"
 
-#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <time.h>
@@ -98,7 +97,7 @@ drop_file(struct fs *fs, struct file *f)
 	while (track && f->copies == NULL && (f->copies = copies_create()) == NULL) {
 		/* those who ask wait, and so does this, for memory */
 		(void)pthread_mutex_unlock(&c->lock);
-		(void)poll(NULL, 0, BELL_USEC / 1000);
+		os_sleep_usec(BELL_USEC);
 		(void)pthread_mutex_lock(&c->lock);
 	}
 	(void)pthread_mutex_unlock(&c->lock);
@@ -397,7 +396,7 @@ coherence_main(void *arg)
 		if (open && pool_peek(fs))
 			mpool_kcache_wait(fs->pool, r.bell, BELL_USEC);
 		else if (!open)
-			(void)poll(NULL, 0, BELL_USEC / 1000);
+			os_sleep_usec(BELL_USEC);
 		if (open)
 			pool_put(fs);
 	}
@@ -484,7 +483,6 @@ coherence_flush(struct fs *fs)
 	struct coherence *c = &fs->coherence;
 	struct pollfd p = { .fd = fuse_session_fd(fs->session), .events = POLLIN };
 	struct fuse_buf buf = { .mem = NULL };
-	bool going = true;
 	int got;
 
 	if (!c->runs)
@@ -495,16 +493,13 @@ coherence_flush(struct fs *fs)
 	(void)pthread_mutex_unlock(&c->lock);
 	writtens_ask_again(c);
 	coherence_wake(fs);
-	while (going) {
-		if (poll(&p, 1, FLUSH_MSEC) > 0) {
-			if ((got = fuse_session_receive_buf(fs->session, &buf)) > 0)
-				fuse_session_process_buf(fs->session, &buf);
-			else if (got == 0)
-				break; /* unmounted: nothing waits for us any more */
-		}
-		(void)pthread_mutex_lock(&c->lock);
-		going = c->flush;
-		(void)pthread_mutex_unlock(&c->lock);
+	while (wants_flush(c)) {
+		if (poll(&p, 1, FLUSH_MSEC) <= 0)
+			continue;
+		if ((got = fuse_session_receive_buf(fs->session, &buf)) > 0)
+			fuse_session_process_buf(fs->session, &buf);
+		else if (got == 0)
+			break; /* unmounted: nothing waits for us any more */
 	}
 	free(buf.mem);
 }
