@@ -291,9 +291,8 @@ coherence_wake(struct fs *fs)
 /* --- what the kernel is given ---------------------------------------------------------------- */
 
 bool
-coherence_tracks(struct fs *fs, struct file *f)
+coherence_tracks(const struct file *f)
 {
-	(void)fs;
 	return __atomic_load_n(&f->copies, __ATOMIC_SEQ_CST) != NULL;
 }
 

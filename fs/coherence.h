@@ -120,7 +120,7 @@ uint64_t coherence_late(struct fs *fs);
 
 /* --- data: file.io held ---------------------------------------------------------------------- */
 
-bool coherence_tracks(struct fs *fs, struct file *f);
+bool coherence_tracks(const struct file *f);
 
 /* The kernel has pages of the file, or is about to. */
 void coherence_gives(struct file *f);

@@ -229,7 +229,7 @@ read_locked(struct fs *fs, struct file *f, bool for_cache, size_t bytes, uint64_
 		prefetch(f, offset, end);
 	if (for_cache)
 		coherence_gives(f);
-	if (for_cache && coherence_tracks(fs, f))
+	if (for_cache && coherence_tracks(f))
 		return read_tracked(fs, f, bytes, offset, reply, arg);
 	if (offset < end)
 		return read_range(fs, f, for_cache, offset, end, reply, arg);
