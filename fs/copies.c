@@ -70,8 +70,6 @@ find(const struct copies *c, uint64_t from)
 bool
 copies_any(const struct copies *c, uint64_t from, uint64_t to)
 {
-	if (to == 0)
-		return c->count > 0;
 	for (from -= from % COPY_BYTES; c->count > 0 && from < to; from += COPY_BYTES)
 		if (find(c, from) != NULL)
 			return true;

@@ -20,7 +20,7 @@ void copies_destroy(struct copies *c); /* NULL is ignored */
 
 size_t copies_count(const struct copies *c);
 
-/* Has the kernel perhaps a page of [from, to)?  to 0: any at all. */
+/* Has the kernel perhaps a page of [from, to)? */
 bool copies_any(const struct copies *c, uint64_t from, uint64_t to);
 
 /* The kernel is about to be given the pages that begin in [from, to), and has none there. */
