@@ -264,12 +264,9 @@ coherence_reopened(struct fs *fs, struct file *f)
 void
 coherence_look(struct fs *fs, const char **modep, uint64_t *filesp)
 {
-	static const char *const words[] = {
-		[FS_CACHE_NONE] = "none", [FS_CACHE_OPEN] = "open", [FS_CACHE_KEEP] = "keep"
-	};
 	struct coherence *c = &fs->coherence;
 
-	*modep = words[c->claimed ? c->mode : FS_CACHE_NONE];
+	*modep = fs_cache_words[c->claimed ? c->mode : FS_CACHE_NONE];
 	(void)pthread_mutex_lock(&c->lock);
 	*filesp = c->nlive;
 	(void)pthread_mutex_unlock(&c->lock);

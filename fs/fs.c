@@ -39,6 +39,19 @@
 #define FDS_LEAST 64u
 #define FDS_MOST 16384u
 
+const char *const fs_cache_words[] = {
+	[FS_CACHE_NONE] = "none",
+	[FS_CACHE_OPEN] = "open",
+	[FS_CACHE_KEEP] = "keep",
+	NULL,
+};
+const char *const fs_memory_words[] = {
+	[FS_MEMORY_SYSTEM] = "system",
+	[FS_MEMORY_FILE] = "file",
+	[FS_MEMORY_PRIVATE] = "private",
+	NULL,
+};
+
 /* --- making -------------------------------------------------------------------------------- */
 
 /* As many descriptors as the system allows: each open file needs two. */
@@ -432,10 +445,9 @@ fs_run(struct fs *fs, void (*ready)(void *arg, int error), void *arg)
 
 	fs->ready = ready;
 	fs->ready_arg = arg;
-	if ((err = coherence_start(fs)) != 0 ||
-	    (err = locks_init(fs)) != 0 ||
-	    (err = pool_writer_start(fs)) != 0 ||
-	    (err = warm_start(fs)) != 0 || (err = start_asker(fs)) != 0) {
+	if ((err = coherence_start(fs)) != 0 || (err = locks_init(fs)) != 0 ||
+	    (err = pool_writer_start(fs)) != 0 || (err = warm_start(fs)) != 0 ||
+	    (err = start_asker(fs)) != 0) {
 		fs_log(LOG_ERR, "cannot start a thread: %s", strerror(err));
 		return err;
 	}

@@ -23,6 +23,10 @@ enum fs_cache { FS_CACHE_NONE, FS_CACHE_OPEN, FS_CACHE_KEEP };
 
 enum fs_memory { FS_MEMORY_SYSTEM, FS_MEMORY_FILE, FS_MEMORY_PRIVATE };
 
+/* What people call these; NULL is behind the last. */
+extern const char *const fs_cache_words[];
+extern const char *const fs_memory_words[];
+
 struct fs_options {
 	const char *home;	 /* absolute path of the directory */
 	const char *mountpoint;	 /* absolute path */

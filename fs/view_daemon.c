@@ -43,14 +43,6 @@ requests_served(const struct fs *fs)
 	return n;
 }
 
-static const char *
-memory_name(enum fs_memory memory)
-{
-	return memory == FS_MEMORY_SYSTEM ? "system" :
-	    memory == FS_MEMORY_FILE	  ? "file" :
-					    "private";
-}
-
 static void
 describe(struct fs *fs, struct daemon_view *v)
 {
@@ -68,7 +60,7 @@ describe(struct fs *fs, struct daemon_view *v)
 		.version = POOLFS_VERSION,
 		.home = fs->opt->home,
 		.mountpoint = fs->opt->mountpoint,
-		.memory = memory_name(fs->opt->memory),
+		.memory = fs_memory_words[fs->opt->memory],
 	};
 	v->uptime_usec = now > v->start_usec ? now - v->start_usec : 0;
 	(void)pthread_mutex_lock(&fs->nodes.lock);

@@ -190,22 +190,27 @@ set_timeout(struct options *o, const char *value)
 	return 0;
 }
 
+/* Which of words value is; -1: it is none of them. */
+static int
+find_word(const char *const *words, const char *value)
+{
+	for (int i = 0; words[i] != NULL; i++)
+		if (strcmp(value, words[i]) == 0)
+			return i;
+	return -1;
+}
+
 static int
 set_memory(struct options *o, const char *value)
 {
-	static const char *const words[] = {
-		[FS_MEMORY_SYSTEM] = "system",
-		[FS_MEMORY_FILE] = "file",
-		[FS_MEMORY_PRIVATE] = "private",
-	};
+	int i = find_word(fs_memory_words, value);
 
-	for (int i = FS_MEMORY_SYSTEM; i <= FS_MEMORY_PRIVATE; i++)
-		if (strcmp(value, words[i]) == 0) {
-			o->fs.memory = (enum fs_memory)i;
-			return 0;
-		}
-	complain("memory: system, file or private, not %s", value);
-	return EXIT_USAGE;
+	if (i == -1) {
+		complain("memory: system, file or private, not %s", value);
+		return EXIT_USAGE;
+	}
+	o->fs.memory = (enum fs_memory)i;
+	return 0;
 }
 
 /* Absolute: the daemon changes to the root directory. */
@@ -244,19 +249,14 @@ set_policy(struct options *o, const char *value)
 static int
 set_cache(struct options *o, const char *value)
 {
-	static const char *const words[] = {
-		[FS_CACHE_NONE] = "none",
-		[FS_CACHE_OPEN] = "open",
-		[FS_CACHE_KEEP] = "keep",
-	};
+	int i = find_word(fs_cache_words, value);
 
-	for (int i = FS_CACHE_NONE; i <= FS_CACHE_KEEP; i++)
-		if (strcmp(value, words[i]) == 0) {
-			o->fs.cache = (enum fs_cache)i;
-			return 0;
-		}
-	complain("cache: none, open or keep, not %s", value);
-	return EXIT_USAGE;
+	if (i == -1) {
+		complain("cache: none, open or keep, not %s", value);
+		return EXIT_USAGE;
+	}
+	o->fs.cache = (enum fs_cache)i;
+	return 0;
 }
 
 /* Copied: a word of -o does not last. */
