@@ -214,15 +214,11 @@ read_range(struct fs *fs, struct file *f, bool for_cache, uint64_t offset, uint6
 }
 
 static int
-read_locked(struct fs *fs, struct file *f, bool for_cache, size_t bytes, uint64_t offset,
-    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
+read_locked(struct fs *fs, struct file *f, off_t length, bool for_cache, size_t bytes,
+    uint64_t offset, void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
 {
 	uint64_t end;
-	off_t length;
-	int err;
 
-	if ((err = memp_fsize(f->mpf, &length)) != 0)
-		return err;
 	touch_atime(fs, f, length);
 	end = min_u64(offset + bytes, length > 0 ? (uint64_t)length : 0);
 	if (offset < end)
@@ -239,19 +235,19 @@ read_locked(struct fs *fs, struct file *f, bool for_cache, size_t bytes, uint64_
 
 /* Has a client cut the file meanwhile? */
 static bool
-was_cut(struct file *f, off_t *lengthp)
+was_cut(struct file *f, off_t before)
 {
-	off_t before = *lengthp;
+	off_t length;
 
-	return memp_fsize(f->mpf, lengthp) == 0 && *lengthp < before;
+	return memp_fsize(f->mpf, &length) == 0 && length < before;
 }
 
 int
 io_read(struct fs *fs, struct node *node, bool for_cache, size_t bytes, uint64_t offset,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
 {
-	off_t length = 0;
 	struct file *f;
+	off_t length;
 	int err;
 
 	if (offset > INT64_MAX - bytes)
@@ -259,10 +255,11 @@ io_read(struct fs *fs, struct node *node, bool for_cache, size_t bytes, uint64_t
 	if ((err = file_get_data(fs, node, false, &f)) != 0)
 		return err;
 	(void)pthread_rwlock_rdlock(&f->io);
-	(void)memp_fsize(f->mpf, &length);
-	do
-		err = read_locked(fs, f, for_cache, bytes, offset, reply, arg);
-	while (err == EINVAL && for_cache && was_cut(f, &length));
+	while ((err = memp_fsize(f->mpf, &length)) == 0) {
+		err = read_locked(fs, f, length, for_cache, bytes, offset, reply, arg);
+		if (err != EINVAL || !for_cache || !was_cut(f, length))
+			break;
+	}
 	(void)pthread_rwlock_unlock(&f->io);
 	file_put(fs, f);
 	return err;
