@@ -81,17 +81,23 @@ struct awaited {
 	bool created;
 };
 
+/* The kernel will not close it. */
+static void
+undo_open(struct fs *fs, struct awaited *a)
+{
+	close_handle(fs, a->node, &a->fi);
+	if (a->created)
+		node_forget(fs, a->node, 1);
+}
+
 static void
 answer_open(struct fs *fs, struct awaited *a)
 {
 	int ret = a->created ? fuse_reply_create(a->req, &a->entry, &a->fi) :
 			       fuse_reply_open(a->req, &a->fi);
 
-	if (ret == 0)
-		return;
-	close_handle(fs, a->node, &a->fi);
-	if (a->created)
-		node_forget(fs, a->node, 1);
+	if (ret != 0)
+		undo_open(fs, a);
 }
 
 static void
@@ -117,9 +123,7 @@ answer_opened(struct fs *fs, struct awaited *now)
 		later->opening.answer = answer_awaited;
 		coherence_await(fs, handle_of(&now->fi), &later->opening);
 	} else {
-		close_handle(fs, now->node, &now->fi);
-		if (now->created)
-			node_forget(fs, now->node, 1);
+		undo_open(fs, now);
 		reply_error(now->req, ENOMEM);
 	}
 }
