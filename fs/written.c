@@ -127,7 +127,7 @@ coherence_write(struct fs *fs, struct file *f, const struct changing *ch, struct
 	int err = 0;
 
 	*wp = NULL;
-	if (ch->from >= ch->to)
+	if (c->mode == FS_CACHE_NONE || ch->from >= ch->to)
 		return 0;
 	if (ch->through_cache)
 		coherence_gives(f);
