@@ -17,7 +17,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <syslog.h>
 
 #include "coherence_impl.h"
@@ -39,6 +38,7 @@ coherence_claim(struct fs *fs)
 		return;
 	if (mpool_kcache_claim(fs->pool) == 0) {
 		c->claimed = true;
+		c->live_most = mpool_rows(fs->pool) / 2;
 		atomic_store(&c->late_base, mpool_kcache_late(fs->pool));
 		atomic_store(&c->late_done, atomic_load(&c->late_base));
 		atomic_store(&c->renewed, true);
@@ -48,14 +48,6 @@ coherence_claim(struct fs *fs)
 		    "without (cache=none)",
 		    fs->opt->home);
 	}
-}
-
-void
-coherence_limit(struct fs *fs, uint64_t files)
-{
-	uint64_t most = files / 2;
-
-	atomic_store(&fs->coherence.live_most, most < UINT_MAX ? (unsigned)most : UINT_MAX);
 }
 
 static bool
@@ -147,7 +139,7 @@ count_direct(struct fs *fs, struct file *f, struct handle *h)
 static bool
 may_cache(struct coherence *c, const struct file *f, const struct handle *h)
 {
-	return !goes_past(h) && (f->cached > 0 || c->nlive < atomic_load(&c->live_most));
+	return !goes_past(h) && (f->cached > 0 || c->nlive < c->live_most);
 }
 
 int

@@ -56,7 +56,7 @@ struct coherence {
 	pthread_cond_t wake;   /* [k] something to do, or a round has ended */
 	struct link live;      /* [k] files that are cached, with a reference to the node of each */
 	unsigned nlive;	       /* [k] how many these are */
-	atomic_uint live_most; /* no more than these: their rows in the pool are not for others */
+	size_t live_most;      /* [fs.pool_lock] no more: others need rows in the pool, too */
 	struct link openings;  /* [k] open(2)s that wait for a drop */
 	struct link writtens;  /* [k] write(2)s whose pages are not dropped yet */
 	uint64_t age;	       /* [k] of copies */
@@ -88,9 +88,6 @@ void coherence_stop(struct fs *fs);
 
 /* The pool was opened; held exclusively. */
 void coherence_claim(struct fs *fs);
-
-/* So many files can be open in the pool. */
-void coherence_limit(struct fs *fs, uint64_t files);
 /*
  * Files that are cached are so in the pool that there is now, too: it is opened.  The caller does
  * not hold it.

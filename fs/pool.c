@@ -27,7 +27,6 @@
 #define IDLE_LEAST 4
 #define IDLE_MOST 256
 #define CACHE_PER_IDLE_FILE 65536
-#define CACHE_PER_FILE 16384 /* the pool's table has a row for that */
 #define REQUESTS_IN_CACHE 64
 
 /* --- what the pool says -------------------------------------------------------------------- */
@@ -85,7 +84,6 @@ set_limits(struct fs *fs, uint64_t cache_bytes)
 {
 	uint64_t files = cache_bytes / CACHE_PER_IDLE_FILE;
 
-	coherence_limit(fs, cache_bytes / CACHE_PER_FILE);
 	if (files > IDLE_MOST)
 		files = IDLE_MOST;
 	if (files < IDLE_LEAST)

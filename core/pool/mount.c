@@ -93,6 +93,12 @@ mpool_file_is_alone(const DB_MPOOLFILE *mpf)
 	return load_relaxed(&mpf->row->opens) == 1;
 }
 
+size_t
+mpool_rows(const DB_MPOOL *p)
+{
+	return p->g.nrows;
+}
+
 int
 mpool_file_type(const DB_MPOOLFILE *mpf)
 {

@@ -70,6 +70,8 @@ int mpool_file_trim(DB_MPOOLFILE *mpf);
 bool mpool_file_wanted(const DB_MPOOLFILE *mpf);
 bool mpool_any_wanted(DB_MPOOL *mp); /* is any file? */
 
+size_t mpool_rows(const DB_MPOOL *mp); /* so many files can be known to the pool at a time */
+
 /* Has nobody else, in this process or another, the file open just now? */
 bool mpool_file_is_alone(const DB_MPOOLFILE *mpf);
 

@@ -17,4 +17,18 @@ for mode in open keep; do
 	grep -v '^ok\|^1\.\.' "$work/tap"
 	gone "$daemon" || check "the_daemon_ends_$mode" false
 done
+
+# The smallest pools know 64 files.
+mount_pool -o cache=open --cache-size=256K
+same a_small_pool_lets_half_of_its_files_be_cached 32 "$(python3 - "$mnt" <<'EOP'
+import os
+import sys
+
+for i in range(90):
+    os.open(sys.argv[1] + "/files/of_many%d" % i, os.O_CREAT | os.O_RDWR)
+with open(sys.argv[1] + "/stat/daemon") as daemon:
+    print(*[line.split()[1] for line in daemon if line.startswith("kernel_files ")])
+EOP
+)"
+unmount_pool
 finish
