@@ -22,7 +22,7 @@
 
 #include "coherence_impl.h"
 #include "copies.h"
-#include "ops.h"
+#include "ops_impl.h"
 
 enum written_state {
 	WRITTEN_UNDER_WAY, /* it is not decided yet */
@@ -193,10 +193,8 @@ answer(struct written *w)
 {
 	if (w->req == NULL)
 		return;
-	if (w->error != 0)
-		(void)fuse_reply_err(w->req, w->error < 0 ? EIO : w->error);
-	else if (w->is_zeros)
-		(void)fuse_reply_err(w->req, 0);
+	if (w->error != 0 || w->is_zeros)
+		reply_error(w->req, w->error);
 	else
 		(void)fuse_reply_write(w->req, w->done);
 	w->req = NULL;
