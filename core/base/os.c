@@ -22,9 +22,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include "atomics.h"
-#include "error.h"
-
 #define LOCK_SLEEP_MIN_USEC 50
 #define LOCK_SLEEP_MAX_USEC 2000
 

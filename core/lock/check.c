@@ -9,8 +9,6 @@
  */
 #include "check.h"
 
-#include <stdlib.h>
-
 struct walk {
 	DB_LOCKTAB *lt;
 	uint32_t part;

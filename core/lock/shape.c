@@ -12,8 +12,6 @@
  */
 #include "table.h"
 
-#include <stdlib.h>
-
 #define CELLS_FIRST 4096u
 #define CELLS_PRIVATE (1u << 20)
 #define BUCKETS_LEAST 1024u

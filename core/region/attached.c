@@ -15,13 +15,9 @@
  */
 #include "region_impl.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include "../base/atomics.h"
 
 struct attached {
 	struct region region; /* first: a struct region is freed through it */

@@ -19,7 +19,6 @@
 
 #include <pthread.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "../base/atomics.h"

@@ -9,7 +9,6 @@
 #include "memr.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "../base/atomics.h"
 #include "shalloc.h"
