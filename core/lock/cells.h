@@ -19,8 +19,8 @@
  * L4. Who decides about a waiting request stores the word and then wake.  Its owner disposes of
  *     what has become of it: before wake says that it has been seen, nobody else frees the cell
  *     of a live client.
- * L5. Locks are taken in the order of partitions; only the detector takes more than one and the
- *     reserve.  No system call is made under one but waking.
+ * L5. Locks are taken in the order of partitions; only the detector and the walker (check.c) take
+ *     more than one and the reserve.  No system call is made under one but waking.
  * L6. Indices are of the region and checked before each use; a walk has no more steps than there
  *     are cells.
  * L7. A lock that was put may stay IDLE in its cell, among the holders: it is held by nobody and in

@@ -167,28 +167,6 @@ check_counts(struct walk *w, const uint32_t there[CELL_KINDS])
 		fault(w, "lockers are counted wrong", w->lt->table->nlockers);
 }
 
-/* All partitions, in their order, the reserve last. */
-static int
-lock_parts(DB_LOCKTAB *lt)
-{
-	int ret;
-
-	for (uint32_t part = 0; part <= RESERVE; part++)
-		if ((ret = part_lock(lt, part)) != 0) {
-			while (part-- > 0)
-				part_unlock(lt, part);
-			return ret;
-		}
-	return 0;
-}
-
-static void
-unlock_parts(DB_LOCKTAB *lt)
-{
-	for (uint32_t part = 0; part <= RESERVE; part++)
-		part_unlock(lt, part);
-}
-
 /* Cells by partition and kind, in one pass: a damaged table may say that it has a great many. */
 static void
 count_cells(DB_LOCKTAB *lt, uint32_t there[RESERVE + 1][CELL_KINDS])
@@ -209,7 +187,8 @@ locktab_check(DB_LOCKTAB *lt)
 	uint32_t there[RESERVE + 1][CELL_KINDS] = { { 0 } };
 	int ret, faults = 0;
 
-	if ((ret = table_enter(lt, "locktab_check")) != 0 || (ret = lock_parts(lt)) != 0)
+	if ((ret = table_enter(lt, "locktab_check")) != 0 ||
+	    (ret = parts_lock(lt, RESERVE + 1)) != 0)
 		return ret;
 	count_cells(lt, there);
 	for (uint32_t part = 0; part <= RESERVE; part++) {
@@ -219,6 +198,6 @@ locktab_check(DB_LOCKTAB *lt)
 		check_counts(&w, there[part]);
 		faults += w.faults;
 	}
-	unlock_parts(lt);
+	parts_unlock(lt, RESERVE + 1);
 	return faults == 0 ? 0 : EFAULT;
 }

@@ -72,7 +72,7 @@ struct search {
 	int error;
 };
 
-/* --- memory, locks ------------------------------------------------------------------------- */
+/* --- memory -------------------------------------------------------------------------------- */
 
 static void
 search_fini(struct search *s)
@@ -105,26 +105,6 @@ search_init(struct search *s, DB_LOCKTAB *lt, uint32_t room)
 	    (ret = os_calloc(2 * (size_t)s->ncells, sizeof(*s->skip), (void **)&s->skip)) != 0)
 		search_fini(s);
 	return ret;
-}
-
-static void
-unlock_parts(DB_LOCKTAB *lt, uint32_t n)
-{
-	while (n-- > 0)
-		part_unlock(lt, n);
-}
-
-static int
-lock_parts(DB_LOCKTAB *lt)
-{
-	int ret;
-
-	for (uint32_t i = 0; i < LOCK_PARTS; i++)
-		if ((ret = part_lock(lt, i)) != 0) {
-			unlock_parts(lt, i);
-			return ret;
-		}
-	return 0;
 }
 
 static uint32_t
@@ -486,9 +466,9 @@ detect_run(DB_LOCKTAB *lt, uint32_t policy, uint32_t only)
 		s.only = only;
 		wakes.words = s.wake_words;
 		wakes.room = s.room;
-		if ((ret = lock_parts(lt)) == 0) {
+		if ((ret = parts_lock(lt, LOCK_PARTS)) == 0) {
 			ret = search_locked(&s, &wakes);
-			unlock_parts(lt, LOCK_PARTS);
+			parts_unlock(lt, LOCK_PARTS);
 		}
 		wake_now(&wakes);
 		search_fini(&s);

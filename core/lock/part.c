@@ -31,6 +31,26 @@ part_unlock(DB_LOCKTAB *lt, uint32_t part)
 }
 
 void
+parts_unlock(DB_LOCKTAB *lt, uint32_t n)
+{
+	while (n-- > 0)
+		part_unlock(lt, n);
+}
+
+int
+parts_lock(DB_LOCKTAB *lt, uint32_t n)
+{
+	int ret;
+
+	for (uint32_t part = 0; part < n; part++)
+		if ((ret = part_lock(lt, part)) != 0) {
+			parts_unlock(lt, part);
+			return ret;
+		}
+	return 0;
+}
+
+void
 wake_later(struct wakes *wakes, uint32_t *word)
 {
 	if (wakes->words != NULL && wakes->n < wakes->room)

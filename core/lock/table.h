@@ -163,6 +163,9 @@ int cells_provide(DB_LOCKTAB *lt, uint32_t part, uint32_t n, bool want_lock);
 /* DB_RUNRECOVERY: damage was found at a repair; it is not locked then. */
 int part_lock(DB_LOCKTAB *lt, uint32_t part);
 void part_unlock(DB_LOCKTAB *lt, uint32_t part);
+/* The first n partitions, in their order (L5), or none; LOCK_PARTS of them, and the reserve. */
+int parts_lock(DB_LOCKTAB *lt, uint32_t n);
+void parts_unlock(DB_LOCKTAB *lt, uint32_t n);
 
 /* Who is to be woken once the partition is unlocked. */
 #define WAKES 16
