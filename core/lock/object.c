@@ -18,12 +18,6 @@ object_cells(uint32_t size)
 	return size <= OBJECT_INLINE ? 1 : 2 + (size - OBJECT_INLINE - 1) / NAME_BYTES;
 }
 
-static uint32_t *
-bucket_of(DB_LOCKTAB *lt, uint32_t hash)
-{
-	return &lt->buckets[hash & (lt->nbuckets - 1)];
-}
-
 static bool
 name_is(DB_LOCKTAB *lt, const struct lock_cell *c, uint32_t part, const DBT *name)
 {
@@ -47,7 +41,7 @@ name_is(DB_LOCKTAB *lt, const struct lock_cell *c, uint32_t part, const DBT *nam
 int
 object_find(DB_LOCKTAB *lt, const DBT *name, uint32_t hash, struct lock_cell **cp)
 {
-	uint32_t part = hash_part(hash), at = *bucket_of(lt, hash), steps = 0;
+	uint32_t part = hash_part(hash), at = *object_bucket(lt, hash), steps = 0;
 	struct lock_cell *c;
 
 	for (; at != 0; at = c->next) {
@@ -103,7 +97,7 @@ names_fill(DB_LOCKTAB *lt, uint32_t part, const DBT *name, uint32_t *atp)
 int
 object_create(DB_LOCKTAB *lt, const DBT *name, uint32_t hash, struct lock_cell **cp)
 {
-	uint32_t part = hash_part(hash), *bucket = bucket_of(lt, hash);
+	uint32_t part = hash_part(hash), *bucket = object_bucket(lt, hash);
 	struct lock_cell *c = cell_pop(lt, part);
 	int ret;
 
@@ -131,7 +125,7 @@ object_unlink(DB_LOCKTAB *lt, struct lock_cell *object, uint32_t part)
 	uint32_t number = cell_number(lt, object), steps = 0, *link;
 	struct lock_cell *c;
 
-	link = bucket_of(lt, object->u.object.hash);
+	link = object_bucket(lt, object->u.object.hash);
 	while (*link != number) {
 		c = cell_of(lt, *link, CELL_OBJECT, part);
 		if (c == NULL || steps++ > lt->ncells)

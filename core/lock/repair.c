@@ -22,7 +22,7 @@ struct repair {
 static int
 add_object(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c)
 {
-	uint32_t *bucket = &lt->buckets[c->u.object.hash & (lt->nbuckets - 1)];
+	uint32_t *bucket = object_bucket(lt, c->u.object.hash);
 
 	if (hash_part(c->u.object.hash) != part)
 		return table_damaged(lt, "an object is in a wrong partition", part);

@@ -233,11 +233,17 @@ hash_part(uint32_t hash)
 	return hash % LOCK_PARTS;
 }
 
+static inline uint32_t *
+object_bucket(const DB_LOCKTAB *lt, uint32_t hash)
+{
+	return &lt->buckets[hash & (lt->nbuckets - 1)];
+}
+
 /* Its bucket will be looked at. */
 static inline void
 object_fetch_early(const DB_LOCKTAB *lt, uint32_t hash)
 {
-	__builtin_prefetch(&lt->buckets[hash & (lt->nbuckets - 1)], 1);
+	__builtin_prefetch(object_bucket(lt, hash), 1);
 }
 
 /* With the partition locked.  *cp is NULL if there is no such object.  DB_RUNRECOVERY. */
