@@ -23,8 +23,6 @@
 #define CHAIN_MOST 16u		      /* a longer way is not a short one */
 #define RETAKES_MOST (UINT32_MAX / 2) /* then it is counted, and granted anew */
 
-#define WORD_KIND 0x7fu
-
 static inline bool
 is_the_name(const struct own *e, const uint8_t *name, uint32_t size)
 {

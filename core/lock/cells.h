@@ -183,6 +183,7 @@ struct lock_table {
 /* --- words --------------------------------------------------------------------------------- */
 
 #define WORD_LIFE_SHIFT 32
+#define WORD_KIND 0x7fu
 #define WORD_FIRM 0x80u /* HELD: changes under the partition's lock only (L7) */
 
 static inline uint64_t
@@ -195,7 +196,7 @@ cell_word(enum cell_kind kind, uint32_t mode, uint32_t part, uint32_t life)
 static inline enum cell_kind
 word_kind(uint64_t w)
 {
-	return (enum cell_kind)(w & 0x7f);
+	return (enum cell_kind)(w & WORD_KIND);
 }
 
 static inline uint32_t
