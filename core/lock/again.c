@@ -69,7 +69,7 @@ take(DB_LOCKTAB *lt, struct own *e, DB_LOCK birth, DB_LOCK *lockp)
 		store_relaxed(&e->used, 1);
 	if (!lt->threaded)
 		note_held(lt, c, true);
-	*lockp = (DB_LOCK)(word_life(w) + 1) << 32 | (uint32_t)birth;
+	*lockp = lock_of(word_life(w) + 1, (uint32_t)birth);
 	return true;
 }
 

@@ -398,7 +398,7 @@ own_next_held(DB_LOCKTAB *lt, const struct mine *m, uint32_t *slotp)
 		w = own_word(lt, m, slot, &s->segments[k][i]);
 		if (word_kind(w) == CELL_HELD || word_kind(w) == CELL_RELEASED) {
 			*slotp = slot;
-			return (DB_LOCK)word_life(w) << 32 | (uint32_t)lock;
+			return lock_of(word_life(w), (uint32_t)lock);
 		}
 	}
 	*slotp = 0;

@@ -367,10 +367,17 @@ uint32_t locker_family(DB_LOCKTAB *lt, uint32_t id);
 void locker_count_wait(DB_LOCKTAB *lt, uint32_t id, int by);
 void lockers_forget(DB_LOCKTAB *lt); /* the private halves */
 
+/* What the lock in that cell is called in that life of it. */
+static inline DB_LOCK
+lock_of(uint32_t life, uint32_t cell)
+{
+	return (DB_LOCK)life << 32 | cell;
+}
+
 static inline DB_LOCK
 lock_handle(const DB_LOCKTAB *lt, const struct lock_cell *c)
 {
-	return (DB_LOCK)word_life(load_relaxed(&c->word)) << 32 | cell_number(lt, c);
+	return lock_of(word_life(load_relaxed(&c->word)), cell_number(lt, c));
 }
 
 static inline struct lock_cell *
@@ -385,7 +392,7 @@ cell_by_handle(DB_LOCKTAB *lt, DB_LOCK lock)
 static inline DB_LOCK
 lock_birth(const DB_LOCKTAB *lt, const struct lock_cell *c)
 {
-	return (DB_LOCK)load_relaxed(&c->u.lock.born) << 32 | cell_number(lt, c);
+	return lock_of(load_relaxed(&c->u.lock.born), cell_number(lt, c));
 }
 
 /* --- own.c --------------------------------------------------------------------------------- */
