@@ -192,18 +192,24 @@ slot_release(DB_LOCKTAB *lt, struct own_set *s, struct own *e)
 	s->free = e;
 }
 
-/* What others have released meanwhile. */
-static void
-drop_stale(DB_LOCKTAB *lt, struct mine *m)
+/* What others have released meanwhile goes.  How many are held? */
+static uint32_t
+drop_stale(DB_LOCKTAB *lt, const struct mine *m)
 {
 	struct own_set *s = m->set;
+	uint32_t n = 0;
+	uint64_t w;
 
 	for (uint32_t slot = 1; slot <= s->nslots; slot++) {
 		struct own *e = own_at(s, slot);
 
-		if (e->lock != 0 && own_word(lt, m, slot, e) == 0)
+		if (e->lock == 0)
+			continue;
+		if ((w = own_word(lt, m, slot, e)) == 0)
 			slot_release(lt, s, e);
+		n += word_kind(w) == CELL_HELD;
 	}
+	return n;
 }
 
 static int
@@ -232,7 +238,7 @@ slot_take(DB_LOCKTAB *lt, struct mine *m, uint32_t *slotp)
 	int ret;
 
 	if (s->free == NULL && i == 0)
-		drop_stale(lt, m);
+		(void)drop_stale(lt, m);
 	if (s->free != NULL) {
 		*slotp = slot_of(s, s->free);
 		s->free = s->free->next;
@@ -409,17 +415,12 @@ uint32_t
 own_count(DB_LOCKTAB *lt, struct mine *m)
 {
 	struct own_set *s = m->set;
-	uint32_t n = 0;
+	uint32_t n;
 
 	if (s == NULL)
 		return 0;
 	set_lock(lt, s);
-	drop_stale(lt, m);
-	for (uint32_t slot = 1; slot <= s->nslots; slot++) {
-		const struct own *e = own_at(s, slot);
-
-		n += e->lock != 0 && word_kind(own_word(lt, m, slot, e)) == CELL_HELD;
-	}
+	n = drop_stale(lt, m);
 	set_unlock(lt, s);
 	return n;
 }
