@@ -7,7 +7,7 @@
  * is tried again.  Before a NOWAIT request is refused, those in its way are looked at, and the dead
  * among them reaped.
  *
- * The short way, for a lock that was put and is still there, is own.c's.
+ * The short way, for a lock that was put and is still there, is again.c's.
  *
  * A locker's waiting word is raised before it is looked at who in its way waits: of two who begin
  * to wait for each other at once, one at least sees the other (wait.c).
@@ -113,7 +113,7 @@ find_own(DB_LOCKTAB *lt, const struct lock_cell *object, uint32_t locker, uint32
 	return 0;
 }
 
-/* The lock whose mode is to change, or NULL; it is firm. */
+/* The lock whose mode is to change, or NULL. */
 static int
 find_target(DB_LOCKTAB *lt, const struct lock_request *rq, struct lock_cell **objectp,
     struct lock_cell **targetp)

@@ -50,15 +50,15 @@ struct own_index {
 };
 
 struct own_set {
-	uint32_t busy;	 /* guards what follows, in a DB_THREAD handle */
+	uint32_t busy;	 /* guards what follows but guesses, in a DB_THREAD handle */
 	uint32_t nslots; /* that were ever used */
 	struct own *free;
 	uint32_t nown;	    /* in the index */
 	uint32_t hand;	    /* where one to give up is looked for */
 	uint32_t newcomers; /* beyond kept_max */
 	struct own_index *index;
-	struct own *last;    /* that was taken again */
-	struct own *follows; /* which will be next, perhaps */
+	struct own *last;    /* that was taken again; a guess */
+	struct own *follows; /* which will be next; a guess */
 	struct own *segments[OWN_SEGMENTS];
 	uint8_t *held[OWN_SEGMENTS]; /* a byte for each slot */
 };
