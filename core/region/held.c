@@ -170,11 +170,10 @@ is_of_file(const struct os_segment *segment, void *arg)
 	const RLAYOUT *inside;
 
 	if (segment->attached == 0 || segment->bytes < sizeof(RLAYOUT) ||
-	    os_shm_attach(segment->id, &s->h->addr) != 0)
+	    hold(segment->id, s->h) != 0 || (inside = s->h->addr) == NULL)
 		return 0;
-	inside = s->h->addr;
-	if (os_shm_stat(segment->id, &s->h->is) == 0 && layout_stamp_is_ours(inside) &&
-	    is_long_as_said(s->h->is.bytes, inside) && held_names_file(s->h, s->file))
+	if (layout_stamp_is_ours(inside) && is_long_as_said(s->h->is.bytes, inside) &&
+	    held_names_file(s->h, s->file))
 		return 1;
 	held_release(s->h);
 	return 0;
