@@ -193,6 +193,14 @@ uint64_t os_cgroup_left(const char *root, const char *group);
 void os_read_text(const char *path, char *text, size_t bytes);
 uint64_t os_ipc_namespace(void); /* differs between them; 0 if unknown */
 
+static inline uint64_t
+os_whole_pages(uint64_t bytes)
+{
+	uint64_t page = os_page_size();
+
+	return (bytes + page - 1) / page * page;
+}
+
 /* Forks since the program began, on the way to this process. */
 extern __attribute__((visibility("hidden"))) unsigned os_forks;
 

@@ -66,9 +66,7 @@ spec_check(const struct region_spec *spec)
 static uint64_t
 spec_size(const struct region_spec *spec)
 {
-	uint64_t page = os_page_size();
-
-	return (spec->size + page - 1) / page * page;
+	return os_whole_pages(spec->size);
 }
 
 static uint64_t

@@ -132,11 +132,10 @@ change_waiting(struct region *r, int (*change)(struct region *r, uint64_t size),
 static int
 change_size(struct region *r, int (*change)(struct region *r, uint64_t size), uint64_t size)
 {
-	uint64_t page = os_page_size();
 	int ret;
 
 	pthread_mutex_lock(&grow_mutex);
-	ret = change_waiting(r, change, (size + page - 1) / page * page);
+	ret = change_waiting(r, change, os_whole_pages(size));
 	pthread_mutex_unlock(&grow_mutex);
 	return ret;
 }

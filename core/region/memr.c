@@ -64,10 +64,7 @@ memr_file(const DB_ENV *dbenv, const char *name, bool any, char **filep)
 roff_t
 memr_data(void)
 {
-	uint64_t page = os_page_size();
-	uint64_t end = layout_body_offset(MEMR_CLIENTS) + sizeof(struct memr_body);
-
-	return (end + page - 1) / page * page;
+	return os_whole_pages(layout_body_offset(MEMR_CLIENTS) + sizeof(struct memr_body));
 }
 
 static int

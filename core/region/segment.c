@@ -467,7 +467,7 @@ segment_note_panic(struct region *r)
 static int
 remove_held(struct region *r, const RLAYOUT *copy, const struct held *h)
 {
-	uint64_t page = os_page_size(), bytes = (h->is.bytes + page - 1) / page * page;
+	uint64_t bytes = os_whole_pages(h->is.bytes);
 	int ret;
 
 	r->is_system = true;
