@@ -168,17 +168,13 @@ drop_by_walk(struct dropping *d)
 {
 	DB_MPOOL *p = d->t->pool;
 
-	for (uint32_t e = 0; e < p->g.nextents; e++) {
-		unsigned shift = extent_pageshift(p, load_acquire(&p->extents[e]));
-		uint32_t f = e * p->g.frames_per_extent;
+	for (struct frame_walk w = { 0 }; frame_next(p, &w);) {
+		const struct frame *fr = frame_at(p, w.f);
+		uint64_t key = load_acquire(&fr->key);
 
-		for (uint32_t n = shift != 0 ? extent_frames(p, shift) : 0; n > 0; n--, f++) {
-			uint64_t key = load_acquire(&frame_at(p, f)->key);
-
-			if (key_file(key) == d->id && key_pgno(key) >= d->first &&
-			    fw_state(load_seq(&frame_at(p, f)->word)) != FRAME_FREE)
-				drop_one(d, f, key);
-		}
+		if (key_file(key) == d->id && key_pgno(key) >= d->first &&
+		    fw_state(load_seq(&fr->word)) != FRAME_FREE)
+			drop_one(d, w.f, key);
 	}
 }
 
@@ -197,11 +193,18 @@ drop_by_number(struct dropping *d, uint64_t end)
 	}
 }
 
+/* Pages that the first `bytes` bytes of the file reach into. */
+static uint64_t
+pages_to(const struct dropping *d, uint64_t bytes)
+{
+	return (bytes + (1ull << d->pageshift) - 1) >> d->pageshift;
+}
+
 /* Drop pages from d->first on; the file had `bytes` bytes.  The number that stay. */
 static unsigned
 drop_range(struct dropping *d, struct file_row *row, uint64_t bytes)
 {
-	uint64_t end = (bytes + (1ull << d->pageshift) - 1) >> d->pageshift;
+	uint64_t end = pages_to(d, bytes);
 
 	if (end > d->first && end - d->first <= d->t->pool->g.nframes / 64) {
 		drop_by_number(d, end);
@@ -242,25 +245,19 @@ static void
 wait_for_transitions(struct thread *t, uint32_t id, db_pgno_t first)
 {
 	DB_MPOOL *p = t->pool;
+	uint64_t w, key;
 
-	for (uint32_t e = 0; e < p->g.nextents; e++) {
-		unsigned shift = extent_pageshift(p, load_acquire(&p->extents[e]));
-		uint32_t f = e * p->g.frames_per_extent;
+	for (struct frame_walk at = { 0 }; frame_next(p, &at);) {
+		const struct frame *fr = frame_at(p, at.f);
 
-		for (uint32_t n = shift != 0 ? extent_frames(p, shift) : 0; n > 0; n--, f++) {
-			struct frame *fr = frame_at(p, f);
-			uint64_t w, key;
-
-			for (unsigned tries = 0;; tries++) {
-				w = load_seq(&fr->word);
-				key = load_acquire(&fr->key);
-				if ((fw_state(w) != FRAME_WRITING &&
-					(fw_state(w) != FRAME_LOADING || tries > 10)) ||
-				    key_file(key) != id || key_pgno(key) < first ||
-				    !pool_is_usable(p))
-					break;
-				frame_wait(t, f, w);
-			}
+		for (unsigned tries = 0;; tries++) {
+			w = load_seq(&fr->word);
+			key = load_acquire(&fr->key);
+			if ((fw_state(w) != FRAME_WRITING &&
+				(fw_state(w) != FRAME_LOADING || tries > 10)) ||
+			    key_file(key) != id || key_pgno(key) < first || !pool_is_usable(p))
+				break;
+			frame_wait(t, at.f, w);
 		}
 	}
 }
@@ -293,13 +290,11 @@ trunc_try(struct thread *t, struct file_row *row)
 int
 file_trunc_begin(struct thread *t, struct file_row *row, uint32_t id)
 {
-	while (!trunc_try(t, row)) {
-		if (!pool_is_usable(t->pool))
-			return region_usable(t->pool->region);
-		if (load_acquire(&row->id) != id)
-			return EIO;
-		file_truncate_wait(t, row, id);
-	}
+	int ret;
+
+	while (!trunc_try(t, row))
+		if ((ret = file_truncate_wait(t, row, id)) != 0)
+			return ret;
 	return 0;
 }
 
@@ -334,18 +329,21 @@ file_truncate_look(struct thread *t, struct file_row *row, unsigned *unnotedp)
 		(void)cas_seq(&row->trunc, &w, 0);
 }
 
-void
+int
 file_truncate_wait(struct thread *t, struct file_row *row, uint32_t id)
 {
 	unsigned unnoted = 0;
 
-	for (unsigned n = 0;
-	     load_seq(&row->trunc) != 0 && load_acquire(&row->id) == id && pool_is_usable(t->pool);
-	     n++) {
+	for (unsigned n = 0; load_seq(&row->trunc) != 0; n++) {
+		if (!pool_is_usable(t->pool))
+			return region_usable(t->pool->region);
+		if (load_acquire(&row->id) != id)
+			return EIO;
 		os_sleep_usec(n < 20 ? 50 : 1000);
 		if (n % LOOK_ROUNDS == LOOK_ROUNDS - 1)
 			file_truncate_look(t, row, &unnoted);
 	}
+	return 0;
 }
 
 /* Cut the pool's part: the length, then the pages behind it. */
@@ -354,7 +352,7 @@ cut(struct dropping *d, struct file_row *row, uint64_t bytes)
 {
 	uint64_t old = load_seq(&row->length);
 
-	d->first = (bytes + (1ull << d->pageshift) - 1) >> d->pageshift;
+	d->first = pages_to(d, bytes);
 	d->flags = EVICT_DIRTY;
 	d->zero = true;
 	(void)add_seq(&row->cuts, 1);
@@ -443,7 +441,7 @@ file_clear_behind(struct thread *t, struct file_row *row, uint32_t id, uint64_t 
 		return DB_RUNRECOVERY;
 	if ((ret = slot_take(t, &d.slot, &pin)) != 0)
 		return ret;
-	d.first = (bytes + (1ull << d.pageshift) - 1) >> d.pageshift;
+	d.first = pages_to(&d, bytes);
 	drop_by_walk(&d);
 	drop_batch(&d);
 	if (d.left == 0)

@@ -305,13 +305,8 @@ look_at_transitions(const struct thread *t)
 {
 	const DB_MPOOL *p = t->pool;
 
-	for (uint32_t e = 0; e < p->g.nextents; e++) {
-		unsigned shift = extent_pageshift(p, load_relaxed(&p->extents[e]));
-		uint32_t f = e * p->g.frames_per_extent;
-
-		for (uint32_t n = shift != 0 ? extent_frames(p, shift) : 0; n > 0; n--, f++)
-			frame_look(t, f);
-	}
+	for (struct frame_walk w = { 0 }; frame_next(p, &w);)
+		frame_look(t, w.f);
 }
 
 int

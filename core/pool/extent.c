@@ -60,9 +60,8 @@ extent_offer(struct thread *t, uint64_t evicted)
 	}
 }
 
-/* Is there memory behind an extent?  A closed one may have been opened by mistake, or by damage. */
-static bool
-is_inside(const DB_MPOOL *p, uint32_t e)
+bool
+extent_is_inside(const DB_MPOOL *p, uint32_t e)
 {
 	return region_ptr(p->region, p->g.area + ((uint64_t)e << p->g.extent_shift),
 		   (size_t)1 << p->g.extent_shift) != NULL;
@@ -85,7 +84,7 @@ claim(struct thread *t, uint32_t f, unsigned pageshift)
 	}
 	e = load_seq(&p->extents[f / p->g.frames_per_extent]);
 	if (!(e & EXTENT_CHANGING) && extent_pageshift(p, e) == pageshift &&
-	    is_inside(p, f / p->g.frames_per_extent))
+	    extent_is_inside(p, f / p->g.frames_per_extent))
 		return true;
 	(void)frame_free(t, f, FRAME_CLAIMED);
 	return false;
@@ -113,7 +112,7 @@ extent_begin(DB_MPOOL *p, unsigned pageshift, uint32_t *ep)
 	for (uint32_t e = 0; e < p->g.nextents; e++) {
 		uint64_t none = 0;
 
-		if (load_relaxed(&p->extents[e]) == 0 && is_inside(p, e) &&
+		if (load_relaxed(&p->extents[e]) == 0 && extent_is_inside(p, e) &&
 		    cas_seq(&p->extents[e], &none, pageshift)) {
 			extent_hint_free(p, e * p->g.frames_per_extent);
 			*ep = e;

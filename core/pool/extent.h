@@ -28,6 +28,33 @@ extent_frames(const DB_MPOOL *p, unsigned pageshift)
 	return 1u << (p->g.extent_shift - pageshift);
 }
 
+/*
+ * All frames that hold pages of some size, extent by extent:
+ *	for (struct frame_walk w = { 0 }; frame_next(p, &w);)
+ */
+struct frame_walk {
+	uint32_t f;
+	unsigned pageshift;    /* of its page */
+	uint32_t left, extent; /* its own: frames of this extent, the next one */
+};
+
+static inline bool
+frame_next(const DB_MPOOL *p, struct frame_walk *w)
+{
+	w->f++;
+	while (w->left == 0) {
+		if (w->extent == p->g.nextents)
+			return false;
+		w->f = w->extent * p->g.frames_per_extent;
+		w->pageshift = extent_pageshift(p, load_acquire(&p->extents[w->extent++]));
+		w->left = w->pageshift != 0 ? extent_frames(p, w->pageshift) : 0;
+	}
+	w->left--;
+	return true;
+}
+
+/* Is there memory behind an extent?  A closed one may have been opened by mistake, or by damage. */
+bool extent_is_inside(const DB_MPOOL *p, uint32_t e);
 /* Claim a FREE frame of that page size without evicting: CLAIMED by us, noted.  False: none. */
 bool extent_claim_free(struct thread *t, unsigned pageshift, uint32_t *fp);
 /* An extent has a free frame, as far as anybody knows. */

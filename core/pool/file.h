@@ -138,8 +138,8 @@ int file_trunc_begin(struct thread *t, struct file_row *row, uint32_t id);
 void file_trunc_end(struct thread *t, struct file_row *row);
 /* length.c: memp_ftruncate to a larger length. */
 int file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes);
-/* Wait until nobody truncates; finish a dead one's work. */
-void file_truncate_wait(struct thread *t, struct file_row *row, uint32_t id);
+/* Wait until nobody truncates; finish a dead one's work.  EIO: the row is not the file's. */
+int file_truncate_wait(struct thread *t, struct file_row *row, uint32_t id);
 /*
  * The trunc word has been there for some milliseconds.  A dead client's truncation is finished; a
  * number that nobody has, or a client that again and again (*unnotedp, 0 at first) has no note of

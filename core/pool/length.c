@@ -18,16 +18,11 @@
 int
 file_grow_begin(struct thread *t, struct file_row *row, uint32_t id, struct growing *g)
 {
-	for (;;) {
-		g->cuts = load_seq(&row->cuts);
-		if (load_seq(&row->trunc) == 0)
-			break;
-		if (!pool_is_usable(t->pool))
-			return region_usable(t->pool->region);
-		if (load_acquire(&row->id) != id)
-			return EIO;
-		file_truncate_wait(t, row, id);
-	}
+	int ret;
+
+	while ((g->cuts = load_seq(&row->cuts), load_seq(&row->trunc)) != 0)
+		if ((ret = file_truncate_wait(t, row, id)) != 0)
+			return ret;
 	g->length = load_seq(&row->length);
 	g->behind = (load_seq(&row->flags) & ROW_BEHIND) != 0;
 	return 0;
@@ -69,7 +64,7 @@ file_grow_end(struct thread *t, struct file_row *row, uint32_t id, const struct 
 	    !cas_seq(&row->length, &length, to))
 		return EAGAIN;
 	if (load_seq(&row->flags) & ROW_BEHIND)
-		file_truncate_wait(t, row, id);
+		(void)file_truncate_wait(t, row, id);
 	return 0;
 }
 

@@ -160,10 +160,8 @@ load_page(struct getting *g)
 	int ret;
 
 	if (file_truncating(g->mpf->row, g->pgno, g->mpf->pageshift)) {
-		if (load_acquire(&g->mpf->row->id) != g->mpf->file)
-			return EIO;
-		file_truncate_wait(g->t, g->mpf->row, g->mpf->file);
-		return EEXIST;
+		ret = file_truncate_wait(g->t, g->mpf->row, g->mpf->file);
+		return ret != 0 ? ret : EEXIST;
 	}
 	if ((ret = load_publish(g, true)) != 0)
 		return ret;

@@ -181,23 +181,18 @@ mpool_each_page(
 
 	if ((ret = enter(p, &t)) != 0 || (ret = pinned_collect(p, &pinned)) != 0)
 		return ret;
-	for (uint32_t e = 0; e < p->g.nextents; e++) {
-		unsigned shift = extent_pageshift(p, load_acquire(&p->extents[e]));
-		uint32_t f = e * p->g.frames_per_extent;
+	for (struct frame_walk at = { 0 }; frame_next(p, &at);) {
+		struct mpool_page page;
+		uint64_t w, key;
 
-		for (uint32_t n = shift != 0 ? extent_frames(p, shift) : 0; n > 0; n--, f++) {
-			struct mpool_page page;
-			uint64_t w, key;
-
-			if (!page_at(p, f, &w, &key) || (id != 0 && key_file(key) != id))
-				continue;
-			page.file = key_file(key);
-			page.pgno = key_pgno(key);
-			page.pagesize = 1u << shift;
-			page.flags = page_flags(w);
-			page.pins = pinned_count(&pinned, &next, f, &page.client);
-			fn(arg, &page);
-		}
+		if (!page_at(p, at.f, &w, &key) || (id != 0 && key_file(key) != id))
+			continue;
+		page.file = key_file(key);
+		page.pgno = key_pgno(key);
+		page.pagesize = 1u << at.pageshift;
+		page.flags = page_flags(w);
+		page.pins = pinned_count(&pinned, &next, at.f, &page.client);
+		fn(arg, &page);
 	}
 	free(pinned.frames);
 	return 0;
@@ -276,19 +271,14 @@ mpool_evict_range(DB_MPOOL *p, const struct os_ident *id, db_pgno_t first, db_pg
 		return ret;
 	if (file_find(p, id, &file) == NULL)
 		return ENOENT;
-	for (uint32_t e = 0; e < p->g.nextents; e++) {
-		unsigned shift = extent_pageshift(p, load_acquire(&p->extents[e]));
-		uint32_t f = e * p->g.frames_per_extent;
-
-		for (uint32_t n = shift != 0 ? extent_frames(p, shift) : 0; n > 0; n--, f++) {
-			if (!page_at(p, f, &w, &key) || key_file(key) != file ||
-			    key_pgno(key) < first || key_pgno(key) > last)
-				continue;
-			l.frames[l.n] = f;
-			l.keys[l.n++] = key;
-			if (l.n == BATCH)
-				leave_batch(&l);
-		}
+	for (struct frame_walk at = { 0 }; frame_next(p, &at);) {
+		if (!page_at(p, at.f, &w, &key) || key_file(key) != file || key_pgno(key) < first ||
+		    key_pgno(key) > last)
+			continue;
+		l.frames[l.n] = at.f;
+		l.keys[l.n++] = key;
+		if (l.n == BATCH)
+			leave_batch(&l);
 	}
 	if (l.n > 0)
 		leave_batch(&l);

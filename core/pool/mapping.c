@@ -58,7 +58,6 @@ mapping_begin(DB_MPOOLFILE *mpf)
 	void *addr;
 
 	if (!is_small_enough(mpf->pool, bytes, mpf->pagesize) ||
-	    bytes != load_relaxed(&mpf->row->disk_size) ||
 	    !nobody_writes(mpf->pool, mpf->row, mpf->file, &opens) ||
 	    /* who has written before that, and closed, may have cut the file */
 	    bytes != load_seq(&mpf->row->length) || bytes != load_relaxed(&mpf->row->disk_size) ||

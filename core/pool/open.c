@@ -10,6 +10,7 @@
 #include "../lock/open.h"
 #include "../region/home.h"
 #include "../region/memr.h"
+#include "extent.h"
 #include "file.h"
 #include "format.h"
 #include "kcache.h"
@@ -119,12 +120,11 @@ join_barrier(DB_MPOOL *p)
 static bool
 extents_are_inside(const DB_MPOOL *p)
 {
-	size_t bytes = (size_t)1 << p->g.extent_shift, size = region_size(p->region);
-	uint64_t e = size > p->g.area ? (size - p->g.area) >> p->g.extent_shift : 0;
+	size_t size = region_size(p->region);
+	uint32_t e = size > p->g.area ? (uint32_t)((size - p->g.area) >> p->g.extent_shift) : 0;
 
 	for (; e < p->g.nextents; e++)
-		if (load_seq(&p->extents[e]) != EXTENT_CLOSED &&
-		    region_ptr(p->region, p->g.area + e * bytes, bytes) == NULL &&
+		if (load_seq(&p->extents[e]) != EXTENT_CLOSED && !extent_is_inside(p, e) &&
 		    load_seq(&p->extents[e]) != EXTENT_CLOSED)
 			return false;
 	return true;

@@ -63,13 +63,10 @@ read_totals(const DB_MPOOL *p, uint64_t totals[])
 }
 
 static void
-walk_extent(const DB_MPOOL *p, uint32_t e, struct census *c)
+count_pages(const DB_MPOOL *p, struct census *c)
 {
-	unsigned shift = extent_pageshift(p, load_acquire(&p->extents[e]));
-	uint32_t f = e * p->g.frames_per_extent;
-
-	for (uint32_t n = shift != 0 ? extent_frames(p, shift) : 0; n > 0; n--, f++) {
-		const struct frame *fr = frame_at(p, f);
+	for (struct frame_walk at = { 0 }; frame_next(p, &at);) {
+		const struct frame *fr = frame_at(p, at.f);
 		uint64_t w = load_seq(&fr->word);
 		const struct file_row *row;
 
@@ -93,8 +90,7 @@ walk(const DB_MPOOL *p, struct census *c)
 	if (anybody_counting(p))
 		return false;
 	read_totals(p, c->totals);
-	for (uint32_t e = 0; e < p->g.nextents; e++)
-		walk_extent(p, e, c);
+	count_pages(p, c);
 	for (uint32_t r = 0; r < rows_used(p); r++)
 		c->row_says[r] =
 		    (struct pages){ load_seq(&p->rows[r].resident), load_seq(&p->rows[r].dirty) };
