@@ -25,8 +25,8 @@
 static const char *running_test;
 static pid_t test_pid; /* the process that runs cmocka */
 
-static unsigned
-slow_factor(void)
+unsigned
+t_slow_factor(void)
 {
 	const char *s = getenv("T_SLOW");
 	int n = s != NULL ? atoi(s) : 1;
@@ -49,7 +49,7 @@ watchdog(int sig)
 void
 t_seconds(unsigned seconds)
 {
-	alarm(seconds * slow_factor());
+	alarm(seconds * t_slow_factor());
 }
 
 int
@@ -108,6 +108,12 @@ remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
 }
 
 int
+t_remove_tree(const char *path)
+{
+	return (nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT));
+}
+
+int
 t_teardown(void **state)
 {
 	struct t *t = *state;
@@ -116,7 +122,7 @@ t_teardown(void **state)
 	alarm(0);
 	(void)t_fault_off();
 	kill_leftovers();
-	rc = nftw(t->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	rc = t_remove_tree(t->dir);
 	free(t);
 	*state = NULL;
 	return (rc);
@@ -251,7 +257,7 @@ read_all(struct t_child *c, void *data, size_t bytes)
 	ssize_t n;
 
 	while (done < bytes) {
-		if (!readable(c->in, T_WAIT_SECONDS * 1000 * slow_factor()))
+		if (!readable(c->in, T_WAIT_SECONDS * 1000 * t_slow_factor()))
 			t_check(!"a byte from the other process came in time");
 		n = read(c->in, (char *)data + done, bytes - done);
 		if (n == 0)
@@ -315,7 +321,7 @@ ended_in_time(pid_t pid)
 	int fd = (int)syscall(SYS_pidfd_open, pid, 0), yes;
 
 	t_check(fd >= 0);
-	yes = readable(fd, T_WAIT_SECONDS * 1000 * slow_factor());
+	yes = readable(fd, T_WAIT_SECONDS * 1000 * t_slow_factor());
 	(void)close(fd);
 	return (yes);
 }

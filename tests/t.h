@@ -79,6 +79,12 @@ const char *t_path(const struct t *t, const char *name);
 void t_write_file(const char *path, const void *data, size_t bytes);
 char *t_read_file(const char *path, size_t *bytesp);
 
+/* Remove a directory and all that is in it, on this file system; 0 or -1. */
+int t_remove_tree(const char *path);
+
+/* T_SLOW; 1 if it is not set. */
+unsigned t_slow_factor(void);
+
 /* Give the running test more than T_TEST_SECONDS, from now. */
 void t_seconds(unsigned seconds);
 

@@ -27,12 +27,12 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <ftw.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "region/region.h"
@@ -126,15 +126,6 @@ call_end(struct actor *a)
 		_exit(STATUS_STALL);
 }
 
-static unsigned
-slow_factor(void)
-{
-	const char *s = getenv("T_SLOW");
-	int n = s != NULL ? atoi(s) : 1;
-
-	return n > 1 ? (unsigned)n : 1;
-}
-
 /* --- the actors ------------------------------------------------------------------------------ */
 
 static bool
@@ -220,7 +211,7 @@ start(struct conductor *c, enum role role, struct actor *as)
 			    &(struct rlimit){
 				MEMORY_MOST_KIB * 2048ull, MEMORY_MOST_KIB * 2048ull }) == 0);
 #endif
-		(void)alarm(PATIENCE_SECONDS * slow_factor());
+		(void)alarm(PATIENCE_SECONDS * t_slow_factor());
 		_exit(work[role](c, as));
 	}
 	return pid;
@@ -318,21 +309,15 @@ look_at_home(struct conductor *c)
 
 /* --- a batch --------------------------------------------------------------------------------- */
 
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-	(void)st;
-	(void)type;
-	return where->level > 0 ? remove(path) : 0;
-}
-
 static void
 prepare_home(struct conductor *c, bool afresh)
 {
 	static uint8_t bytes[FILE_BYTES];
 
-	if (afresh)
-		(void)nftw(c->home.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	if (afresh) {
+		(void)t_remove_tree(c->home.dir);
+		t_check(mkdir(c->home.dir, 0700) == 0);
+	}
 	for (unsigned i = afresh ? 0 : UNKNOWN; i < sizeof(names) / sizeof(names[0]); i++) {
 		fill(bytes, i);
 		t_write_file(t_path(&c->home, names[i]), bytes, FILE_BYTES);
@@ -440,7 +425,6 @@ main(int argc, char **argv)
 	report(&c, seconds);
 	(void)printf(
 	    "%s 1 - damage_is_an_error_or_an_answer\n1..1\n", c.faults == 0 ? "ok" : "not ok");
-	(void)nftw(c.home.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-	(void)rmdir(c.home.dir);
+	(void)t_remove_tree(c.home.dir);
 	return c.faults > 0;
 }

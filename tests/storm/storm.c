@@ -23,7 +23,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -66,15 +65,6 @@ struct conductor {
 	bool system; /* segments can be used: the IPC namespace is our own */
 	unsigned failures;
 };
-
-static unsigned
-slow_factor(void)
-{
-	const char *s = getenv("T_SLOW");
-	int n = s != NULL ? atoi(s) : 1;
-
-	return n > 1 ? (unsigned)n : 1;
-}
 
 /* --- the book -------------------------------------------------------------------------------- */
 
@@ -133,7 +123,7 @@ fork_client(struct conductor *c, unsigned id, int (*work)(struct player *), stru
 		const struct crew crew = { .kill_usec = as->kill_usec };
 
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-		(void)alarm(PATIENCE_SECONDS * 2 * slow_factor());
+		(void)alarm(PATIENCE_SECONDS * 2 * t_slow_factor());
 		crew_arm_kill(&crew, &as->seed);
 		as->out = fds[1];
 		_exit(work(as));
@@ -266,7 +256,7 @@ static void
 calm(struct conductor *c)
 {
 	bool killed = draw(&c->dice, 2) || c->failures > 0;
-	uint64_t end = os_monotonic_usec() + PATIENCE_SECONDS * 1000000ull * slow_factor();
+	uint64_t end = os_monotonic_usec() + PATIENCE_SECONDS * 1000000ull * t_slow_factor();
 
 	__atomic_store_n(&c->storm.shared->quiet, 1, __ATOMIC_SEQ_CST);
 	let_go_on(c, UINT64_MAX);
@@ -349,15 +339,6 @@ play_round(struct conductor *c, uint64_t usec)
 
 /* --- the whole ------------------------------------------------------------------------------- */
 
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-	(void)st;
-	(void)type;
-	(void)where;
-	return remove(path);
-}
-
 static void
 set_up(struct conductor *c, unsigned seed)
 {
@@ -416,6 +397,6 @@ main(int argc, char **argv)
 	(void)printf("%s 1 - storm_loses_nothing_and_leaves_nothing\n1..1\n",
 	    c.failures == 0 ? "ok" : "not ok");
 	if (c.failures == 0 || getenv("STORM_KEEP") == NULL)
-		(void)nftw(c.storm.home.dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+		(void)t_remove_tree(c.storm.home.dir);
 	return c.failures > 0;
 }
