@@ -69,6 +69,15 @@ result_end(struct bench_handle *h, struct bench_result *res)
 	return (0);
 }
 
+/* So many more are done of a round that is msec long. */
+static inline int
+goes_on(struct bench_result *res, unsigned ops, uint64_t start, unsigned msec)
+{
+	res->ops += ops;
+	res->nsec = bench_nsec() - start;
+	return (res->nsec < (uint64_t)msec * 1000000);
+}
+
 #ifdef SIDE_FILES
 /* each: pages of a file. */
 static inline int
@@ -100,21 +109,17 @@ static int
 loop_files(struct bench_handle *h, unsigned msec, struct bench_result *res)
 {
 	const uint32_t each = h->pages / h->nfiles;
-	uint64_t start, end;
+	uint64_t start;
 	int i, ret;
 
 	if ((ret = result_begin(h, res)) != 0)
 		return (ret);
 	start = bench_nsec();
-	end = start + (uint64_t)msec * 1000000;
 	do {
 		for (i = 0; i < BATCH; i++)
 			if ((ret = read_in(h, bench_below(&h->seed, h->pages), each, res)) != 0)
 				return (ret);
-		res->ops += BATCH;
-		res->nsec = bench_nsec();
-	} while (res->nsec < end);
-	res->nsec -= start;
+	} while (goes_on(res, BATCH, start, msec));
 	return (result_end(h, res));
 }
 #else
@@ -145,21 +150,17 @@ loop_touch(struct bench_handle *h)
 static int
 loop_hits(struct bench_handle *h, uint32_t n, unsigned msec, struct bench_result *res)
 {
-	uint64_t start, end, seed = h->seed;
+	uint64_t start, seed = h->seed;
 	int i, ret;
 
 	if ((ret = result_begin(h, res)) != 0)
 		return (ret);
 	start = bench_nsec();
-	end = start + (uint64_t)msec * 1000000;
 	do {
 		for (i = 0; i < BATCH; i++)
 			if ((ret = read_one(h, bench_below(&seed, n), res)) != 0)
 				return (ret);
-		res->ops += BATCH;
-		res->nsec = bench_nsec();
-	} while (res->nsec < end);
-	res->nsec -= start;
+	} while (goes_on(res, BATCH, start, msec));
 	h->seed = seed;
 	return (result_end(h, res));
 }
@@ -167,22 +168,18 @@ loop_hits(struct bench_handle *h, uint32_t n, unsigned msec, struct bench_result
 static int
 loop_zipf(struct bench_handle *h, const uint32_t *sample, unsigned msec, struct bench_result *res)
 {
-	uint64_t start, end;
+	uint64_t start;
 	uint32_t at = (uint32_t)bench_random(&h->seed);
 	int i, ret;
 
 	if ((ret = result_begin(h, res)) != 0)
 		return (ret);
 	start = bench_nsec();
-	end = start + (uint64_t)msec * 1000000;
 	do {
 		for (i = 0; i < BATCH; i++)
 			if ((ret = read_one(h, sample[at++ % BENCH_SAMPLE], res)) != 0)
 				return (ret);
-		res->ops += BATCH;
-		res->nsec = bench_nsec();
-	} while (res->nsec < end);
-	res->nsec -= start;
+	} while (goes_on(res, BATCH, start, msec));
 	return (result_end(h, res));
 }
 
@@ -190,13 +187,12 @@ static inline int
 scan(struct bench_handle *h, int (*ahead)(struct bench_handle *, uint32_t, uint32_t), unsigned msec,
     struct bench_result *res)
 {
-	uint64_t start, end;
+	uint64_t start;
 	int i, ret;
 
 	if ((ret = result_begin(h, res)) != 0)
 		return (ret);
 	start = bench_nsec();
-	end = start + (uint64_t)msec * 1000000;
 	do {
 		for (i = 0; i < BATCH; i++, h->cursor++) {
 			if (h->cursor == h->pages)
@@ -207,10 +203,7 @@ scan(struct bench_handle *h, int (*ahead)(struct bench_handle *, uint32_t, uint3
 			if ((ret = read_one(h, h->cursor, res)) != 0)
 				return (ret);
 		}
-		res->ops += BATCH;
-		res->nsec = bench_nsec();
-	} while (res->nsec < end);
-	res->nsec -= start;
+	} while (goes_on(res, BATCH, start, msec));
 	return (result_end(h, res));
 }
 
@@ -223,21 +216,17 @@ loop_scan(struct bench_handle *h, unsigned msec, struct bench_result *res)
 static int
 loop_dirty(struct bench_handle *h, uint64_t *stamps, unsigned msec, struct bench_result *res)
 {
-	uint64_t start, end;
+	uint64_t start;
 	int i, ret;
 
 	if ((ret = result_begin(h, res)) != 0)
 		return (ret);
 	start = bench_nsec();
-	end = start + (uint64_t)msec * 1000000;
 	do {
 		for (i = 0; i < BATCH; i++)
 			if ((ret = dirty_one(h, bench_below(&h->seed, h->pages), stamps, res)) != 0)
 				return (ret);
-		res->ops += BATCH;
-		res->nsec = bench_nsec();
-	} while (res->nsec < end);
-	res->nsec -= start;
+	} while (goes_on(res, BATCH, start, msec));
 	return (result_end(h, res));
 }
 
@@ -266,18 +255,14 @@ loop_sync(struct bench_handle *h, uint64_t *stamps, uint32_t n, struct bench_res
 static int
 loop_stat(struct bench_handle *h, unsigned msec, struct bench_result *res)
 {
-	uint64_t start, end;
+	uint64_t start;
 	int ret;
 
 	*res = (struct bench_result){ 0 };
 	start = bench_nsec();
-	end = start + (uint64_t)msec * 1000000;
 	do {
 		if ((ret = side_stat(h)) != 0)
 			return (ret);
-		res->ops++;
-		res->nsec = bench_nsec();
-	} while (res->nsec < end);
-	res->nsec -= start;
+	} while (goes_on(res, 1, start, msec));
 	return (0);
 }
