@@ -21,7 +21,6 @@
  * Directory: BENCH_DIR, else TMPDIR, else /tmp; it needs 2 GiB, and 10 GiB for the whole.
  */
 #include <errno.h>
-#include <ftw.h>
 #include <math.h>
 #include <signal.h>
 #include <string.h>
@@ -42,20 +41,11 @@ static uint32_t sample[BENCH_SAMPLE]; /* page numbers, zipfian */
 static char base[PATH_MAX - 64];
 static pid_t driver;
 
-static int
-remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
-{
-	(void)st;
-	(void)type;
-	(void)where;
-	return (remove(path));
-}
-
 static void
 remove_base(void)
 {
 	if (getpid() == driver)
-		(void)nftw(base, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+		remove_tree(base);
 }
 
 /* --- stages -------------------------------------------------------------------------------- */

@@ -52,6 +52,12 @@ remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
 	return (remove(path));
 }
 
+void
+remove_tree(const char *path)
+{
+	(void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
 /* --- workers ------------------------------------------------------------------------------- */
 
 /* How many pages of the file do not hold what was last put into them. */
@@ -228,7 +234,7 @@ team_fini(struct team *t)
 		(void)close(t->workers[i].answers);
 	}
 	(void)munmap((void *)(uintptr_t)t->arrived, sizeof(*t->arrived));
-	(void)nftw(t->home, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+	remove_tree(t->home);
 }
 
 struct bench_result

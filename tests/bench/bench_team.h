@@ -64,6 +64,9 @@ void team_fini(struct team *t);
 /* All workers of a team do the same at once; the sum of their results. */
 struct bench_result team_command(const struct team *t, enum op op, uint32_t n);
 
+/* Remove a directory and all that is in it, on this file system. */
+void remove_tree(const char *path);
+
 void die(const char *fmt, ...) __attribute__((noreturn, format(printf, 1, 2)));
 
 #endif
