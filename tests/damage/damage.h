@@ -16,6 +16,8 @@
 #include "../stall_t.h"
 #include "../t.h"
 
+#include "region/region.h"
+
 /* A mutation: what was changed last. */
 struct strike {
 	const char *part; /* of the region */
@@ -25,7 +27,7 @@ struct strike {
 	uint32_t how;
 };
 
-enum role { STRIKER, BYSTANDER, NEWCOMER, REMOVER, ROLES };
+enum role { STRIKER, BYSTANDER, NEWCOMER, ROLES };
 
 struct scene {
 	uint64_t seed; /* of the batch */
@@ -74,9 +76,23 @@ struct target {
 	int (*remove)(struct actor *a);
 	struct region *(*region)(const struct actor *a);
 	unsigned (*parts)(const struct actor *a, struct part parts[]);
-	/* is a change of these bytes one that cannot be told from a state that is meant? */
+	/* is a change of these bytes one that cannot be told from a state that is meant?  NULL: no */
 	bool (*spares)(const struct actor *a, uint64_t off, uint64_t bytes);
 };
+
+/* Where in the region that is. */
+static inline uint64_t
+place_in(const struct region *r, const void *at)
+{
+	return (uint64_t)((const uint8_t *)at - r->addr);
+}
+
+/* Do the two have a byte in common? */
+static inline bool
+overlap(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
+{
+	return a < b + b_bytes && b < a + a_bytes;
+}
 
 extern const struct target pool_target, lock_target, memory_target;
 

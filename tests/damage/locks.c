@@ -129,22 +129,17 @@ table_region(const struct actor *a)
 	return ((struct view *)a->own)->lt->region;
 }
 
-static uint64_t
-place_of(const DB_LOCKTAB *lt, const void *at)
-{
-	return (uint64_t)((const uint8_t *)at - lt->region->addr);
-}
-
 static unsigned
 table_parts(const struct actor *a, struct part parts[])
 {
 	const DB_LOCKTAB *lt = ((struct view *)a->own)->lt;
+	const struct region *r = lt->region;
 	const struct part all[] = {
-		{ "head", place_of(lt, lt->table), sizeof(struct lock_table) },
-		{ "partitions", place_of(lt, lt->parts), (RESERVE + 1) * sizeof(struct lock_part) },
-		{ "buckets", place_of(lt, lt->buckets), lt->nbuckets * sizeof(uint32_t) },
-		{ "cells", place_of(lt, lt->cells), lt->ncells * sizeof(struct lock_cell) },
-		{ "first cells", place_of(lt, lt->cells), 64 * sizeof(struct lock_cell) },
+		{ "head", place_in(r, lt->table), sizeof(struct lock_table) },
+		{ "partitions", place_in(r, lt->parts), (RESERVE + 1) * sizeof(struct lock_part) },
+		{ "buckets", place_in(r, lt->buckets), lt->nbuckets * sizeof(uint32_t) },
+		{ "cells", place_in(r, lt->cells), lt->ncells * sizeof(struct lock_cell) },
+		{ "first cells", place_in(r, lt->cells), 64 * sizeof(struct lock_cell) },
 	};
 
 	memcpy(parts, all, sizeof(all));
@@ -157,9 +152,9 @@ table_spares(const struct actor *a, uint64_t off, uint64_t bytes)
 	const DB_LOCKTAB *lt = ((struct view *)a->own)->lt;
 
 	for (uint32_t i = 0; i <= RESERVE; i++) {
-		uint64_t word = place_of(lt, &lt->parts[i].lock.owner);
+		const uint32_t *word = &lt->parts[i].lock.owner;
 
-		if (off < word + sizeof(uint32_t) && word < off + bytes)
+		if (overlap(off, bytes, place_in(lt->region, word), sizeof(*word)))
 			return true;
 	}
 	return false;

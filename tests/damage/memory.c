@@ -119,20 +119,10 @@ region_parts(const struct actor *a, struct part parts[])
 {
 	const DB_REGION *reg = ((struct view *)a->own)->reg;
 
-	parts[0] = (struct part){ "body", (uint64_t)((uint8_t *)reg->body - reg->region->addr),
-		sizeof(*reg->body) };
+	parts[0] = (struct part){ "body", place_in(reg->region, reg->body), sizeof(*reg->body) };
 	parts[1] = (struct part){ "heap", memr_data() + 4096, 32 * KIB };
 	return 2;
 }
 
-static bool
-region_spares(const struct actor *a, uint64_t off, uint64_t bytes)
-{
-	(void)a;
-	(void)off;
-	(void)bytes;
-	return false;
-}
-
 const struct target memory_target = { "region", "__db_a.share", region_open, region_call,
-	region_close, region_remove, region_region, region_parts, region_spares };
+	region_close, region_remove, region_region, region_parts, NULL };

@@ -281,7 +281,7 @@ pool_parts(const struct actor *a, struct part parts[])
 {
 	const DB_MPOOL *mp = ((struct view *)a->own)->mp;
 	const struct geometry *g = &mp->g;
-	uint64_t body = (uint64_t)((uint8_t *)mp->mp - mp->region->addr);
+	uint64_t body = place_in(mp->region, mp->mp);
 	const struct part all[] = {
 		{ "geometry", body, sizeof(*g) },
 		{ "superblock", body + sizeof(*g), sizeof(struct mpool) - sizeof(*g) },
@@ -306,14 +306,5 @@ pool_parts(const struct actor *a, struct part parts[])
 	return sizeof(all) / sizeof(all[0]);
 }
 
-static bool
-pool_spares(const struct actor *a, uint64_t off, uint64_t bytes)
-{
-	(void)a;
-	(void)off;
-	(void)bytes;
-	return false;
-}
-
 const struct target pool_target = { "pool", REGION_NAME, pool_open, pool_call, pool_close,
-	pool_remove, pool_region, pool_parts, pool_spares };
+	pool_remove, pool_region, pool_parts, NULL };

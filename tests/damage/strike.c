@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "base/atomics.h"
-#include "region/region.h"
 
 #define BYTES_MOST 64
 
@@ -104,13 +103,20 @@ static bool
 is_count(const struct region *r, uint64_t off, uint64_t bytes)
 {
 	for (uint32_t i = 0; i < r->nclients; i++) {
-		uint64_t at = (uint64_t)((const uint8_t *)&r->clients[i].locks - r->addr);
+		const uint64_t *count = &r->clients[i].locks;
 
-		if (off < at + sizeof(uint64_t) && at < off + bytes &&
+		if (overlap(off, bytes, place_in(r, count), sizeof(*count)) &&
 		    load_relaxed(&r->clients[i].state) == CLIENT_LIVE)
 			return true;
 	}
 	return false;
+}
+
+static bool
+is_spared(const struct actor *a, const struct target *target, uint64_t off, uint64_t bytes)
+{
+	return (target->spares != NULL && target->spares(a, off, bytes)) ||
+	    is_count(target->region(a), off, bytes);
 }
 
 void
@@ -118,26 +124,25 @@ strike(struct actor *a, const struct target *target)
 {
 	const struct region *r = target->region(a);
 	struct part parts[PARTS_MOST];
+	const struct part *part;
 	unsigned n = target->parts(a, parts);
 	struct strike s = { 0 };
 
 	/* seldom these: most of what is in them ends the batch */
 	if (draw(a, 3) == 0) {
 		parts[n++] = (struct part){ "layout", 0, sizeof(RLAYOUT) };
-		parts[n++] = (struct part){ "clients", (uint64_t)((uint8_t *)r->clients - r->addr),
+		parts[n++] = (struct part){ "clients", place_in(r, r->clients),
 			r->nclients * sizeof(struct client) };
 	}
-	do
-		choose(a, &parts[draw(a, n)], r->addr, &s);
-	while (target->spares(a, s.off, s.bytes) || is_count(r, s.off, s.bytes));
-	for (unsigned i = 0; i < n; i++)
-		if (parts[i].name == s.part) {
-			before.off = s.off;
-			before.bytes = s.bytes;
-			memcpy(before.old, r->addr + s.off, s.bytes);
-			a->scene->last = s;
-			change(a, r->addr + s.off, r->addr, &parts[i], &s);
-		}
+	do {
+		part = &parts[draw(a, n)];
+		choose(a, part, r->addr, &s);
+	} while (is_spared(a, target, s.off, s.bytes));
+	before.off = s.off;
+	before.bytes = s.bytes;
+	memcpy(before.old, r->addr + s.off, s.bytes);
+	a->scene->last = s;
+	change(a, r->addr + s.off, r->addr, part, &s);
 	a->scene->last = s;
 	a->scene->strikes++;
 }
@@ -147,8 +152,7 @@ strike_undo(struct actor *a, const struct target *target)
 {
 	const struct region *r = target->region(a);
 
-	if (before.bytes > 0 && !target->spares(a, before.off, before.bytes) &&
-	    !is_count(r, before.off, before.bytes))
+	if (before.bytes > 0 && !is_spared(a, target, before.off, before.bytes))
 		memcpy(r->addr + before.off, before.old, before.bytes);
 	before.bytes = 0;
 }
