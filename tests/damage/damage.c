@@ -35,7 +35,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "region/region.h"
 
 #define STRIKES_MOST 48
 #define CALLS_MOST 8 /* between two strikes */
@@ -392,9 +391,11 @@ report(const struct conductor *c, unsigned seconds)
 	    seconds, (unsigned long long)c->seed, (unsigned long long)c->batches,
 	    (unsigned long long)s->strikes, (unsigned long long)s->file_strikes,
 	    (unsigned long long)s->calls);
-	(void)printf("# found and said: %llu times; newcomers refused: %llu; longest call %.1f ms, "
-		     "%llu of more than a second\n",
+	(void)printf("# found and said: %llu times; newcomers refused: %llu; files written that the "
+		     "damage said were dirty: %llu\n",
 	    (unsigned long long)s->panics, (unsigned long long)s->refused,
+	    (unsigned long long)s->clean_written);
+	(void)printf("# longest call %.1f ms, %llu of more than a second\n",
 	    (double)s->stall_most / 1000.0, (unsigned long long)s->stalls);
 }
 
