@@ -172,6 +172,16 @@ t_read_file(const char *path, size_t *bytesp)
 }
 
 void
+t_poke(const char *path, size_t at, const void *bytes, size_t n)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	t_check(fd >= 0);
+	t_check(pwrite(fd, bytes, n, (off_t)at) == (ssize_t)n);
+	(void)close(fd);
+}
+
+void
 t_check_failed(const char *file, int line, const char *text)
 {
 	(void)fflush(stdout);

@@ -79,6 +79,9 @@ const char *t_path(const struct t *t, const char *name);
 void t_write_file(const char *path, const void *data, size_t bytes);
 char *t_read_file(const char *path, size_t *bytesp);
 
+/* Change bytes of a file. */
+void t_poke(const char *path, size_t at, const void *bytes, size_t n);
+
 /* Remove a directory and all that is in it, on this file system; 0 or -1. */
 int t_remove_tree(const char *path);
 

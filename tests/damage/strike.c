@@ -9,7 +9,6 @@
  */
 #include "damage.h"
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -187,7 +186,6 @@ strike_file(struct actor *a, const char *path)
 	uint8_t *bytes;
 	size_t have;
 	struct stat st;
-	int fd;
 
 	if (stat(path, &st) != 0 || st.st_size == 0)
 		return;
@@ -200,9 +198,7 @@ strike_file(struct actor *a, const char *path)
 	part.bytes = draw(a, 3) && have > sizeof(RLAYOUT) ? sizeof(RLAYOUT) : have;
 	choose(a, &part, bytes, &s);
 	change(a, bytes + s.off, bytes, &part, &s);
-	t_check((fd = open(path, O_WRONLY | O_CLOEXEC)) != -1);
-	t_check(pwrite(fd, bytes + s.off, s.bytes, (off_t)s.off) == (ssize_t)s.bytes);
-	(void)close(fd);
+	t_poke(path, s.off, bytes + s.off, s.bytes);
 	free(bytes);
 	a->scene->last = s;
 }

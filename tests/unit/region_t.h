@@ -150,11 +150,7 @@ leave_region(const struct t *t)
 static inline void
 poke(const struct t *t, size_t at, const void *bytes, size_t n)
 {
-	int fd = open(t_path(t, REGION_FILE), O_WRONLY | O_CLOEXEC);
-
-	t_check(fd >= 0);
-	t_check(pwrite(fd, bytes, n, (off_t)at) == (ssize_t)n);
-	close(fd);
+	t_poke(t_path(t, REGION_FILE), at, bytes, n);
 }
 
 #define poke_field(t, field, value)                                                                \

@@ -17,12 +17,8 @@ static void
 reboot(const struct t *t, const char *region)
 {
 	static const uint8_t earlier[16] = "an earlier boot";
-	int fd = open(t_path(t, region), O_WRONLY | O_CLOEXEC);
 
-	t_check(fd >= 0);
-	t_check(
-	    pwrite(fd, earlier, sizeof(earlier), offsetof(RLAYOUT, boot_id)) == sizeof(earlier));
-	close(fd);
+	t_poke(t_path(t, region), offsetof(RLAYOUT, boot_id), earlier, sizeof(earlier));
 }
 
 static void

@@ -158,13 +158,10 @@ closed_lock_table_of_another_version_is_made_anew(void **state)
 	DB_ENV env = { .db_errcall = hear, .db_home = t->dir };
 	DB_LOCKTAB *lt;
 	uint32_t format = OLD_FORMAT;
-	int fd;
 
 	assert_int_equal(lock_open(NULL, DB_CREATE, 0600, &env, &lt), 0);
 	assert_int_equal(lock_close(lt), 0);
-	fd = open(t_path(t, "__db_lock.share"), O_WRONLY | O_CLOEXEC);
-	t_check(pwrite(fd, &format, sizeof(format), offsetof(RLAYOUT, format)) == sizeof(format));
-	close(fd);
+	t_poke(t_path(t, "__db_lock.share"), offsetof(RLAYOUT, format), &format, sizeof(format));
 	assert_int_equal(lock_open(NULL, DB_CREATE, 0600, &env, &lt), 0);
 	assert_int_equal(lock_close(lt), 0);
 	assert_int_equal(lock_unlink(NULL, 0, &env), 0);
