@@ -101,19 +101,50 @@ spec_in(const char *dir)
 	};
 }
 
-/* Attach, creating if need be; the test fails if that does. */
-static inline struct region *
-attach(const struct t *t)
+/* In a segment, or in a file, whatever TEST_MEMORY is. */
+static inline struct region_spec
+spec_of_kind(const struct t *t, bool is_system)
 {
 	struct region_spec spec = spec_in(t->dir);
+
+	spec.is_system = is_system;
+	return spec;
+}
+
+static inline struct region *
+attach_spec(const struct region_spec *spec)
+{
 	struct region *r = NULL;
-	int ret = region_attach(&spec, &r);
+	int ret = region_attach(spec, &r);
 
 	if (ret != 0)
 		(void)dprintf(STDOUT_FILENO, "# %s: %s\n", db_strerror(ret), last_sentence);
 	t_check(ret == 0);
 	t_check(body_of(r)->mark == BODY_MARK);
 	return r;
+}
+
+/* Attach, creating if need be; the test fails if that does. */
+static inline struct region *
+attach(const struct t *t)
+{
+	struct region_spec spec = spec_in(t->dir);
+
+	return attach_spec(&spec);
+}
+
+static inline struct region *
+attach_kind(const struct t *t, bool is_system)
+{
+	struct region_spec spec = spec_of_kind(t, is_system);
+
+	return attach_spec(&spec);
+}
+
+static inline struct region *
+attach_system(const struct t *t)
+{
+	return attach_kind(t, true);
 }
 
 static inline int
@@ -134,6 +165,15 @@ static inline void
 detach(struct region *r)
 {
 	t_check(region_detach(r, false, NULL, NULL) == 0);
+}
+
+/* For a close that says that nothing unwritten is left. */
+static inline bool
+yes(struct region *r, void *arg)
+{
+	(void)r;
+	(void)arg;
+	return true;
 }
 
 /* A valid region that nobody is attached to. */

@@ -52,14 +52,6 @@ attach_private(const struct t *t, struct region **rp)
 	return region_attach(&spec, rp);
 }
 
-static bool
-yes(struct region *r, void *arg)
-{
-	(void)r;
-	(void)arg;
-	return true;
-}
-
 static void
 detach_clean(struct region *r)
 {

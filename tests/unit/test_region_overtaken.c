@@ -217,9 +217,8 @@ struct owner {
 static struct region_spec
 readable_spec(const struct t *t)
 {
-	struct region_spec spec = spec_in(t->dir);
+	struct region_spec spec = spec_of_kind(t, false);
 
-	spec.is_system = false;
 	spec.mode = 0644;
 	return spec;
 }
@@ -280,6 +279,17 @@ lets_the_owner_come(enum os_call call, const char *what)
 	return 0;
 }
 
+static int
+unlink_as_another(const struct t *t)
+{
+	int ret;
+
+	t_check(seteuid(OTHER) == 0);
+	ret = region_unlink_forced(&test_env, t->dir, REGION_FILE);
+	t_check(seteuid(0) == 0);
+	return ret;
+}
+
 /* Another user, who may read, removes it by force while its owner comes. */
 static int
 remove_as_another(struct t *t, enum os_call call, bool anew, struct t_child *c)
@@ -296,9 +306,7 @@ remove_as_another(struct t *t, enum os_call call, bool anew, struct t_child *c)
 	joiner = c;
 	comes_at = call;
 	os_fault_hook = lets_the_owner_come;
-	t_check(seteuid(OTHER) == 0);
-	ret = region_unlink_forced(&test_env, t->dir, REGION_FILE);
-	t_check(seteuid(0) == 0);
+	ret = unlink_as_another(t);
 	os_fault_hook = NULL;
 	return ret;
 }
@@ -333,7 +341,6 @@ static void
 forced_unlink_by_who_may_only_read_spares_whom_it_cannot_wait_for(void **state)
 {
 	struct t *t = *state;
-	int ret;
 
 	if (geteuid() != 0)
 		t_skip("not root");
@@ -342,11 +349,8 @@ forced_unlink_by_who_may_only_read_spares_whom_it_cannot_wait_for(void **state)
 	t_check(chmod(t_path(t, REGION_FILE), 0644) == 0);
 	/* As after the time for which it would wait. */
 	t_fault(OS_LOCK, 1, EAGAIN);
-	t_check(seteuid(OTHER) == 0);
-	ret = region_unlink_forced(&test_env, t->dir, REGION_FILE);
-	t_check(seteuid(0) == 0);
+	assert_int_equal(unlink_as_another(t), EACCES);
 	assert_true(t_fault_off());
-	assert_int_equal(ret, EACCES);
 	assert_true(exists(t));
 }
 

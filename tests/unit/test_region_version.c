@@ -16,25 +16,6 @@
 #define OLD_FORMAT 3u
 #define OLD_BYTES 328u /* of that format's RLAYOUT */
 
-static bool
-yes(struct region *r, void *arg)
-{
-	(void)r;
-	(void)arg;
-	return true;
-}
-
-static struct region *
-attach_kind(const struct t *t, bool is_system)
-{
-	struct region_spec spec = spec_in(t->dir);
-	struct region *r = NULL;
-
-	spec.is_system = is_system;
-	t_check(region_attach(&spec, &r) == 0);
-	return r;
-}
-
 static uint64_t
 close_region(struct region *r)
 {
@@ -44,15 +25,24 @@ close_region(struct region *r)
 	return id;
 }
 
+/* The file of a segment becomes the old version's. */
+static void
+make_name_old(const struct t *t)
+{
+	poke_field(t, format, OLD_FORMAT);
+	poke_field(t, layout_bytes, OLD_BYTES);
+	t_check(truncate(t_path(t, REGION_FILE), OLD_BYTES) == 0);
+}
+
 /* The file, and the segment if r is one's, become the old version's. */
 static void
 make_old(const struct t *t, struct region *r)
 {
-	poke_field(t, format, OLD_FORMAT);
-	if (!r->is_system)
+	if (!r->is_system) {
+		poke_field(t, format, OLD_FORMAT);
 		return;
-	poke_field(t, layout_bytes, OLD_BYTES);
-	t_check(truncate(t_path(t, REGION_FILE), OLD_BYTES) == 0);
+	}
+	make_name_old(t);
 	r->layout->format = OLD_FORMAT;
 	r->layout->layout_bytes = OLD_BYTES;
 }
@@ -92,13 +82,12 @@ closed_segment_is_joined_though_its_file_has_no_room(void **state)
 {
 	static const int no_room[] = { ENOSPC, EDQUOT };
 	struct t *t = *state;
-	struct region_spec spec = spec_in(t->dir);
+	struct region_spec spec = spec_of_kind(t, true);
 	struct region *r;
 	uint64_t id;
 
-	spec.is_system = true;
 	for (int k = 0; k < 2; k++) {
-		id = close_region(attach_kind(t, true));
+		id = close_region(attach_system(t));
 		t_fault_always(OS_PWRITE, no_room[k]);
 		test_env.db_verbose = 1;
 		assert_int_equal(region_attach(&spec, &r), 0);
@@ -111,27 +100,25 @@ closed_segment_is_joined_though_its_file_has_no_room(void **state)
 	t_fault_always(OS_PWRITE, EIO);
 	assert_int_equal(region_attach(&spec, &r), EIO);
 	assert_true(t_fault_off());
-	assert_int_equal(region_detach(attach_kind(t, true), true, NULL, NULL), 0);
+	assert_int_equal(region_detach(attach_system(t), true, NULL, NULL), 0);
 }
 
 static void
 closed_segment_of_another_version_goes_with_its_name(void **state)
 {
 	struct t *t = *state;
-	struct region *r = attach_kind(t, true);
+	struct region *r = attach_system(t);
 	int32_t segid = r->segid;
 	void *held = shmat(segid, NULL, 0);
 
 	t_check(held != (void *)-1);
 	(void)close_region(r);
-	r = attach_kind(t, true);
+	r = attach_system(t);
 	assert_false(r->created);
 	(void)close_region(r);
-	poke_field(t, format, OLD_FORMAT);
-	poke_field(t, layout_bytes, OLD_BYTES);
-	t_check(truncate(t_path(t, REGION_FILE), OLD_BYTES) == 0);
+	make_name_old(t);
 	t_check(shmdt(held) == 0);
-	r = attach_kind(t, true);
+	r = attach_system(t);
 	assert_true(r->created && r->segid != segid);
 	assert_int_equal(segments(), 1);
 
@@ -139,11 +126,9 @@ closed_segment_of_another_version_goes_with_its_name(void **state)
 	segid = r->segid;
 	held = shmat(segid, NULL, 0);
 	(void)close_region(r);
-	poke_field(t, format, OLD_FORMAT);
-	poke_field(t, layout_bytes, OLD_BYTES);
-	t_check(truncate(t_path(t, REGION_FILE), OLD_BYTES) == 0);
+	make_name_old(t);
 	last_sentence[0] = '\0';
-	r = attach_kind(t, true);
+	r = attach_system(t);
 	assert_true(r->created && r->segid != segid);
 	assert_non_null(strstr(last_sentence, "ipcrm"));
 	assert_int_equal(segments(), 2);
@@ -255,7 +240,7 @@ static void
 forced_unlink_of_another_versions_segment_spares_its_users(void **state)
 {
 	struct t *t = *state;
-	struct region *r = attach_kind(t, true);
+	struct region *r = attach_system(t);
 
 	make_old(t, r);
 	os_unlock(r->fd, SEGMENT_BYTE);

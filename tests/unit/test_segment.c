@@ -10,33 +10,10 @@
 #include <sys/mman.h>
 #include <sys/shm.h>
 
-static struct region_spec
-system_spec(const struct t *t)
-{
-	struct region_spec spec = spec_in(t->dir);
-
-	spec.is_system = true;
-	return spec;
-}
-
-static struct region *
-attach_system(const struct t *t)
-{
-	struct region_spec spec = system_spec(t);
-	struct region *r = NULL;
-	int ret = region_attach(&spec, &r);
-
-	if (ret != 0)
-		(void)dprintf(STDOUT_FILENO, "# %s: %s\n", db_strerror(ret), last_sentence);
-	t_check(ret == 0);
-	t_check(body_of(r)->mark == BODY_MARK);
-	return r;
-}
-
 static int
 attach_system_error(const struct t *t)
 {
-	struct region_spec spec = system_spec(t);
+	struct region_spec spec = spec_of_kind(t, true);
 	struct region *r;
 	int ret = region_attach(&spec, &r);
 
@@ -125,7 +102,7 @@ static void
 segment_has_the_files_mode_and_the_given_key(void **state)
 {
 	struct t *t = *state;
-	struct region_spec spec = system_spec(t);
+	struct region_spec spec = spec_of_kind(t, true);
 	struct region *r, *other;
 	struct shmid_ds ds;
 	mode_t old = umask(027);
@@ -148,7 +125,7 @@ static void
 segment_is_aligned_as_asked(void **state)
 {
 	struct t *t = *state;
-	struct region_spec spec = system_spec(t);
+	struct region_spec spec = spec_of_kind(t, true);
 	struct region *a, *b;
 
 	spec.body_align = 2 << 20;
@@ -165,7 +142,7 @@ static void
 segment_larger_than_what_is_available_is_enomem(void **state)
 {
 	struct t *t = *state;
-	struct region_spec spec = system_spec(t);
+	struct region_spec spec = spec_of_kind(t, true);
 	struct region *r;
 
 	spec.size = os_memory_bytes();
@@ -206,7 +183,7 @@ static void
 huge_pages_are_had_or_done_without(void **state)
 {
 	struct t *t = *state;
-	struct region_spec spec = system_spec(t);
+	struct region_spec spec = spec_of_kind(t, true);
 	struct region *a, *b;
 	uint64_t huge = os_huge_page_size();
 
@@ -262,7 +239,7 @@ static void
 region_is_populated_only_on_request(void **state)
 {
 	struct t *t = *state;
-	struct region_spec spec = system_spec(t);
+	struct region_spec spec = spec_of_kind(t, true);
 	struct region *r;
 
 	assert_int_equal(region_attach(&spec, &r), 0);
@@ -280,7 +257,7 @@ region_is_populated_only_on_request(void **state)
 static int
 come_and_go(const struct t *t)
 {
-	struct region_spec spec = system_spec(t);
+	struct region_spec spec = spec_of_kind(t, true);
 	struct region *r;
 	int ret = region_attach(&spec, &r);
 
@@ -430,7 +407,7 @@ static void
 segment_that_is_gone_with_nobody_attached_is_made_anew(void **state)
 {
 	struct t *t = *state;
-	struct region_spec spec = system_spec(t);
+	struct region_spec spec = spec_of_kind(t, true);
 	struct region *r = attach_system(t);
 	uint64_t id = r->layout->region_id;
 
@@ -535,7 +512,7 @@ copy_of_a_file_does_not_lead_to_its_segment(void **state)
 {
 	struct t *t = *state;
 	struct region *r = attach_system(t), *other;
-	struct region_spec spec = system_spec(t);
+	struct region_spec spec = spec_of_kind(t, true);
 	RLAYOUT copy = file_copy(t);
 	struct region_look look;
 	uint64_t id = r->layout->region_id;

@@ -10,25 +10,6 @@
 #include <signal.h>
 #include <sys/shm.h>
 
-static struct region_spec
-system_spec(const char *dir)
-{
-	struct region_spec spec = spec_in(dir);
-
-	spec.is_system = true;
-	return spec;
-}
-
-static struct region *
-attach_system(const struct t *t)
-{
-	struct region_spec spec = system_spec(t->dir);
-	struct region *r = NULL;
-
-	t_check(region_attach(&spec, &r) == 0 && body_of(r)->mark == BODY_MARK);
-	return r;
-}
-
 /* --- by force ------------------------------------------------------------------------------ */
 
 static void
@@ -152,7 +133,7 @@ static int
 creates_slowly(struct t_child *c, void *arg)
 {
 	struct creator *w = arg;
-	struct region_spec spec = system_spec(w->t->dir);
+	struct region_spec spec = spec_of_kind(w->t, true);
 	struct region *r = NULL;
 
 	stand_still(c, OS_PWRITE, NULL, w->n, 0);
@@ -214,7 +195,7 @@ creator_of_a_segment_whose_file_is_removed_meanwhile_is_told(void **state)
 static int
 attach_again(const struct t *t, bool *createdp)
 {
-	struct region_spec spec = system_spec(t->dir);
+	struct region_spec spec = spec_of_kind(t, true);
 	struct region *r;
 	int ret = region_attach(&spec, &r);
 
