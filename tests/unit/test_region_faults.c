@@ -22,6 +22,33 @@ name_object(char name[16], unsigned i)
 	(void)snprintf(name, 16, "object %u", i);
 }
 
+/*
+ * Each call of each kind fails in turn, until one run has met with no fault.  try_one makes and
+ * uses something with that fault, and leaves nothing.
+ */
+static void
+fail_each_call(
+    struct t *t, void (*try_one)(struct t *t, enum os_call kind, unsigned n, int error))
+{
+	static const int errors[] = { EIO, ENOMEM, EINTR, ENOSPC };
+
+	struck = 0;
+	for (unsigned kind = 0; kind < OS_CALLS; kind++)
+		for (unsigned e = 0; e < sizeof(errors) / sizeof(errors[0]); e++) {
+			unsigned before, n = 1;
+
+			t_seconds(T_TEST_SECONDS);
+			do {
+				before = struck;
+				quiet();
+				try_one(t, (enum os_call)kind, n, errors[e]);
+				t_check(n++ < CALLS_MOST);
+			} while (struck > before);
+		}
+	print_message("# %u faults\n", struck);
+	assert_true(struck > 20);
+}
+
 /* --- a lock table ---------------------------------------------------------------------------- */
 
 struct holding {
@@ -90,26 +117,17 @@ table_with_fault(struct t *t, enum os_call kind, unsigned n, int error)
 }
 
 static void
+try_table(struct t *t, enum os_call kind, unsigned n, int error)
+{
+	table_with_fault(t, kind, n, error);
+	finish(t, table_of(t));
+}
+
+static void
 lock_table_survives_failure_of_any_call(void **state)
 {
-	static const int errors[] = { EIO, ENOMEM, EINTR, ENOSPC };
-	struct t *t = *state;
-
-	for (unsigned kind = 0; kind < OS_CALLS; kind++)
-		for (unsigned e = 0; e < 4; e++) {
-			unsigned before, n = 1;
-
-			t_seconds(T_TEST_SECONDS);
-			do {
-				before = struck;
-				quiet();
-				table_with_fault(t, (enum os_call)kind, n, errors[e]);
-				finish(t, table_of(t));
-				t_check(n++ < CALLS_MOST);
-			} while (struck > before);
-		}
-	print_message("# %u faults\n", struck);
-	assert_true(struck > 20 && grown);
+	fail_each_call(*state, try_table);
+	assert_true(grown);
 }
 
 /* --- an application's region ----------------------------------------------------------------- */
@@ -169,31 +187,22 @@ is_sound(struct t *t, bool was_made)
 }
 
 static void
+try_region(struct t *t, enum os_call kind, unsigned n, int error)
+{
+	unsigned before = struck;
+
+	region_with_fault(t, kind, n, error);
+	is_sound(t, struck == before);
+}
+
+static void
 memr_region_survives_failure_of_any_call(void **state)
 {
-	static const int errors[] = { EIO, ENOMEM, EINTR, ENOSPC };
-	struct t *t = *state;
-
-	struck = 0;
 	test_env.region_max = 1024 * KIB;
 	if (in_system_memory())
 		test_env.region_flags |= DB_SYSTEM_MEM;
-	for (unsigned kind = 0; kind < OS_CALLS; kind++)
-		for (unsigned e = 0; e < 4; e++) {
-			unsigned before, n = 1;
-
-			t_seconds(T_TEST_SECONDS);
-			do {
-				before = struck;
-				quiet();
-				region_with_fault(t, (enum os_call)kind, n, errors[e]);
-				is_sound(t, struck == before);
-				t_check(n++ < CALLS_MOST);
-			} while (struck > before);
-		}
-	print_message("# %u faults\n", struck);
+	fail_each_call(*state, try_region);
 	test_env.region_max = 0;
-	assert_true(struck > 20);
 }
 
 int
