@@ -154,6 +154,25 @@ file_of(DB_MPOOL *mp, const char *name, size_t pagesize)
 	return file_with(mp, name, DB_CREATE, pagesize);
 }
 
+/* A file of a type that is registered. */
+static inline DB_MPOOLFILE *
+file_of_type(DB_MPOOL *mp, const char *name, int type, size_t pagesize)
+{
+	DB_MPOOLFILE *f = NULL;
+
+	must(memp_fopen(mp, name, type, DB_CREATE, 0600, pagesize, -1, NULL, NULL, &f));
+	return f;
+}
+
+/* A sparse file of n pages. */
+static inline DB_MPOOLFILE *
+sparse_file(const struct t *t, DB_MPOOL *mp, const char *name, uint32_t n, size_t pagesize)
+{
+	t_write_file(t_path(t, name), "", 0);
+	t_check(truncate(t_path(t, name), (off_t)(n * pagesize)) == 0);
+	return file_with(mp, name, 0, pagesize);
+}
+
 static inline uint8_t *
 get(DB_MPOOLFILE *f, db_pgno_t n, unsigned long flags)
 {

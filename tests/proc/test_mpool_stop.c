@@ -103,11 +103,8 @@ converts(db_pgno_t pgno, void *page, DBT *cookie)
 static DB_MPOOLFILE *
 typed_file(DB_MPOOL *mp)
 {
-	DB_MPOOLFILE *f = NULL;
-
 	must(memp_register(mp, TYPE, converts, converts));
-	must(memp_fopen(mp, "f", TYPE, DB_CREATE, 0600, PS, -1, NULL, NULL, &f));
-	return f;
+	return file_of_type(mp, "f", TYPE, PS);
 }
 
 static int

@@ -292,11 +292,11 @@ static void
 mpool_nothing_is_written_for_room_while_pages_of_a_run_are_loading(void **state)
 {
 	DB_MPOOL *mp = written = pool_of(*state, 512 * KIB);
-	DB_MPOOLFILE *f, *dirty = NULL;
+	DB_MPOOLFILE *f, *dirty;
 
 	write_pages(t_path(*state, "f"), 200, PS, 1);
 	must(memp_register(mp, 1, NULL, counts_loads));
-	must(memp_fopen(mp, "dirty", 1, DB_CREATE, 0600, PS, -1, NULL, NULL, &dirty));
+	dirty = file_of_type(mp, "dirty", 1, PS);
 	f = file_of(mp, "f", PS);
 	for (unsigned round = 0; round < 4; round++) {
 		for (db_pgno_t n = 0; n < 120; n++)

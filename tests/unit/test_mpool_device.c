@@ -266,7 +266,7 @@ mpool_others_go_on_while_pgin_or_pgout_takes_its_time(void **state)
 		some_pages(&w);
 		write_pages(t_path(t, "typed"), 4, PS, 1);
 		must(memp_register(w.mp, TYPE, converts, converts));
-		must(memp_fopen(w.mp, "typed", TYPE, 0, 0, PS, -1, NULL, NULL, &typed));
+		typed = file_of_type(w.mp, "typed", TYPE, PS);
 		if (out)
 			fill(typed, 1, 'c');
 		stop_in(&w, CONVERSION, out ? writes_a_typed_page : reads_a_typed_page);

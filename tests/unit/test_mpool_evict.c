@@ -461,15 +461,6 @@ mpool_symbolic_link_in_the_files_place_is_not_followed(void **state)
 
 /* --- frames that are free -------------------------------------------------------------------- */
 
-/* A sparse file of n pages, read as asked. */
-static DB_MPOOLFILE *
-sparse_file(const struct t *t, DB_MPOOL *mp, const char *name, uint32_t n)
-{
-	t_write_file(t_path(t, name), "", 0);
-	t_check(truncate(t_path(t, name), (off_t)n * PS) == 0);
-	return file_with(mp, name, 0, PS);
-}
-
 static void
 touch(DB_MPOOLFILE *f, db_pgno_t first, db_pgno_t n)
 {
@@ -491,8 +482,8 @@ mpool_frames_freed_by_a_truncation_are_there_for_another_process(void **state)
 	mp = pool_with(env, 0);
 	other = pool_with(env, 0);
 	room = (uint32_t)(stat_of(mp).st_cachesize / PS);
-	f = sparse_file(t, mp, "f", room);
-	g = sparse_file(t, other, "g", room);
+	f = sparse_file(t, mp, "f", room, PS);
+	g = sparse_file(t, other, "g", room, PS);
 	touch(g, 0, 1);
 	touch(f, 0, room - 1);
 	must(memp_ftruncate(f, 0));
@@ -521,7 +512,7 @@ mpool_frames_of_threads_that_miss_no_more_are_there_for_the_others(void **state)
 	room = (uint32_t)(stat_of(mp).st_cachesize / PS);
 	batch = victims_batch(mp, 12);
 	assert_in_range(batch, 8, room / IDLE);
-	f = sparse_file(t, mp, "f", 3 * room);
+	f = sparse_file(t, mp, "f", 3 * room, PS);
 	touch(f, 0, room);
 	for (unsigned i = 0; i < IDLE; i++) {
 		idle[i] = pool_with(env, 0);

@@ -120,10 +120,10 @@ static int
 cuts_and_stands_still(struct t_child *c, void *arg)
 {
 	DB_MPOOL *mp = pool_of(arg, 256 * KIB);
-	DB_MPOOLFILE *f = NULL;
+	DB_MPOOLFILE *f;
 
 	must(memp_register(mp, TYPE, NULL, NULL));
-	must(memp_fopen(mp, "f", TYPE, 0, 0, PS, -1, NULL, NULL, &f));
+	f = file_of_type(mp, "f", TYPE, PS);
 	stand_still(c, OS_TRUNCATE, NULL, 1, 0);
 	must(memp_ftruncate(f, 0));
 	return 0;
@@ -134,7 +134,7 @@ static void
 truncation_of_the_dead_that_is_not_on_disk_is_not_half_done(void **state)
 {
 	DB_MPOOL *mp = pool_of(*state, 256 * KIB);
-	DB_MPOOLFILE *f = NULL;
+	DB_MPOOLFILE *f;
 	struct t_child c;
 
 	write_pages(t_path(*state, "f"), 10, PS, 'a');
@@ -143,7 +143,7 @@ truncation_of_the_dead_that_is_not_on_disk_is_not_half_done(void **state)
 	t_kill(&c);
 	must(memp_reap(mp));
 	must(memp_register(mp, TYPE, NULL, NULL));
-	must(memp_fopen(mp, "f", TYPE, 0, 0, PS, -1, NULL, NULL, &f));
+	f = file_of_type(mp, "f", TYPE, PS);
 	if (length_of(f) == 0) {
 		fill(f, 9, 'z');
 		holds(f, 5, 0);

@@ -32,15 +32,6 @@ pool_of_policy(struct t *t, size_t bytes, u_int32_t policy)
 	return pool_with_ahead(t, bytes, policy, -1);
 }
 
-/* A sparse file of n pages. */
-static DB_MPOOLFILE *
-sparse_file(struct t *t, DB_MPOOL *mp, const char *name, uint32_t n, size_t pagesize)
-{
-	t_write_file(t_path(t, name), "", 0);
-	t_check(truncate(t_path(t, name), (off_t)(n * pagesize)) == 0);
-	return file_with(mp, name, 0, pagesize);
-}
-
 static uint32_t
 room_of(DB_MPOOL *mp, size_t pagesize)
 {

@@ -289,12 +289,9 @@ large_pool_for(const struct t *t, size_t pagesize)
 static uint64_t
 filled_with_small_pages(struct t *t, DB_MPOOL *mp)
 {
-	DB_MPOOLFILE *f;
+	DB_MPOOLFILE *f = sparse_file(t, mp, "f", LARGE / 512, 512);
 	uint64_t n;
 
-	t_write_file(t_path(t, "f"), "", 0);
-	must(truncate(t_path(t, "f"), LARGE));
-	f = file_with(mp, "f", 0, 512);
 	for (db_pgno_t p = 0; p < LARGE / 512; p++)
 		put(f, get(f, p, 0), 0);
 	n = resident(mp);

@@ -100,11 +100,11 @@ static int
 writes_without_syncing(struct t_child *c, void *arg)
 {
 	DB_MPOOL *mp = pool_of(arg, 64 * KIB);
-	DB_MPOOLFILE *f = NULL;
+	DB_MPOOLFILE *f;
 	int n;
 
 	must(memp_register(mp, 1, NULL, NULL));
-	must(memp_fopen(mp, "f", 1, DB_CREATE, 0600, PS, -1, NULL, NULL, &f));
+	f = file_of_type(mp, "f", 1, PS);
 	fill(f, 0, 'x');
 	must(memp_trickle(mp, 100, &n));
 	t_check(n == 1);
