@@ -6,12 +6,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
-#include <unistd.h>
+
+#include "fd_path.h"
 
 static ssize_t
 word_get(char *word, size_t bytes)
@@ -45,18 +43,9 @@ note_failure(void)
 static int
 must_fail(int fd)
 {
-	char link[64], path[PATH_MAX], word[256];
-	size_t length;
-	ssize_t n;
+	char word[256];
 
-	if (word_get(word, sizeof(word)) <= 0)
-		return 0;
-	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	if ((n = readlink(link, path, sizeof(path) - 1)) == -1)
-		return 0;
-	path[n] = '\0';
-	length = strlen(word);
-	if ((size_t)n < length || strcmp(path + n - length, word) != 0)
+	if (word_get(word, sizeof(word)) <= 0 || !fd_path_ends_in(fd, word))
 		return 0;
 	note_failure();
 	errno = EIO;

@@ -8,40 +8,25 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/falloc.h>
 #include <poll.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <unistd.h>
+
+#include "fd_path.h"
 
 #define WAIT_MSEC 120000
-
-static int
-is_the_file(int fd)
-{
-	const char *name = getenv("HANG_WRITES");
-	char link[64], path[PATH_MAX];
-	ssize_t n;
-
-	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	if (name == NULL || (n = readlink(link, path, sizeof(path) - 1)) == -1)
-		return 0;
-	path[n] = '\0';
-	return (size_t)n > strlen(name) && strcmp(path + n - strlen(name), name) == 0;
-}
 
 /* Once in a process. */
 static int
 shall_hang(int fd, int in_hole)
 {
+	const char *name = getenv("HANG_WRITES");
 	static int hung;
 
-	return (getenv("HANG_IN_HOLES") != NULL) == in_hole && is_the_file(fd) &&
-	    !__atomic_exchange_n(&hung, 1, __ATOMIC_SEQ_CST);
+	return (getenv("HANG_IN_HOLES") != NULL) == in_hole && name != NULL &&
+	    fd_path_ends_in(fd, name) && !__atomic_exchange_n(&hung, 1, __ATOMIC_SEQ_CST);
 }
 
 static void

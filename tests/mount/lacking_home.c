@@ -7,12 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <unistd.h>
+
+#include "fd_path.h"
 
 int
 statx(int fd, const char *path, int flags, unsigned mask, struct statx *sx)
@@ -70,14 +69,9 @@ static int
 is_without_locks(int fd)
 {
 	const char *top = getenv("LACKING_LOCKS");
-	char link[64], path[4096];
-	ssize_t n;
+	char path[PATH_MAX];
 
-	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	if (top == NULL || (n = readlink(link, path, sizeof(path) - 1)) == -1)
-		return 0;
-	path[n] = '\0';
-	return strncmp(path, top, strlen(top)) == 0;
+	return top != NULL && fd_path(fd, path) != -1 && strncmp(path, top, strlen(top)) == 0;
 }
 
 int
