@@ -206,6 +206,28 @@ gone()
 	EOP
 }
 
+# within_a_minute COMMAND...: tries again until it succeeds.
+within_a_minute()
+{
+	for _ in $(seq 600); do
+		! "$@" || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
+# fails COMMAND...
+fails()
+{
+	! "$@"
+}
+
+# state_is PID LETTER: proc(5) says so of all its threads.
+state_is()
+{
+	[ "$(sed 's/.*) \(.\).*/\1/' /proc/"$1"/task/*/stat | sort -u)" = "$2" ]
+}
+
 # fails_with ERRNO COMMAND: write(2) of the command must return it.
 fails_with()
 {
@@ -248,13 +270,21 @@ wait_until_ready()
 
 # --- another process on the pool ------------------------------------------------------------
 
+# start_partner COMMAND...: it is $partner, hears what is written to 5, and says what 4 reads.
+start_partner()
+{
+	mkfifo "$work/to" "$work/from"
+	"$@" <"$work/to" >"$work/from" &
+	partner=$!
+	exec 5>"$work/to" 4<"$work/from"
+	rm "$work/to" "$work/from"
+}
+
 # start_client: it is $client, and does what it is asked to.
 start_client()
 {
-	mkfifo "$work/to" "$work/from"
-	"$TEST_BIN/pool_client" "$home" <"$work/to" >"$work/from" 2>/dev/null &
-	client=$!
-	exec 5>"$work/to" 4<"$work/from"
+	start_partner "$TEST_BIN/pool_client" "$home" 2>/dev/null
+	client=$partner
 }
 
 # ask WORDS: it must say ok.

@@ -12,11 +12,8 @@ seed=${LITMUS_SEED:-1}
 
 start_litmus()
 {
-	mkfifo "$work/to" "$work/from"
-	"$TEST_BIN/litmus" "$home" "$mnt" "$1" "$rounds" "$seed" <"$work/to" >"$work/from" &
-	litmus=$!
-	exec 5>"$work/to" 4<"$work/from"
-	rm "$work/to" "$work/from"
+	start_partner "$TEST_BIN/litmus" "$home" "$mnt" "$1" "$rounds" "$seed"
+	litmus=$partner
 }
 
 # said WORDS: it says that next.
@@ -32,17 +29,6 @@ end_litmus()
 	wait "$litmus"
 	same "$1" 0 $?
 	exec 4<&-
-}
-
-# stands_still PID: all of its threads are stopped.
-stands_still()
-{
-	tries=600
-	while awk '{ print $3 }' /proc/"$1"/task/*/stat | grep -qv T; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || return 1
-		sleep 0.1
-	done
 }
 
 mount_pool -o cache=keep --cache-size=1M
@@ -64,21 +50,13 @@ start_litmus stopped
 said "stop it"
 daemon=$(daemon_pid)
 kill -STOP "$daemon"
-check the_daemon_stands_still stands_still "$daemon"
+check the_daemon_stands_still within_a_minute state_is "$daemon" T
 echo stopped >&5
 said "let it go on"
 kill -CONT "$daemon"
 echo going >&5
 end_litmus nothing_is_stale_after_a_stop
-late_puts_are_counted()
-{
-	tries=600
-	until awk '$1 == "kernel_late" { n = $2 } END { exit n < 2 }' "$mnt/stat/daemon"; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || return 1
-		sleep 0.1
-	done
-}
-check the_late_puts_are_counted late_puts_are_counted
+check the_late_puts_are_counted within_a_minute \
+	awk '$1 == "kernel_late" { n = $2 } END { exit n < 2 }' "$mnt/stat/daemon"
 unmount_pool
 finish

@@ -67,10 +67,7 @@ timeout 60 "$POOLFS" -u "$mnt" 2>/dev/null || umount -l "$mnt"
 page_of a >"$home/victim"
 echo kept >"$home/file"
 mount_pool --cache-size=1M
-mkfifo "$work/to" "$work/from"
-LD_PRELOAD=$preload "$TEST_BIN/pool_client" "$home" <"$work/to" >"$work/from" 2>/dev/null &
-client=$!
-exec 5>"$work/to" 4<"$work/from"
+LD_PRELOAD=$preload start_client
 ask open victim
 ask put 0 old
 echo sync >&5

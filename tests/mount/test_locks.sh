@@ -13,13 +13,15 @@ value()
 	awk -v key="$1" '$1 == key { print $2 }' "$mnt/stat/lock"
 }
 
+is()
+{
+	[ "$(value "$1")" = "$2" ]
+}
+
 # until_is KEY VALUE: looks until stat/lock says so, for a minute at most.
 until_is()
 {
-	for _ in $(seq 600); do
-		[ "$(value "$1")" != "$2" ] || return 0
-		sleep 0.1
-	done
+	within_a_minute is "$1" "$2" && return 0
 	echo "$1 is $(value "$1"), not $2"
 	return 1
 }
@@ -51,10 +53,7 @@ go()
 # said NAME WORD: until it has said so, for a minute at most.
 said()
 {
-	for _ in $(seq 600); do
-		! grep -qx "$2" "$work/$1.out" || return 0
-		sleep 0.1
-	done
+	within_a_minute grep -qx "$2" "$work/$1.out" && return 0
 	cat "$work/$1.out"
 	return 1
 }
@@ -145,18 +144,6 @@ check nothing_is_left until_is nlocks 0
 check a_wait_is_interrupted "$client" "$mnt/files/f" alarm
 check nothing_is_left_of_it until_is nlocks 0
 
-# state_is PID LETTER: until proc(5) says so of all its threads, for a minute at most.
-state_is()
-{
-	for _ in $(seq 600); do
-		states=$(sed 's/.*) \(.\).*/\1/' /proc/"$1"/task/*/stat | sort -u)
-		[ "$states" != "$2" ] || return 0
-		sleep 0.1
-	done
-	echo "$1 is $states, not $2"
-	return 1
-}
-
 # A signal comes when the lock has been granted and the daemon has not seen it: it stands still.
 begin b "$client" "$home" get "$home/f"
 check lock_get_has_it_first said b got
@@ -164,12 +151,12 @@ begin a "$client" "$mnt/files/f" late
 check flock_waits_for_it until_is nwaiting 1
 daemon=$(daemon_pid)
 kill -STOP "$daemon"
-check the_daemon_stands_still state_is "$daemon" T
+check the_daemon_stands_still within_a_minute state_is "$daemon" T
 go b
 check it_is_put_meanwhile finished b
 eval "late=\$pid_a"
 kill -USR1 "$late"
-check the_signal_has_come state_is "$late" D
+check the_signal_has_come within_a_minute state_is "$late" D
 kill -CONT "$daemon"
 check a_grant_is_not_undone_by_a_late_signal said a granted
 go a

@@ -59,7 +59,6 @@ for kind in system file; do
 	kill -9 "$client"
 	wait "$client" 2>/dev/null
 	exec 5>&- 4<&-
-	rm -f "$work/to" "$work/from"
 	check "the_pool_is_in_order_$kind" tell check
 	unmount_pool
 

@@ -193,12 +193,6 @@ check and_are_gone test ! -e "$home/__db_stale.share"
 
 # --- other processes ---------------------------------------------------------------------------
 
-# until COMMAND...: tries again until it succeeds; the watchdog is the clock.
-until_true()
-{
-	timeout 60 sh -c 'until "$@"; do :; done' sh "$@"
-}
-
 start_client
 printf 'open data\npin 3\nput 8192 from the other\n' >&5
 read -r answer <&4 && read -r answer <&4 && read -r answer <&4
@@ -208,7 +202,7 @@ same its_pin_is_shown 1 "$(awk -v pid="$client" '$2 == pid { print $6 }' \
 check_fails the_region_is_in_use 'busy' rm "$mnt/regions/mpool"
 kill -9 "$client"
 wait "$client" 2>/dev/null
-check the_dead_are_reaped until_true grep -Eq '^reaped +1$' "$mnt/stat/pool"
+check the_dead_are_reaped within_a_minute grep -Eq '^reaped +1$' "$mnt/stat/pool"
 same nothing_is_pinned_then 0 "$(stat_of pins)"
 same what_it_put_is_kept "from the other" \
 	"$(dd if="$mnt/files/data" bs=1 skip=8192 count=14 status=none)"

@@ -10,17 +10,6 @@ preload=$TEST_BIN/libfail_writes.so
 [ -r "$preload" ] || exit 99
 export FAIL_WRITES="$work/fail"
 
-# ends_within_a_minute COMMAND...: until it fails.
-ends_within_a_minute()
-{
-	tries=600
-	while "$@"; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || return 1
-		sleep 0.1
-	done
-}
-
 LD_PRELOAD=$preload mount_pool --cache-size=1M --dirty-expire=1
 lines_of write_errors.py "$mnt" "$home" "$FAIL_WRITES"
 
@@ -31,7 +20,7 @@ printf last >"$FAIL_WRITES"
 echo kept again >"$mnt/files/last"
 check_fails unmounting_says_what_was_not_written '/last|written' "$POOLFS" -u "$mnt"
 kill -TERM "$(daemon_pid)"
-check a_signal_ends_it_anyway ends_within_a_minute is_mounted "$mnt"
+check a_signal_ends_it_anyway within_a_minute fails is_mounted "$mnt"
 rm "$FAIL_WRITES"
 mount_pool
 same what_was_not_written_is_in_the_pool "kept again" "$(cat "$mnt/files/last")"
