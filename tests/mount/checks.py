@@ -16,6 +16,7 @@ D, HOME = sys.argv[1], sys.argv[2]
 libc = ctypes.CDLL(None, use_errno=True)
 libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
+KERNEL_CACHES = os.environ.get("MOUNT_CACHE", "none") != "none"
 
 
 def path(name):
