@@ -15,6 +15,7 @@ import shutil
 import socket
 import stat
 import struct
+import sys
 import tempfile
 
 from checks import D, HOME, libc
@@ -652,14 +653,17 @@ def _answer(fn, where):
 
 
 def main():
+    failed = 0
     for i, fn in enumerate(CALLS, 1):
         name = fn.__name__
         mount, bare = _answer(fn, D), _answer(fn, HOME)
         want = repr(DIFFERENT[name]) if name in DIFFERENT else bare
         if mount != want:
             print("# mount %s, bare %s, wanted %s" % (mount, bare, want))
+            failed = 1
         print("%s %d - %s" % ("ok" if mount == want else "not ok", i, name), flush=True)
     print("1..%d" % len(CALLS))
+    sys.exit(failed)
 
 
 main()
