@@ -13,9 +13,7 @@ echo 'nobody writes here' >"$victim"
 ln -s "$work/out" "$home/way"
 ln -s "$victim" "$home/link"
 mount_pool --cache-size=1M --dirty-expire=1
-
-# The name of the daemon's own view of a path outside.
-daemon=$(pgrep -f -n "$POOLFS .*$mnt\$")
+daemon=$(daemon_pid)
 
 # forge FILE PATH: FILE of HOME becomes the victim, under that name; then all is to be written.
 forge()
