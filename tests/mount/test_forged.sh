@@ -19,7 +19,9 @@ daemon=$(daemon_pid)
 forge()
 {
 	"$TEST_BIN/forger" "$home" "$1" "$victim" "$2" 2>"$work/why"
-	[ $? -eq 137 ] || cat "$work/why"
+	status=$?
+	[ "$status" -eq 137 ] || sed 's/^/# /' "$work/why"
+	same "forges_$1" 137 "$status"
 	echo sync >"$mnt/ctl" 2>/dev/null
 	cat "$mnt/files/$1" >/dev/null 2>&1
 	true
