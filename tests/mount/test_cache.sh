@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # What the kernel caches never lies (-o cache=open, keep): a program on the mount and a client of
-# its pool on the same pages, as in litmus.c.  LITMUS_ROUNDS says how often (a million takes hours),
-# LITMUS_SEED where.
+# its pool on the same pages, as in litmus/litmus.c.  LITMUS_ROUNDS says how often (a million takes
+# hours), LITMUS_SEED where.
 
 . "$TEST_SRC/mount/lib.sh"
 

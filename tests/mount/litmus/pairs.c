@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Litmus tests of many at once: whatever a program or a client does to a file, in a process of its
+ * own each, over and over: two by two, and all of them beside a mount that is killed; and what a
+ * client is answered beside one that is stopped.
+ */
+#include "litmus.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* --- acts ------------------------------------------------------------------------------------ */
+
+static bool
+do_read(void)
+{
+	char page[PAGE];
+
+	return pread(fd, page, PAGE, place((unsigned)(dice() % PAGES), 0)) >= 0;
+}
+
+static bool
+do_write(void)
+{
+	char page[PAGE] = { 1 };
+	size_t n = dice() % 2 ? PAGE : 100;
+
+	return pwrite(fd, page, n, place((unsigned)(dice() % PAGES), 0)) == (ssize_t)n;
+}
+
+/* The end of the file may be before it: SIGBUS ends this process only. */
+static bool
+do_map(void)
+{
+	unsigned pgno = (unsigned)(dice() % 2);
+
+	map[place(pgno, 8)]++;
+	return dice() % 4 != 0 || msync(map + place(pgno, 0), PAGE, MS_SYNC) == 0;
+}
+
+static bool
+do_truncate(void)
+{
+	return ftruncate(fd, place((unsigned)(dice() % (PAGES - 2)) + 2, 0)) == 0 &&
+	    ftruncate(fd, place(PAGES, 0)) == 0;
+}
+
+static bool
+do_open(void)
+{
+	static const int flags[] = { O_RDONLY, O_RDWR, O_WRONLY | O_APPEND, O_RDWR | O_DIRECT };
+	char byte;
+	int other;
+	bool good;
+
+	if ((other = open(path, flags[dice() % 4])) == -1)
+		return false;
+	good = pread(other, &byte, 1, 0) != -1 || errno == EBADF || errno == EINVAL;
+	return close(other) == 0 && good;
+}
+
+static bool
+do_put(void)
+{
+	db_pgno_t p = (db_pgno_t)(dice() % PAGES);
+	void *page;
+
+	if (memp_fget(file, &p, 0, &page) != 0)
+		return true; /* cut off just now */
+	((char *)page)[16]++;
+	return memp_fput(file, page, DB_MPOOL_DIRTY) == 0;
+}
+
+static bool
+do_fopen(void)
+{
+	return memp_fclose(file) == 0 &&
+	    memp_fopen(pool, name, 0, DB_ODDFILESIZE, 0, PAGE, -1, NULL, NULL, &file) == 0 &&
+	    do_put();
+}
+
+static bool
+do_client_cut(void)
+{
+	return memp_ftruncate(file, place((unsigned)(dice() % (PAGES - 2)) + 2, 0)) == 0 &&
+	    memp_ftruncate(file, place(PAGES, 0)) == 0;
+}
+
+static const struct {
+	const char *name;
+	bool (*act)(void);
+	bool client;
+} acts[] = {
+	{ "read", do_read, false },
+	{ "write", do_write, false },
+	{ "map", do_map, false },
+	{ "truncate", do_truncate, false },
+	{ "open", do_open, false },
+	{ "put", do_put, true },
+	{ "memp_fopen", do_fopen, true },
+	{ "memp_ftruncate", do_client_cut, true },
+};
+
+#define ACTS (sizeof(acts) / sizeof(acts[0]))
+
+/* until_failure: a program goes on until the mount fails, a client until it is told to stop. */
+static pid_t
+start_act(unsigned a, bool until_failure)
+{
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)alarm(WATCHDOG_SEC);
+	seed += a * 2 + 1;
+	if (acts[a].client) {
+		attach();
+		open_in_pool();
+	}
+	for (unsigned long n = 0; until_failure ? load_seq(&sh->stop) == 0 : n < rounds; n++) {
+		if (!acts[a].act() && until_failure)
+			_exit(0);
+		if (acts[a].client)
+			(void)add_seq(&sh->done, 1);
+		else
+			(void)add_seq(&sh->other, 1);
+	}
+	if (acts[a].client)
+		leave_pool();
+	_exit(0);
+}
+
+static void
+must_end(pid_t pid, const char *one, const char *other)
+{
+	int status;
+
+	MUST(waitpid(pid, &status, 0) == pid);
+	if (status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS))
+		return;
+	(void)printf("%s beside %s: status %#x\n", one, other, (unsigned)status);
+	fail(__FILE__, __LINE__, "it did not end as it should");
+}
+
+/* --- in pairs -------------------------------------------------------------------------------- */
+
+void
+cross_pairs(void)
+{
+	pid_t one, other;
+
+	for (unsigned a = 0; a < ACTS; a++)
+		for (unsigned b = 0; b <= a; b++) {
+			MUST((one = start_act(a, false)) != -1);
+			MUST((other = start_act(b, false)) != -1);
+			must_end(one, acts[a].name, acts[b].name);
+			must_end(other, acts[b].name, acts[a].name);
+			MUST(ftruncate(fd, place(PAGES, 0)) == 0);
+		}
+}
+
+/* --- beside a mount that is killed or stopped ------------------------------------------------ */
+
+/* Say so, and wait for a line. */
+static void
+say(const char *words)
+{
+	char line[16];
+
+	(void)printf("%s\n", words);
+	(void)fflush(stdout);
+	MUST(fgets(line, sizeof(line), stdin) != NULL);
+}
+
+void
+outlive(void)
+{
+	pid_t pids[ACTS];
+	uint64_t then;
+
+	for (unsigned a = 0; a < ACTS; a++)
+		MUST((pids[a] = start_act(a, true)) != -1);
+	while (load_seq(&sh->done) < rounds || load_seq(&sh->other) < rounds)
+		os_sleep_usec(1000);
+	say("running");
+	for (unsigned a = 0; a < ACTS; a++)
+		if (!acts[a].client)
+			must_end(pids[a], acts[a].name, "a dead mount");
+	then = load_seq(&sh->done);
+	while (load_seq(&sh->done) < then + rounds)
+		os_sleep_usec(1000);
+	store_seq(&sh->stop, 1);
+	for (unsigned a = 0; a < ACTS; a++)
+		if (acts[a].client)
+			must_end(pids[a], acts[a].name, "a dead mount");
+}
+
+void
+be_patient(void)
+{
+	DB_MPOOLFILE *other;
+	int before;
+
+	must_see("read(2)", 0, 0, read_number(5, 8));
+	attach();
+	open_in_pool();
+	must_see("read(2)", 1, 0, read_number(5, 8));
+	say("stop it");
+	put_number(5, 8, 1);
+	put_number(5, 8, 2);
+	/* what the kernel was given before that nobody could tell from what programs store there */
+	MUST(memp_fopen(pool, name, 0, DB_ODDFILESIZE, 0, PAGE, -1, NULL, NULL, &other) == EAGAIN);
+	say("let it go on");
+	before = fd;
+	open_in_mount(O_RDONLY);
+	must_see("read(2) after it went on", 2, 2, read_number(5, 8));
+	MUST(close(fd) == 0);
+	fd = before;
+	must_see("read(2) of the old descriptor", 2, 2, read_number(5, 8));
+	leave_pool();
+}
