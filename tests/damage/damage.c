@@ -391,8 +391,8 @@ report(const struct conductor *c, unsigned seconds)
 	    seconds, (unsigned long long)c->seed, (unsigned long long)c->batches,
 	    (unsigned long long)s->strikes, (unsigned long long)s->file_strikes,
 	    (unsigned long long)s->calls);
-	(void)printf("# found and said: %llu times; newcomers refused: %llu; files written that the "
-		     "damage said were dirty: %llu\n",
+	(void)printf("# found and said: %llu times; newcomers refused: %llu; files written that "
+		     "the damage said were dirty: %llu\n",
 	    (unsigned long long)s->panics, (unsigned long long)s->refused,
 	    (unsigned long long)s->clean_written);
 	(void)printf("# longest call %.1f ms, %llu of more than a second\n",

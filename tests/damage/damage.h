@@ -76,7 +76,7 @@ struct target {
 	int (*remove)(struct actor *a);
 	struct region *(*region)(const struct actor *a);
 	unsigned (*parts)(const struct actor *a, struct part parts[]);
-	/* is a change of these bytes one that cannot be told from a state that is meant?  NULL: no */
+	/* is a change of these bytes one that cannot be told from a valid state?  NULL: no */
 	bool (*spares)(const struct actor *a, uint64_t off, uint64_t bytes);
 };
 
