@@ -20,16 +20,36 @@ table_damaged(DB_LOCKTAB *lt, const char *what, uint32_t where)
 	return region_panic(lt->region, "lock table: %s (%u)", what, where);
 }
 
-bool
-cells_look_again(DB_LOCKTAB *lt, uint32_t index)
+/*
+ * Are there so many?  The last one of them has a word then: a region that is only reserved so far
+ * has zeros behind its last cell, whatever is said of its size.
+ */
+static bool
+cells_are_there(DB_LOCKTAB *lt, uint32_t n)
 {
-	uint32_t n = load_acquire(&lt->table->ncells);
+	const struct lock_cell *cells;
 
-	if (index >= n || n > CELLS_MAX ||
-	    region_ptr(lt->region, lt->cells_offset, (size_t)n * sizeof(struct lock_cell)) == NULL)
+	if (n == 0)
+		return true;
+	if (n > CELLS_MAX)
 		return false;
+	cells = region_ptr(lt->region, lt->cells_offset, (size_t)n * sizeof(struct lock_cell));
+	return cells != NULL && load_relaxed(&cells[n - 1].word) != 0;
+}
+
+uint32_t
+cells_known(DB_LOCKTAB *lt)
+{
+	uint32_t n = load_acquire(&lt->table->ncells), known = load_relaxed(&lt->ncells);
+
+	if (n <= known)
+		return known;
+	if (!cells_are_there(lt, n)) {
+		(void)table_damaged(lt, "it says that it has more cells than it has", n);
+		return known;
+	}
 	store_relaxed(&lt->ncells, n);
-	return true;
+	return n;
 }
 
 struct lock_cell *

@@ -93,8 +93,7 @@ search_init(struct search *s, DB_LOCKTAB *lt, uint32_t room)
 	int ret;
 
 	*s = (struct search){ .lt = lt, .room = room };
-	/* whatever cells there are */
-	s->ncells = cell_at(lt, load_acquire(&lt->table->ncells)) != NULL ? lt->ncells + 1 : 1;
+	s->ncells = cells_known(lt) + 1;
 	if ((ret = os_calloc(room, sizeof(*s->waits), (void **)&s->waits)) != 0 ||
 	    (ret = os_calloc(room, sizeof(*s->victims), (void **)&s->victims)) != 0 ||
 	    (ret = os_calloc(room, sizeof(*s->wake_words), (void **)&s->wake_words)) != 0 ||
@@ -430,16 +429,14 @@ end_victims(struct search *s, struct wakes *wakes)
 static int
 search_locked(struct search *s, struct wakes *wakes)
 {
-	uint32_t n;
+	uint32_t n = count_waits(s->lt);
 	int ret;
 
+	if (n > cells_known(s->lt))
+		return table_damaged(s->lt, "more requests than cells", n);
 	/* Cells that come into use from here on are of no partition. */
-	if (count_waits(s->lt) > s->room)
+	if (n > s->room || s->lt->ncells >= s->ncells)
 		return EAGAIN;
-	if ((n = load_acquire(&s->lt->table->ncells)) >= s->ncells)
-		return cell_at(s->lt, n) != NULL ?
-		    EAGAIN :
-		    table_damaged(s->lt, "more cells than there can be", n);
 	if ((ret = add_waits(s)) == 0 && (ret = search_all(s)) == 0)
 		ret = end_victims(s, wakes);
 	/* Nobody can have begun to wait meanwhile.  If we die before this, the next one looks. */
@@ -456,10 +453,11 @@ detect_run(DB_LOCKTAB *lt, uint32_t policy, uint32_t only)
 	int ret;
 
 	do {
-		uint32_t n = count_waits(lt);
+		uint32_t n = count_waits(lt), most = cells_known(lt);
 
-		if (n > CELLS_MAX)
-			return table_damaged(lt, "more requests than cells", n);
+		/* counted while it changes, it may be anything */
+		if (n > most)
+			n = most;
 		if ((ret = search_init(&s, lt, n + n / 4 + 64)) != 0)
 			return ret;
 		s.policy = policy;

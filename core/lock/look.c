@@ -99,15 +99,16 @@ compare(const void *a, const void *b)
 int
 locktab_look(DB_LOCKTAB *lt, struct lock_seen **listp, size_t *np)
 {
-	uint32_t ncells = load_acquire(&lt->table->ncells);
 	uint32_t now_sec = (uint32_t)(os_now_nsec_coarse() / 1000000000);
 	struct lock_seen *list = NULL, *more;
 	size_t n = 0, room = 0;
+	uint32_t ncells;
 	int ret;
 
 	if ((ret = table_enter(lt, "locktab_look")) != 0)
 		return ret;
-	for (uint32_t i = 1; i <= ncells && i <= CELLS_MAX; i++) {
+	ncells = cells_known(lt);
+	for (uint32_t i = 1; i <= ncells; i++) {
 		if (n == room) {
 			room = room == 0 ? 64 : 2 * room;
 			if ((more = realloc(list, room * sizeof(*list))) == NULL) {

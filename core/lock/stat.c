@@ -54,13 +54,11 @@ add_cell(const struct lock_cell *c, uint8_t *seen, uint32_t ncells, DB_LOCK_STAT
 static int
 add_cells(DB_LOCKTAB *lt, DB_LOCK_STAT *st)
 {
-	uint32_t ncells = load_acquire(&lt->table->ncells);
+	uint32_t ncells = cells_known(lt);
 	const struct lock_cell *c;
 	void *seen;
 	int ret;
 
-	if (ncells > CELLS_MAX)
-		return table_damaged(lt, "more cells than there can be", ncells);
 	if ((ret = os_calloc(ncells / 8 + 1, 1, &seen)) != 0)
 		return ret;
 	for (uint32_t i = 1; i <= ncells && (c = cell_at(lt, i)) != NULL; i++)
@@ -162,13 +160,13 @@ most(const uint32_t *counts, uint32_t ncells)
 void
 table_largest(DB_LOCKTAB *lt, char *text, size_t bytes)
 {
-	uint32_t ncells = load_acquire(&lt->table->ncells), best;
+	uint32_t ncells = cells_known(lt), best;
 	const struct lock_cell *c;
 	uint32_t *counts;
 	size_t used = 0;
 
 	(void)snprintf(text, bytes, "nobody");
-	if (ncells > CELLS_MAX || (counts = count_locks(lt, ncells)) == NULL)
+	if ((counts = count_locks(lt, ncells)) == NULL)
 		return;
 	counts[0] = 0;
 	for (int i = 0; i < LARGEST && (best = most(counts, ncells)) != 0; i++) {

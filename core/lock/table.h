@@ -103,7 +103,11 @@ struct __db_locktab {
 /* Says what is wrong, once; DB_RUNRECOVERY. */
 int table_damaged(DB_LOCKTAB *lt, const char *what, uint32_t where);
 
-bool cells_look_again(DB_LOCKTAB *lt, uint32_t index);
+/*
+ * How many cells there are, as far as this process knows now: as many as the table says, unless
+ * that cannot be, which is damage.
+ */
+uint32_t cells_known(DB_LOCKTAB *lt);
 
 /* L6: the cell that a stored index (+ 1) means, or NULL. */
 static inline struct lock_cell *
@@ -111,7 +115,7 @@ cell_at(DB_LOCKTAB *lt, uint32_t stored)
 {
 	uint32_t i = stored - 1;
 
-	if (i >= load_relaxed(&lt->ncells) && !cells_look_again(lt, i))
+	if (i >= load_relaxed(&lt->ncells) && i >= cells_known(lt))
 		return NULL;
 	return &lt->cells[i];
 }

@@ -12,6 +12,7 @@
 #include "../lock_t.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #define LONG_NAME                                                                                  \
@@ -203,11 +204,50 @@ lock_table_with_any_word_damaged_is_left_with_an_answer(void **state)
 	assert_int_equal(status, 0);
 }
 
+/*
+ * A size and a number of cells that go together, in a region that could become so large.  What lies
+ * there has never been touched, and reading it would give it memory.
+ */
+static int
+says_it_is_large(struct t_child *c, void *arg)
+{
+	const struct t *t = arg;
+	DB_ENV env = { .region_max = 256u << 20 };
+	struct rusage before, after;
+	struct victim v;
+
+	(void)c;
+	open_victim(&v, t, &env);
+	v.lt->region->layout->size = v.lt->region->mapped;
+	v.lt->table->ncells =
+	    (uint32_t)((v.lt->region->mapped - v.lt->cells_offset) / sizeof(struct lock_cell));
+	t_check(getrusage(RUSAGE_SELF, &before) == 0);
+	call_everything(&v);
+	t_check(v.lt->region->layout->panic != 0);
+	(void)lock_close(v.lt);
+	v.lt = NULL;
+	must(lock_unlink(t->dir, 1, &env));
+	t_check(getrusage(RUSAGE_SELF, &after) == 0);
+	t_check(after.ru_maxrss - before.ru_maxrss < 64 * 1024);
+	return 0;
+}
+
+static void
+lock_table_that_says_it_is_large_is_not_walked_through(void **state)
+{
+	struct t *t = *state;
+	struct t_child c;
+
+	t_fork(&c, says_it_is_large, t);
+	assert_int_equal(t_join(&c), 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(lock_table_with_any_word_damaged_is_left_with_an_answer),
+		t_test(lock_table_that_says_it_is_large_is_not_walked_through),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
