@@ -16,9 +16,8 @@
 #include "reap.h"
 #include "thread.h"
 
-#define UNNOTED_MOST 8	   /* looks at a resizer who has no note of it */
-#define CLOSE_USEC 500000u /* how long pages that are in use are waited for */
-#define RESIZE_TRIES 5000  /* of 1 ms, while another process is resizing */
+#define UNNOTED_MOST 8	      /* looks at a resizer who has no note of it */
+#define PATIENCE_USEC 500000u /* in all: with another who resizes, and with pages in use */
 
 /* False: another has it, *ownerp: client number + 1. */
 static bool
@@ -49,20 +48,23 @@ look_at_resizer(struct thread *t, uint32_t owner, unsigned *unnotedp)
 		(void)cas_seq(&p->mp->resizer, &owner, 0);
 }
 
+/* Others may come first again and again. */
 static int
-begin(struct thread *t)
+begin(struct thread *t, uint64_t until)
 {
 	unsigned unnoted = 0;
 	uint32_t owner;
 
-	for (unsigned tries = 0; tries < RESIZE_TRIES; tries++) {
-		if (try_to_begin(t, &owner))
-			return 0;
+	while (!try_to_begin(t, &owner)) {
 		look_at_resizer(t, owner, &unnoted);
+		if (os_monotonic_usec() > until) {
+			env_err(t->pool->dbenv, "memp_resize: another process (client %u) is at it",
+			    owner - 1);
+			return EAGAIN;
+		}
 		os_sleep_usec(1000);
 	}
-	env_err(t->pool->dbenv, "memp_resize: another process (client %u) is at it", owner - 1);
-	return EAGAIN;
+	return 0;
 }
 
 static void
@@ -106,10 +108,9 @@ close_patiently(struct thread *t, uint32_t e, uint64_t until)
 }
 
 static int
-shrink(struct thread *t, uint32_t want, uint32_t have)
+shrink(struct thread *t, uint32_t want, uint32_t have, uint64_t until)
 {
 	DB_MPOOL *p = t->pool;
-	uint64_t until = os_monotonic_usec() + CLOSE_USEC;
 	uint32_t e = p->g.nextents;
 
 	/* from now on nobody counts on more; a page that is needed meanwhile finds less room */
@@ -126,7 +127,7 @@ shrink(struct thread *t, uint32_t want, uint32_t have)
 }
 
 static int
-resize(struct thread *t, uint64_t bytes)
+resize(struct thread *t, uint64_t bytes, uint64_t until)
 {
 	DB_MPOOL *p = t->pool;
 	unsigned shift = p->g.extent_shift;
@@ -140,7 +141,7 @@ resize(struct thread *t, uint64_t bytes)
 		    (unsigned long long)bytes, (unsigned long long)p->g.cache_bytes);
 		return ENOMEM;
 	}
-	return want >= have ? grow(t, (uint32_t)want) : shrink(t, (uint32_t)want, have);
+	return want >= have ? grow(t, (uint32_t)want) : shrink(t, (uint32_t)want, have, until);
 }
 
 /*
@@ -152,13 +153,14 @@ resize_as_suggested(struct thread *t, uint64_t bytes)
 {
 	DB_MPOOL *p = t->pool;
 	uint64_t most = bytes < p->g.cache_bytes ? bytes : p->g.cache_bytes;
+	uint64_t until = os_monotonic_usec() + PATIENCE_USEC;
 
 	if (bytes <= pool_bytes(p))
 		return;
-	if (most > pool_bytes(p) && begin(t) == 0) {
+	if (most > pool_bytes(p) && begin(t, until) == 0) {
 		/* another may have been first, with more */
 		if (most > pool_bytes(p))
-			(void)resize(t, most);
+			(void)resize(t, most, until);
 		end(t);
 	}
 	if (bytes > pool_bytes(p))
@@ -172,6 +174,7 @@ resize_as_suggested(struct thread *t, uint64_t bytes)
 int
 memp_resize(DB_MPOOL *p, size_t bytes)
 {
+	uint64_t until = os_monotonic_usec() + PATIENCE_USEC;
 	struct thread *t;
 	int ret;
 
@@ -181,9 +184,9 @@ memp_resize(DB_MPOOL *p, size_t bytes)
 		env_err(p->dbenv, "memp_resize: %zu bytes: at least %zu", bytes, MIN_CACHE_BYTES);
 		return EINVAL;
 	}
-	if ((ret = begin(t)) != 0)
+	if ((ret = begin(t, until)) != 0)
 		return ret;
-	ret = resize(t, bytes);
+	ret = resize(t, bytes, until);
 	end(t);
 	return ret;
 }
