@@ -17,6 +17,7 @@
  *
  * From the environment:
  *
+ *	DAMAGE_LANES	so many campaigns side by side, each with a home of its own (1)
  *	DAMAGE_STRICT	a call that is held up for more than a second is a fault, too
  *	DAMAGE_BATCH	play this batch only (a seed that was told)
  *	DAMAGE_TARGET	only pools (0), lock tables (1), regions (2)
@@ -35,8 +36,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-
-#define STRIKES_MOST 48
+#define STRIKES_MOST 96
 #define CALLS_MOST 8 /* between two strikes */
 #define CALLS_AFTERWARDS 4
 #define CALLS_OF_NEWCOMER 24
@@ -44,7 +44,8 @@
 #define PATIENCE_SECONDS 60 /* for an actor, times T_SLOW */
 #define DEBUGGER_SECONDS 5
 #define MEMORY_MOST_KIB (300 * 1024) /* of an actor */
-#define FAULTS_MOST 10
+#define FAULTS_MOST 10		     /* of a lane */
+#define LANES_MOST 64u
 #define FILE_BYTES 32768u
 
 #define STATUS_STALL 90
@@ -58,7 +59,6 @@ struct conductor {
 	bool system; /* segments can be used: the IPC namespace is our own */
 	bool trace;
 	unsigned faults;
-	uint64_t batches;
 };
 
 /*
@@ -361,7 +361,7 @@ play_batch(struct conductor *c, uint64_t seed)
 	see_end(c, start(c, NEWCOMER, &a), NEWCOMER);
 	look_at_home(c);
 	prepare_home(c, c->faults != faults);
-	c->batches++;
+	c->scene->batches++;
 }
 
 /* --- the whole ------------------------------------------------------------------------------- */
@@ -373,24 +373,52 @@ set_up(struct conductor *c)
 
 	(void)snprintf(c->home.dir, sizeof(c->home.dir), "%s/poolfs-test-XXXXXX", tmp);
 	t_check(mkdtemp(c->home.dir) != NULL);
-	c->scene = mmap(
-	    NULL, sizeof(*c->scene), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	t_check(c->scene != MAP_FAILED);
 	c->system = unshare(CLONE_NEWIPC) == 0;
 	c->trace = getenv("DAMAGE_TRACE") != NULL;
 	prepare_home(c, true);
 }
 
-static void
-report(const struct conductor *c, unsigned seconds)
+/* Every lanes-th batch, from the lane-th on; or only one. */
+static int
+run_lane(struct conductor *c, unsigned lane, unsigned lanes, unsigned seconds)
 {
-	const struct scene *s = c->scene;
+	uint64_t end = os_monotonic_usec() + seconds * 1000000ull;
+	const char *one = getenv("DAMAGE_BATCH");
 
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	set_up(c);
+	if (one != NULL)
+		play_batch(c, strtoull(one, NULL, 10));
+	else
+		for (uint64_t n = lane; c->faults < FAULTS_MOST && os_monotonic_usec() < end;
+		     n += lanes)
+			play_batch(c, c->seed * 1000000007ull + n);
+	(void)t_remove_tree(c->home.dir);
+	return c->faults > 0;
+}
+
+static void
+add_up(struct scene *sum, const struct scene *s)
+{
+	sum->batches += s->batches;
+	sum->strikes += s->strikes;
+	sum->file_strikes += s->file_strikes;
+	sum->calls += s->calls;
+	sum->panics += s->panics;
+	sum->refused += s->refused;
+	sum->clean_written += s->clean_written;
+	sum->stalls += s->stalls;
+	if (s->stall_most > sum->stall_most)
+		sum->stall_most = s->stall_most;
+}
+
+static void
+report(const struct scene *s, unsigned seconds, unsigned long long seed)
+{
 	(void)printf("# %u s, seed %llu: %llu batches, %llu changes in memory, %llu in files, %llu "
 		     "calls\n",
-	    seconds, (unsigned long long)c->seed, (unsigned long long)c->batches,
-	    (unsigned long long)s->strikes, (unsigned long long)s->file_strikes,
-	    (unsigned long long)s->calls);
+	    seconds, seed, (unsigned long long)s->batches, (unsigned long long)s->strikes,
+	    (unsigned long long)s->file_strikes, (unsigned long long)s->calls);
 	(void)printf("# found and said: %llu times; newcomers refused: %llu; files written that "
 		     "the damage said were dirty: %llu\n",
 	    (unsigned long long)s->panics, (unsigned long long)s->refused,
@@ -399,13 +427,23 @@ report(const struct conductor *c, unsigned seconds)
 	    (double)s->stall_most / 1000.0, (unsigned long long)s->stalls);
 }
 
+static unsigned
+lanes_wanted(void)
+{
+	const char *text = getenv("DAMAGE_LANES");
+	unsigned n = text != NULL ? (unsigned)strtoul(text, NULL, 10) : 1;
+
+	return n < 1 || getenv("DAMAGE_BATCH") != NULL ? 1 : n < LANES_MOST ? n : LANES_MOST;
+}
+
 int
 main(int argc, char **argv)
 {
-	const char *one = getenv("DAMAGE_BATCH");
+	unsigned lanes = lanes_wanted(), seconds, faulty = 0;
 	static struct conductor c;
-	unsigned seconds;
-	uint64_t end;
+	struct scene sum = { 0 }, *scenes;
+	pid_t pids[LANES_MOST];
+	int status;
 
 	if (argc != 3) {
 		(void)fprintf(stderr, "usage: damage SECONDS SEED\n");
@@ -416,16 +454,22 @@ main(int argc, char **argv)
 	debugger = getenv("DAMAGE_DEBUGGER");
 	strict = getenv("DAMAGE_STRICT") != NULL;
 	(void)setvbuf(stdout, NULL, _IOLBF, 0);
-	set_up(&c);
-	end = os_monotonic_usec() + seconds * 1000000ull;
-	if (one != NULL)
-		play_batch(&c, strtoull(one, NULL, 10));
-	else
-		for (uint64_t n = 0; c.faults < FAULTS_MOST && os_monotonic_usec() < end; n++)
-			play_batch(&c, c.seed * 1000000007ull + n);
-	report(&c, seconds);
+	scenes = mmap(NULL, lanes * sizeof(*scenes), PROT_READ | PROT_WRITE,
+	    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	t_check(scenes != MAP_FAILED);
+	for (unsigned i = 0; i < lanes; i++) {
+		c.scene = &scenes[i];
+		t_check((pids[i] = fork()) >= 0);
+		if (pids[i] == 0)
+			_exit(run_lane(&c, i, lanes, seconds));
+	}
+	for (unsigned i = 0; i < lanes; i++) {
+		t_check(waitpid(pids[i], &status, 0) == pids[i]);
+		faulty += status != 0;
+		add_up(&sum, &scenes[i]);
+	}
+	report(&sum, seconds, c.seed);
 	(void)printf(
-	    "%s 1 - damage_is_an_error_or_an_answer\n1..1\n", c.faults == 0 ? "ok" : "not ok");
-	(void)t_remove_tree(c.home.dir);
-	return c.faults > 0;
+	    "%s 1 - damage_is_an_error_or_an_answer\n1..1\n", faulty == 0 ? "ok" : "not ok");
+	return faulty > 0;
 }

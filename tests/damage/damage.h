@@ -31,6 +31,7 @@ enum role { STRIKER, BYSTANDER, NEWCOMER, ROLES };
 
 struct scene {
 	uint64_t seed; /* of the batch */
+	uint64_t batches;
 	struct strike last;
 	const char *doing[ROLES]; /* the call that each is in */
 	uint64_t strikes;	  /* tried so far, in memory */

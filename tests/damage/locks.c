@@ -32,7 +32,7 @@ table_env(const struct actor *a)
 		.db_home = home,
 		.lk_detect = a->shape % 2 ? DB_LOCK_OLDEST : DB_LOCK_NORUN,
 		.lk_timeout = 500,
-		.region_max = 1u << 20, /* which a damaged size lets a walker go through */
+		.region_max = a->shape % 4 < 2 ? 1u << 20 : 0,
 		.region_flags = a->system ? DB_SYSTEM_MEM : 0 };
 	quiet();
 	return &env;

@@ -202,6 +202,15 @@ temporary(struct actor *a, struct view *v)
 	CALL(a, memp_fclose(f));
 }
 
+/* Mostly without pages of its own in the way, which it waits for. */
+static void
+resize(struct actor *a, struct view *v)
+{
+	for (unsigned k = 0; k < PINS && draw(a, 64); k++)
+		let_go(a, &v->pins[k], 0);
+	CALL(a, memp_resize(v->mp, (20 + draw(a, 400)) * KIB));
+}
+
 static void
 call_on_pool(struct actor *a, struct view *v, unsigned which)
 {
@@ -231,7 +240,7 @@ call_on_pool(struct actor *a, struct view *v, unsigned which)
 		temporary(a, v);
 		break;
 	case 7:
-		CALL(a, memp_resize(v->mp, (20 + draw(a, 400)) * KIB));
+		resize(a, v);
 		break;
 	default:
 		close_file(a, v, draw(a, 4));
