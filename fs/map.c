@@ -3,8 +3,8 @@
  * fs/map.c - which cells the picture of the cache has.
  *
  * Files are asked for first and sorted by what they have in the pool: those beyond MAP_FILES are
- * only counted.  Then one walk over the frames puts each page into its file's cells.  Frames that
- * lie together mostly belong to one file, so the file found last is looked at first.
+ * only counted.  Then one walk over the frames puts each page into its file's cells; pages that
+ * were read together mostly lie together, and are painted together.
  */
 #include "map.h"
 
@@ -82,15 +82,20 @@ keep_largest(struct map *m)
 	qsort(m->files, m->nfiles, sizeof(m->files[0]), by_path);
 }
 
-/* Pages that a cell stands for: a power of two, so that all fit. */
-static size_t
-cells_with(const struct map *m, uint64_t per)
+static uint64_t
+cells_of(const struct map_file *f, unsigned shift)
+{
+	return (f->pages + (1ull << shift) - 1) >> shift;
+}
+
+static uint64_t
+cells_with(const struct map *m, unsigned shift)
 {
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < m->nfiles; i++)
-		n += (m->files[i].pages + per - 1) / per;
-	return n > SIZE_MAX ? SIZE_MAX : (size_t)n;
+		n += cells_of(&m->files[i], shift);
+	return n;
 }
 
 static int
@@ -98,14 +103,13 @@ lay_out(struct map *m, size_t most)
 {
 	size_t at = 0;
 
-	m->pages_per_cell = 1;
-	while (cells_with(m, m->pages_per_cell) > most && m->pages_per_cell < 1ull << 40)
-		m->pages_per_cell *= 2;
+	while (cells_with(m, m->cell_shift) > most && m->cell_shift < 40)
+		m->cell_shift++;
 	for (size_t i = 0; i < m->nfiles; i++) {
 		struct map_file *f = &m->files[i];
 
 		f->first = at;
-		f->cells = (size_t)((f->pages + m->pages_per_cell - 1) / m->pages_per_cell);
+		f->cells = (size_t)cells_of(f, m->cell_shift);
 		at += f->cells;
 	}
 	m->ncells = at;
@@ -113,45 +117,78 @@ lay_out(struct map *m, size_t most)
 	return m->cells == NULL ? ENOMEM : 0;
 }
 
+/* --- painting ------------------------------------------------------------------------------ */
+
+#define PLACES (4 * MAP_FILES) /* a power of two */
+
 struct painting {
 	struct map *m;
 	struct map_file *last;
+	struct map_file *places[PLACES]; /* files by their numbers */
 };
 
-static struct map_file *
-file_of(struct painting *p, uint32_t id)
+static size_t
+place_of(uint32_t id)
 {
-	if (p->last != NULL && p->last->id == id)
-		return p->last;
-	for (size_t i = 0; i < p->m->nfiles; i++)
-		if (p->m->files[i].id == id)
-			return p->last = &p->m->files[i];
-	return NULL;
+	return id * 2654435761u / (uint32_t)(UINT32_MAX / PLACES + 1);
 }
 
 static void
-paint(void *arg, const struct mpool_page *page)
+painting_init(struct painting *p, struct map *m)
+{
+	*p = (struct painting){ .m = m };
+	for (size_t i = 0; i < m->nfiles; i++) {
+		size_t at = place_of(m->files[i].id);
+
+		while (p->places[at] != NULL)
+			at = (at + 1) % PLACES;
+		p->places[at] = &m->files[i];
+	}
+}
+
+/* NULL: it is not shown. */
+static struct map_file *
+file_of(struct painting *p, uint32_t id)
+{
+	size_t at = place_of(id);
+
+	if (p->last != NULL && p->last->id == id)
+		return p->last;
+	while (p->places[at] != NULL && p->places[at]->id != id)
+		at = (at + 1) % PLACES;
+	if (p->places[at] != NULL)
+		p->last = p->places[at];
+	return p->places[at];
+}
+
+static void
+paint(void *arg, const struct mpool_run *run)
 {
 	struct painting *p = arg;
-	struct map_file *f = file_of(p, page->file);
-	uint8_t state = page->pins > 0		  ? MAP_PINNED :
-	    (page->flags & MPOOL_PAGE_DIRTY) != 0 ? MAP_DIRTY :
-						    MAP_CLEAN;
-	size_t cell;
+	struct map_file *f = file_of(p, run->file);
+	uint8_t state = run->pinned ? MAP_PINNED : run->dirty ? MAP_DIRTY : MAP_CLEAN;
+	unsigned shift = p->m->cell_shift;
+	uint64_t n = run->pages, last;
+	uint8_t *cells;
 
-	if (f == NULL || page->pgno >= f->pages)
+	/* it may have become longer since it was asked for */
+	if (f == NULL || run->pgno >= f->pages)
 		return;
-	f->count[state]++;
-	cell = f->first + (size_t)(page->pgno / p->m->pages_per_cell);
-	if (p->m->cells[cell] < state)
-		p->m->cells[cell] = state;
+	if (n > f->pages - run->pgno)
+		n = f->pages - run->pgno;
+	f->count[state] += n;
+	cells = p->m->cells + f->first;
+	last = (run->pgno + n - 1) >> shift;
+	for (uint64_t at = (uint64_t)run->pgno >> shift; at <= last; at++)
+		if (cells[at] < state)
+			cells[at] = state;
 }
 
 static int
 make_of_open_pool(struct fs *fs, size_t most, struct map *m)
 {
 	struct collecting c = { .m = m };
-	struct painting p = { .m = m };
+	struct painting p;
 	int err;
 
 	if ((err = mpool_each_file(fs->pool, collect_file, &c)) != 0)
@@ -159,7 +196,8 @@ make_of_open_pool(struct fs *fs, size_t most, struct map *m)
 	keep_largest(m);
 	if ((err = lay_out(m, most)) != 0)
 		return err;
-	return mpool_each_page(fs->pool, 0, paint, &p);
+	painting_init(&p, m);
+	return mpool_each_run(fs->pool, paint, &p);
 }
 
 int
@@ -167,7 +205,7 @@ map_make(struct fs *fs, size_t most, struct map *m)
 {
 	int err = 0;
 
-	*m = (struct map){ .pages_per_cell = 1 };
+	*m = (struct map){ 0 };
 	if (pool_peek(fs))
 		err = make_of_open_pool(fs, most, m);
 	pool_put(fs);

@@ -33,7 +33,7 @@ struct map {
 	struct map_file *files;
 	size_t nfiles;
 	uint64_t other_files, other_pages; /* resident, not shown */
-	uint64_t pages_per_cell;
+	unsigned cell_shift; /* a cell is 1 << so many pages */
 	uint8_t *cells; /* enum map_cell */
 	size_t ncells;
 };

@@ -61,9 +61,8 @@ view_map_text(struct fs *fs, struct text *t)
 	if ((err = map_make(fs, TEXT_CELLS, &m)) != 0)
 		return err;
 	text_add(t,
-	    "# . absent  c clean  d dirty  p pinned; a letter is %" PRIu64
-	    " page(s), the worst counts\n",
-	    m.pages_per_cell);
+	    "# . absent  c clean  d dirty  p pinned; a letter is %llu page(s), the worst counts\n",
+	    1ull << m.cell_shift);
 	for (size_t i = 0; i < m.nfiles; i++)
 		text_of_file(&m, &m.files[i], t);
 	if (m.other_files > 0)
@@ -168,8 +167,7 @@ add_legend(const struct map *m, struct text *t)
 	for (int s = 0; s < MAP_STATES; s++)
 		text_add(t, "<span class=\"key\" style=\"background:#%02x%02x%02x\"></span> %s ",
 		    colours[3 * s], colours[3 * s + 1], colours[3 * s + 2], state_names[s]);
-	text_add(
-	    t, "&mdash; a pixel is %" PRIu64 " page(s), the worst counts. ", m->pages_per_cell);
+	text_add(t, "&mdash; a pixel is %llu page(s), the worst counts. ", 1ull << m->cell_shift);
 	text_add(t, "<b id=\"where\"></b></p>\n");
 }
 
@@ -256,8 +254,8 @@ view_map_html(struct fs *fs, struct text *t)
 	add_svg(&m, t);
 	add_sparkline(fs, t);
 	add_table(&m, t);
-	text_add(t, "<script>var PER=%" PRIu64 ";%s</script>\n</body></html>\n", m.pages_per_cell,
-	    script);
+	text_add(
+	    t, "<script>var PER=%llu;%s</script>\n</body></html>\n", 1ull << m.cell_shift, script);
 	map_fini(&m);
 	return 0;
 }

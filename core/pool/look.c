@@ -82,6 +82,7 @@ pinned_collect(const DB_MPOOL *p, struct pinned_list *l)
 	if (used > p->g.nblocks)
 		used = p->g.nblocks;
 	l->n = 0;
+	/* one more, for who looks at the next */
 	l->frames = malloc(((size_t)used * BLOCK_SLOTS + 1) * sizeof(*l->frames));
 	if (l->frames == NULL)
 		return ENOMEM;
@@ -96,6 +97,7 @@ pinned_collect(const DB_MPOOL *p, struct pinned_list *l)
 		}
 	}
 	qsort(l->frames, l->n, sizeof(*l->frames), by_frame);
+	l->frames[l->n] = (struct pinned_frame){ NO_FRAME, NO_CLIENT };
 	return 0;
 }
 
@@ -154,7 +156,7 @@ page_at(const DB_MPOOL *p, uint32_t f, uint64_t *wordp, uint64_t *keyp)
 	uint64_t w = load_acquire(&fr->word);
 	enum frame_state s = fw_state(w);
 
-	if (s != FRAME_VALID && s != FRAME_EVICTING && s != FRAME_COPYING && s != FRAME_WRITING)
+	if (s < FRAME_VALID || s > FRAME_WRITING)
 		return false;
 	*keyp = load_acquire(&fr->key);
 	*wordp = w;
@@ -194,6 +196,80 @@ mpool_each_page(
 		page.pins = pinned_count(&pinned, &next, at.f, &page.client);
 		fn(arg, &page);
 	}
+	free(pinned.frames);
+	return 0;
+}
+
+/* A walk that tells of runs. */
+struct runs {
+	void (*fn)(void *arg, const struct mpool_run *run);
+	void *arg;
+	const struct pinned_frame *next_pinned;
+	struct mpool_run run;
+	uint64_t next_key; /* that the run would go on with */
+};
+
+static void
+run_tell(struct runs *r)
+{
+	if (r->run.pages > 0)
+		r->fn(r->arg, &r->run);
+	r->run.pages = 0;
+}
+
+static inline void
+run_add(struct runs *r, uint64_t key, unsigned pageshift, bool dirty, bool pinned)
+{
+	if (r->run.pages == 0 || key != r->next_key || key_pgno(key) == 0 ||
+	    dirty != r->run.dirty || pinned != r->run.pinned ||
+	    1u << pageshift != r->run.pagesize) {
+		run_tell(r);
+		r->run = (struct mpool_run){ .file = key_file(key),
+			.pgno = key_pgno(key),
+			.pagesize = 1u << pageshift,
+			.dirty = dirty,
+			.pinned = pinned };
+	}
+	r->run.pages++;
+	r->next_key = key + 1;
+}
+
+/* Frames from first on, n of them, all of one page size. */
+static void
+runs_of_frames(struct runs *r, const DB_MPOOL *p, uint32_t first, uint32_t n, unsigned pageshift)
+{
+	for (uint32_t f = first; f < first + n; f++) {
+		bool pinned;
+		uint64_t w, key;
+
+		if (!page_at(p, f, &w, &key))
+			continue;
+		while (r->next_pinned->frame < f)
+			r->next_pinned++;
+		pinned = r->next_pinned->frame == f;
+		run_add(r, key, pageshift, (w & FW_DIRTY) != 0, pinned);
+	}
+}
+
+int
+mpool_each_run(DB_MPOOL *p, void (*fn)(void *arg, const struct mpool_run *run), void *arg)
+{
+	struct runs r = { .fn = fn, .arg = arg };
+	struct pinned_list pinned;
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(p, &t)) != 0 || (ret = pinned_collect(p, &pinned)) != 0)
+		return ret;
+	r.next_pinned = pinned.frames;
+	for (uint32_t e = 0; e < p->g.nextents; e++) {
+		unsigned shift = extent_pageshift(p, load_acquire(&p->extents[e]));
+
+		if (shift != 0)
+			runs_of_frames(
+			    &r, p, e * p->g.frames_per_extent, extent_frames(p, shift), shift);
+	}
+	run_tell(&r);
 	free(pinned.frames);
 	return 0;
 }

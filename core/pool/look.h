@@ -57,6 +57,19 @@ int mpool_each_file(DB_MPOOL *mp, int (*fn)(void *arg, const struct mpool_file *
 int mpool_each_page(
     DB_MPOOL *mp, uint32_t id, void (*fn)(void *arg, const struct mpool_page *page), void *arg);
 
+/* Pages of a file, one after the other, that are alike. */
+struct mpool_run {
+	uint32_t file;
+	db_pgno_t pgno; /* of the first */
+	uint32_t pages;
+	uint32_t pagesize;
+	bool dirty;
+	bool pinned;
+};
+
+/* The same of all files, more quickly: pages whose frames follow one another make a run. */
+int mpool_each_run(DB_MPOOL *mp, void (*fn)(void *arg, const struct mpool_run *run), void *arg);
+
 /*
  * Call fn for each slot that pins, with the slot's number (below mpool_slots), the frame that it
  * names, and its client.

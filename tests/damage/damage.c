@@ -118,8 +118,11 @@ call_end(struct actor *a)
 	uint64_t took = stall_end(&a->stall, STALL_MOST_USEC / 10);
 
 	a->scene->calls++;
-	if (took > a->scene->stall_most)
+	if (took > a->scene->stall_most) {
 		a->scene->stall_most = took;
+		a->scene->stall_seed = a->scene->seed;
+		a->scene->stall_in = a->scene->doing[a->role];
+	}
 	a->scene->stalls += took > STALL_MOST_USEC;
 	if (took > STALL_MOST_USEC && strict)
 		_exit(STATUS_STALL);
@@ -408,8 +411,11 @@ add_up(struct scene *sum, const struct scene *s)
 	sum->refused += s->refused;
 	sum->clean_written += s->clean_written;
 	sum->stalls += s->stalls;
-	if (s->stall_most > sum->stall_most)
+	if (s->stall_most > sum->stall_most) {
 		sum->stall_most = s->stall_most;
+		sum->stall_seed = s->stall_seed;
+		sum->stall_in = s->stall_in;
+	}
 }
 
 static void
@@ -423,8 +429,9 @@ report(const struct scene *s, unsigned seconds, unsigned long long seed)
 		     "the damage said were dirty: %llu\n",
 	    (unsigned long long)s->panics, (unsigned long long)s->refused,
 	    (unsigned long long)s->clean_written);
-	(void)printf("# longest call %.1f ms, %llu of more than a second\n",
-	    (double)s->stall_most / 1000.0, (unsigned long long)s->stalls);
+	(void)printf("# %llu calls of more than a second, longest %.1f ms: batch %llu, %s\n",
+	    (unsigned long long)s->stalls, (double)s->stall_most / 1000.0,
+	    (unsigned long long)s->stall_seed, s->stall_in != NULL ? s->stall_in : "-");
 }
 
 static unsigned

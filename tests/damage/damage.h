@@ -42,8 +42,10 @@ struct scene {
 	uint64_t clean_written;
 	uint64_t stalls; /* of more than a second */
 	uint64_t stall_most;
-	uint32_t ready; /* the bystander may come */
-	uint32_t over;	/* it may go */
+	uint64_t stall_seed;  /* of its batch, */
+	const char *stall_in; /* and call */
+	uint32_t ready;	      /* the bystander may come */
+	uint32_t over;	      /* it may go */
 };
 
 struct actor {

@@ -108,6 +108,64 @@ mpool_look_tells_of_resident_dirty_and_pinned_pages(void **state)
 	finish(mp);
 }
 
+/* Of one file, as text: "0-3c 4-4d" are three clean pages and a dirty one. */
+struct told {
+	uint32_t file;
+	char text[400];
+};
+
+static void
+tell(void *arg, const struct mpool_run *run)
+{
+	struct told *told = arg;
+	size_t used = strlen(told->text);
+
+	t_check(run->pages > 0 && run->pagesize == PS);
+	if (run->file == told->file)
+		(void)snprintf(told->text + used, sizeof(told->text) - used, "%u-%u%c ", run->pgno,
+		    run->pgno + run->pages - 1,
+		    run->pinned	   ? 'p' :
+			run->dirty ? 'd' :
+				     'c');
+}
+
+static void
+mpool_look_joins_pages_that_are_alike(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 1024 * KIB);
+	DB_MPOOLFILE *f, *g;
+	struct told told = { 0 };
+	uint8_t *page, *again;
+
+	f = file_of(mp, "f", PS);
+	g = file_of(mp, "g", PS);
+	for (db_pgno_t n = 0; n < 20; n++)
+		fill(f, n, 'a');
+	/* the next frame has the next page, but of another file */
+	for (db_pgno_t n = 20; n < 25; n++)
+		fill(g, n, 'a');
+	/* and going down */
+	for (db_pgno_t n = 33; n > 30; n--)
+		fill(f, n, 'a');
+	must(memp_sync(mp, NULL));
+	fill(f, 7, 'd');
+	fill(f, 8, 'd');
+	page = get(f, 12, 0);
+	again = get(f, 12, 0);
+
+	told.file = file_named(mp, "/f").id;
+	must(mpool_each_run(mp, tell, &told));
+
+	assert_string_equal(told.text, "0-6c 7-8d 9-11c 12-12p 13-19c 33-33c 32-32c 31-31c ");
+	told = (struct told){ .file = file_named(mp, "/g").id };
+	must(mpool_each_run(mp, tell, &told));
+	assert_string_equal(told.text, "20-24c ");
+	put(f, page, 0);
+	put(f, again, 0);
+	finish(mp);
+}
+
 static void
 mpool_look_evicts_a_range_and_writes_what_is_dirty(void **state)
 {
@@ -289,6 +347,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(mpool_look_tells_of_resident_dirty_and_pinned_pages),
+		t_test(mpool_look_joins_pages_that_are_alike),
 		t_test(mpool_look_evicts_a_range_and_writes_what_is_dirty),
 		t_test(mpool_look_syncs_a_file_by_its_identity),
 		t_test(mpool_look_syncs_a_length_that_only_the_pool_has),
