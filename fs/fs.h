@@ -43,6 +43,7 @@ struct fs_options {
 	bool warm_on_exit;	 /* write it at the end */
 	unsigned mode;		 /* of a region file that is created; 0: 0600 */
 	unsigned dirty_expire;	 /* seconds after which dirty pages are written */
+	unsigned dir_timeout;	 /* seconds the kernel keeps what it was told of a directory */
 	unsigned threads;	 /* most worker threads; 1: serve on the calling thread */
 	bool read_only;
 	bool allow_other; /* other users may use the mount */

@@ -8,8 +8,10 @@
  * own, which are EIO to a program.  A request on files/ that may touch the pool holds it while it
  * runs.
  *
- * The kernel caches no attributes and names, so that what other processes do is seen at once; of
- * data it caches what coherence.h lets it.
+ * The kernel caches no attributes and names of what is no directory, so that what other processes
+ * do is seen at once; of data it caches what coherence.h lets it.  Nothing but changes made in HOME
+ * itself can make a directory's name and attributes old: dir_timeout is for how long they may be.
+ * Without it every name in a path costs two requests, each time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,11 +34,22 @@ reply_error(fuse_req_t req, int err)
 
 /* --- entries ------------------------------------------------------------------------------- */
 
+/* Those of pages/ come and go with the pool's pages. */
+static double
+kept_seconds(const struct fs *fs, const struct node *node)
+{
+	return S_ISDIR(node->type) && node->kind != NODE_PAGES ? fs->opt->dir_timeout : 0;
+}
+
 void
 entry_fill(struct fs *fs, struct node *node, const struct stat *st, struct fuse_entry_param *e)
 {
 	*e = (struct fuse_entry_param){
-		.ino = (fuse_ino_t)(uintptr_t)node, .generation = node->generation, .attr = *st
+		.ino = (fuse_ino_t)(uintptr_t)node,
+		.generation = node->generation,
+		.attr = *st,
+		.attr_timeout = kept_seconds(fs, node),
+		.entry_timeout = kept_seconds(fs, node),
 	};
 	node_remember(fs, node);
 	node_put(fs, node);
@@ -59,12 +72,12 @@ reply_entry(fuse_req_t req, int err, struct node *node, const struct stat *st)
 }
 
 static void
-reply_attr(fuse_req_t req, int err, const struct stat *st)
+reply_attr(fuse_req_t req, int err, const struct node *node, const struct stat *st)
 {
 	if (err != 0)
 		reply_error(req, err);
 	else
-		(void)fuse_reply_attr(req, st, 0);
+		(void)fuse_reply_attr(req, st, kept_seconds(fs_of(req), node));
 }
 
 static void
@@ -120,7 +133,7 @@ op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		err = files_getattr(fs, node, &st);
 		pool_put(fs);
 	}
-	reply_attr(req, err, &st);
+	reply_attr(req, err, node, &st);
 }
 
 static struct timespec
@@ -177,7 +190,7 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct
 		err = files_setattr(fs, node, &c, &change, &st);
 		pool_put(fs);
 	}
-	reply_attr(req, err, &st);
+	reply_attr(req, err, node, &st);
 }
 
 static void

@@ -28,6 +28,7 @@ struct options {
 	char *mount_words; /* for the kernel and libfuse */
 	bool foreground;
 	unsigned timeout; /* seconds that poolfs -u waits for a daemon */
+	bool dir_timeout_given;
 	int place_fd;	  /* keeps others from mounting there too, or -1 */
 	char *region_dir; /* as given; NULL: HOME */
 };

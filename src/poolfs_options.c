@@ -28,6 +28,7 @@
 #define EXPIRE_DEFAULT 30u
 #define THREADS_DEFAULT 16u
 #define TIMEOUT_DEFAULT 60u
+#define DIR_TIMEOUT_CACHED 1u
 
 /* For the kernel, through libfuse. */
 static const char *const kernel_words[] = { "rw", "suid", "nosuid", "dev", "nodev", "exec",
@@ -163,31 +164,36 @@ set_mode(struct options *o, const char *value)
 }
 
 static int
-set_dirty_expire(struct options *o, const char *value)
+parse_seconds(const char *name, const char *value, unsigned least, unsigned *secondsp)
 {
 	const char *end;
 	uint64_t seconds;
 
-	if (!parse_number(value, 10, 86400, &seconds, &end) || *end != '\0') {
-		complain("dirty_expire: seconds, a day at most, not %s", value);
+	if (!parse_number(value, 10, 86400, &seconds, &end) || *end != '\0' || seconds < least) {
+		complain("%s: seconds, %u to 86400, not %s", name, least, value);
 		return EXIT_USAGE;
 	}
-	o->fs.dirty_expire = (unsigned)seconds;
+	*secondsp = (unsigned)seconds;
 	return 0;
+}
+
+static int
+set_dirty_expire(struct options *o, const char *value)
+{
+	return parse_seconds("dirty_expire", value, 0, &o->fs.dirty_expire);
+}
+
+static int
+set_dir_timeout(struct options *o, const char *value)
+{
+	o->dir_timeout_given = true;
+	return parse_seconds("dir_timeout", value, 0, &o->fs.dir_timeout);
 }
 
 static int
 set_timeout(struct options *o, const char *value)
 {
-	const char *end;
-	uint64_t seconds;
-
-	if (!parse_number(value, 10, 86400, &seconds, &end) || *end != '\0' || seconds == 0) {
-		complain("timeout: seconds, 1 to 86400, not %s", value);
-		return EXIT_USAGE;
-	}
-	o->timeout = (unsigned)seconds;
-	return 0;
+	return parse_seconds("timeout", value, 1, &o->timeout);
 }
 
 /* Which of words value is; -1: it is none of them. */
@@ -332,6 +338,7 @@ static const struct {
 	{ "dirty_expire", set_dirty_expire },
 	{ "warm", set_warm },
 	{ "cache", set_cache },
+	{ "dir_timeout", set_dir_timeout },
 };
 
 /* "cache-size=1G" and "cache_size=1G" alike. */
@@ -528,6 +535,8 @@ options_parse(int argc, char **argv, struct options *o)
 		complain("-o warm_on_exit needs a list to write: --warm=PATH");
 		return EXIT_USAGE;
 	}
+	if (!o->dir_timeout_given && o->fs.cache != FS_CACHE_NONE)
+		o->fs.dir_timeout = DIR_TIMEOUT_CACHED;
 	o->fs.mount_words = o->mount_words;
 	return 0;
 }
@@ -576,6 +585,8 @@ options_help(void)
 	    "       warm_on_exit      write the list at the end\n"
 	    "       sync              every write is on the disk when it returns\n"
 	    "       cache=WHAT        what the kernel keeps of files: none, open or keep (none)\n"
+	    "       dir_timeout=SECS  for which it keeps names and attributes of directories (1;\n"
+	    "                         with cache=none 0)\n"
 	    "       nosuid, noexec, noatime ... and the other words of mount(8)\n"
 	    "  -h, --help             print this\n"
 	    "  -V, --version          print versions\n",

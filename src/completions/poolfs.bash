@@ -44,7 +44,7 @@ _poolfs()
 	--cache-size | --cache-max | --mode | --dirty-expire) return ;;
 	-o)
 		_poolfs_from "ro allow_other sync cache_size= cache_max= page_size= mode= dirty_expire=
-		    memory= region_dir= warm= policy= cache= warm_on_exit"
+		    memory= region_dir= warm= policy= cache= dir_timeout= warm_on_exit"
 		return
 		;;
 	--region-dir) _poolfs_paths -d; return ;;

@@ -18,4 +18,4 @@ complete -c poolfs -l warm -r -d 'The list of pages to begin with'
 complete -c poolfs -l policy -x -a 'adaptive lru' -d 'Which pages leave first'
 complete -c poolfs -s o -x -d 'Mount options' \
     -a '(__fish_append , ro allow_other sync cache_size= cache_max= page_size= mode= dirty_expire= \
-        memory= region_dir= warm= policy= cache= warm_on_exit)'
+        memory= region_dir= warm= policy= cache= dir_timeout= warm_on_exit)'
