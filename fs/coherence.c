@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * fs/coherence.c - which files the kernel may cache, and what it was given of those that others
- * change (rules C1 to C4 in coherence.h).
+ * change (rules C1 to C5 in coherence.h).
  *
  * coherence_drop.c has the thread that has pages dropped, written.c the write(2)s of tracked files.
  *
@@ -290,6 +290,18 @@ coherence_gives(struct file *f)
 {
 	if (!__atomic_load_n(&f->given, __ATOMIC_SEQ_CST))
 		__atomic_store_n(&f->given, true, __ATOMIC_SEQ_CST);
+}
+
+/* What is answered after the kernel was told of a greater length it may believe, or not. */
+void
+coherence_shows(struct file *f, uint64_t length)
+{
+	uint64_t end = __atomic_load_n(&f->kernel_end, __ATOMIC_SEQ_CST);
+
+	while (end > length &&
+	    !__atomic_compare_exchange_n(
+		&f->kernel_end, &end, length, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		continue;
 }
 
 void

@@ -13,6 +13,10 @@
  *     that a write(2) has changed before that returns, if the kernel may have it.
  * C4. Of what the kernel writes back from a page of a tracked file, only the bytes are taken that
  *     differ from what it was given, and not those that a write(2) is just changing.
+ * C5. When somebody else has made a cached file longer the kernel takes it to be that long before
+ *     the call that did so returns, and in any case before any page of it is dropped: it fills, and
+ *     writes back, what it takes for the file only.  kernel_end is what it has been told so, less
+ *     whatever shorter length it was shown since.
  *
  * What is marked [k] is guarded by coherence.lock, the last of all locks; coherence.gate orders
  * the first open and the last close of a file that may be cached.
@@ -121,6 +125,9 @@ bool coherence_tracks(const struct file *f);
 
 /* The kernel has pages of the file, or is about to. */
 void coherence_gives(struct file *f);
+
+/* A request of the kernel's is answered with that length; before the answer. */
+void coherence_shows(struct file *f, uint64_t length);
 
 /* Around a read of a tracked file's bytes for the kernel's pages. */
 int coherence_give_begin(struct fs *fs, struct file *f, uint64_t from, uint64_t to);

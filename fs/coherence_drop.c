@@ -51,19 +51,41 @@ see_to_writes(void *arg)
 		continue;
 }
 
+/* C5: how long the file is, if the kernel was not told; else 0. */
+static uint64_t
+untold_end(struct fs *fs, struct file *f)
+{
+	uint64_t end = 0;
+	off_t length;
+
+	(void)pool_peek(fs);
+	(void)pthread_rwlock_rdlock(&f->state);
+	if (f->mpf != NULL && memp_fsize(f->mpf, &length) == 0 &&
+	    (uint64_t)length > __atomic_load_n(&f->kernel_end, __ATOMIC_SEQ_CST))
+		end = (uint64_t)length;
+	file_let_go(fs, f);
+	pool_put(fs);
+	return end;
+}
+
 void
 coherence_drop(struct fs *fs, struct file *f, uint64_t from, uint64_t to, bool aside)
 {
 	struct coherence *c = &fs->coherence;
-	uint64_t age;
+	uint64_t age, end = aside ? 0 : untold_end(fs, f);
 
+	/* before it is so: whatever is answered from now on comes later than this, or is ignored */
+	if (end != 0)
+		__atomic_store_n(&f->kernel_end, end, __ATOMIC_SEQ_CST);
 	(void)pthread_mutex_lock(&c->lock);
 	age = ++c->age;
 	(void)pthread_mutex_unlock(&c->lock);
 	(void)atomic_fetch_add(&c->dropped, 1);
-	if (notifier_drop(&c->notifier, node_number(f), from, to == 0 ? 0 : to - from,
-		aside ? NULL : see_to_writes, fs) != 0)
+	if (notifier_drop(&c->notifier, node_number(f), from, to == 0 ? 0 : to - from, end,
+		aside ? NULL : see_to_writes, fs) != 0) {
+		coherence_shows(f, 0);
 		return;
+	}
 	/* what it was given before this began it has no more */
 	(void)pthread_mutex_lock(&c->lock);
 	if (f->copies != NULL)
@@ -133,15 +155,20 @@ drop_told(struct fs *fs, const struct mpool_told *t)
 {
 	struct coherence *c = &fs->coherence;
 	struct file *f = find_live(fs, t->file);
-	uint64_t from, to;
-	bool any;
+	uint64_t from, to, known;
+	bool any, untold;
 
 	if (f == NULL)
 		return;
+	known = __atomic_load_n(&f->kernel_end, __ATOMIC_SEQ_CST);
+	untold = untold_end(fs, f) != 0;
 	(void)pthread_mutex_lock(&c->lock);
 	from = (uint64_t)t->pgno * f->pool_page;
 	to = from + f->pool_page;
-	any = f->copies == NULL || copies_any(f->copies, from, to) ||
+	/* what was the last page may have been filled, and written to, as such */
+	if (untold && known < from)
+		from = known - known % COPY_BYTES;
+	any = untold || f->copies == NULL || copies_any(f->copies, from, to) ||
 	    written_overlaps_locked(c, f, from, to);
 	(void)pthread_mutex_unlock(&c->lock);
 	if (any)

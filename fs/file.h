@@ -35,6 +35,7 @@ struct file {
 	struct link live;	 /* [k] in coherence.live */
 	uint32_t pool_file;	 /* [k] mpool_file_id */
 	unsigned pool_page;	 /* [k] its page size */
+	uint64_t kernel_end;	 /* atomic: the kernel takes it to be at least that long */
 
 	pthread_rwlock_t io;
 	uint64_t reserved_from; /* [io, exclusive] bytes that are known to have blocks on disk */

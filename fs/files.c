@@ -19,6 +19,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "coherence.h"
 #include "io.h"
 #include "path_fd.h"
 #include "region/home.h"
@@ -116,9 +117,14 @@ fill_from_pool(struct fs *fs, struct node *node, struct stat *st)
 static void
 fill(struct fs *fs, struct node *node, const struct statx *sx, struct stat *st)
 {
+	struct file *f;
+
 	fill_from_disk(node, sx, st);
-	if (S_ISREG(node->type))
-		fill_from_pool(fs, node, st);
+	if (!S_ISREG(node->type))
+		return;
+	fill_from_pool(fs, node, st);
+	if ((f = __atomic_load_n(&node->file, __ATOMIC_ACQUIRE)) != NULL)
+		coherence_shows(f, (uint64_t)st->st_size);
 }
 
 int

@@ -188,6 +188,8 @@ read_tracked(struct fs *fs, struct file *f, size_t bytes, uint64_t offset,
 	if ((err = coherence_give_begin(fs, f, offset, offset + bytes)) == 0 &&
 	    (err = memp_fsize(f->mpf, &length)) == 0) {
 		end = min_u64(offset + bytes, (uint64_t)length);
+		if (end < offset + bytes)
+			coherence_shows(f, (uint64_t)length);
 		if (offset < end)
 			err = copy_out(f, true, iov.iov_base, offset, end, &iov.iov_len);
 	}
@@ -223,6 +225,8 @@ read_locked(struct fs *fs, struct file *f, off_t length, bool for_cache, size_t 
 	end = min_u64(offset + bytes, length > 0 ? (uint64_t)length : 0);
 	if (offset < end)
 		prefetch(f, offset, end);
+	if (offset + bytes > (uint64_t)length)
+		coherence_shows(f, (uint64_t)length);
 	if (for_cache)
 		coherence_gives(f);
 	if (for_cache && coherence_tracks(f))

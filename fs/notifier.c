@@ -12,6 +12,10 @@
  *
  * The child has two threads, so that an order can be carried out while another one waits.  When it
  * was killed, two threads of the daemon do the same.
+ *
+ * That a file is longer than the kernel takes it to be it learns from an order to store a byte at
+ * the new end, of which the byte cannot be read: it moves its end first, and then stores nothing
+ * (EFAULT).  A byte that is there could overwrite what a program has just stored in that place.
  */
 #include "notifier.h"
 
@@ -26,6 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -44,6 +49,7 @@
 struct order {
 	uint64_t cookie;
 	uint64_t node, from, bytes;
+	uint64_t end; /* the file is that long; 0: or not */
 };
 
 struct answer {
@@ -56,11 +62,28 @@ struct answer {
 /* Those who take orders. */
 struct takers {
 	int daemon, device;
+	void *unreadable;
 	atomic_uint left; /* that have not ended: the daemon is there, or they wait in the kernel */
 };
 
 static int
-tell_kernel(int device, const struct order *o)
+raise_end(const struct takers *t, const struct order *o)
+{
+	struct fuse_notify_store_out what = { .nodeid = o->node, .offset = o->end - 1, .size = 1 };
+	struct fuse_out_header head = { .len = sizeof(head) + sizeof(what) + 1,
+		.error = FUSE_NOTIFY_STORE };
+	struct iovec iov[3] = { { &head, sizeof(head) }, { &what, sizeof(what) },
+		{ t->unreadable, 1 } };
+
+	if (t->unreadable == MAP_FAILED)
+		return ENOMEM;
+	if (writev(t->device, iov, 3) != -1 || errno == EFAULT || errno == ENOENT)
+		return 0;
+	return errno;
+}
+
+static int
+drop_pages(int device, const struct order *o)
 {
 	struct fuse_notify_inval_inode_out what = {
 		.ino = o->node, .off = (int64_t)o->from, .len = (int64_t)o->bytes
@@ -74,6 +97,15 @@ tell_kernel(int device, const struct order *o)
 	return errno;
 }
 
+/* All of it is done, whatever fails. */
+static int
+tell_kernel(const struct takers *t, const struct order *o)
+{
+	int raised = o->end == 0 ? 0 : raise_end(t, o), dropped = drop_pages(t->device, o);
+
+	return dropped != 0 ? dropped : raised;
+}
+
 static void *
 orders_main(void *arg)
 {
@@ -82,7 +114,7 @@ orders_main(void *arg)
 	struct order o;
 
 	while (recv(t->daemon, &o, sizeof(o), 0) == (ssize_t)sizeof(o)) {
-		a = (struct answer){ .cookie = o.cookie, .error = tell_kernel(t->device, &o) };
+		a = (struct answer){ .cookie = o.cookie, .error = tell_kernel(t, &o) };
 		if (send(t->daemon, &a, sizeof(a), MSG_NOSIGNAL) == -1)
 			break;
 	}
@@ -177,10 +209,10 @@ keep_only(int fd)
 }
 
 static __attribute__((noreturn)) void
-child_main(int fd)
+child_main(int fd, void *unreadable)
 {
 	static const int ignored[] = { SIGHUP, SIGINT, SIGTERM, SIGPIPE };
-	struct takers t = { .daemon = -1 };
+	struct takers t = { .daemon = -1, .unreadable = unreadable };
 
 	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
 		(void)signal(ignored[i], SIG_IGN);
@@ -201,10 +233,11 @@ notifier_fork(struct notifier *n)
 
 	n->fd = -1;
 	n->pid = -1;
+	n->unreadable = mmap(NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
 		return;
 	if ((n->pid = fork()) == 0)
-		child_main(pair[1]);
+		child_main(pair[1], n->unreadable);
 	(void)close(pair[1]);
 	if (n->pid == -1)
 		(void)close(pair[0]);
@@ -268,6 +301,7 @@ take_over(struct notifier *n)
 	}
 	t->daemon = pair[1];
 	t->device = fuse_session_fd(n->session);
+	t->unreadable = n->unreadable;
 	if (start_takers(t)) {
 		n->fd = pair[0];
 		n->own = t;
@@ -323,10 +357,10 @@ give_order(struct notifier *n, const struct order *o, void (*slow)(void *arg), v
 }
 
 int
-notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes,
+notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes, uint64_t end,
     void (*slow)(void *arg), void *arg)
 {
-	struct order o = { ++n->cookie, node, from, bytes };
+	struct order o = { ++n->cookie, node, from, bytes, end };
 	int err;
 
 	while ((err = give_order(n, &o, slow, arg)) == EPIPE)
@@ -334,8 +368,9 @@ notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes,
 			break;
 	if (err != EPIPE || atomic_load(&n->stops))
 		return err;
-	err = -fuse_lowlevel_notify_inval_inode(n->session, node, (off_t)from, (off_t)bytes);
-	return err == ENOENT ? 0 : err;
+	return tell_kernel(
+	    &(struct takers){ .device = fuse_session_fd(n->session), .unreadable = n->unreadable },
+	    &o);
 }
 
 void

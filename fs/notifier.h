@@ -15,6 +15,7 @@ struct takers;
 struct notifier {
 	int fd; /* to those who do it; -1: there are none */
 	pid_t pid;
+	void *unreadable; /* a byte */
 	uint64_t cookie;
 	unsigned takers; /* how often others took over */
 	atomic_bool stops;
@@ -32,12 +33,13 @@ int notifier_start(struct notifier *n, struct fuse_session *session);
 
 /*
  * Drop the kernel's pages of the node's bytes [from, from + bytes), all behind from if bytes is
- * 0, after those that were changed through mappings have been written.  Requests to the mount are
- * made and answered meanwhile: no lock is held.  slow(arg) is called again and again while it takes
- * long; it may call notifier_drop itself, with slow NULL, for pages that are not waited for by
- * somebody who waits for this call.  One thread at a time.
+ * 0, after those that were changed through mappings have been written.  If end is not 0 the kernel
+ * takes the file to be at least that long before it does so; no byte changes by that.  Requests to
+ * the mount are made and answered meanwhile: no lock is held.  slow(arg) is called again and again
+ * while it takes long; it may call notifier_drop itself, with slow NULL, for pages that are not
+ * waited for by somebody who waits for this call.  One thread at a time.
  */
-int notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes,
+int notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes, uint64_t end,
     void (*slow)(void *arg), void *arg);
 
 /* Nothing more comes; whoever is in notifier_drop returns.  Any thread. */

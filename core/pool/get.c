@@ -12,6 +12,7 @@
 #include "base/usdt.h"
 #include "evict.h"
 #include "frame.h"
+#include "kcache.h"
 #include "load.h"
 #include "mapping.h"
 #include "page_io.h"
@@ -335,6 +336,7 @@ make_page(struct getting *g, const struct growing *from, bool *hitp)
 		return ret;
 	if ((ret = file_grow_end(g->t, row, g->mpf->file, from, to, g->key)) == EAGAIN)
 		store_release(g->slot, 0);
+	g->grew = ret == 0;
 	return ret;
 }
 
@@ -471,6 +473,8 @@ get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void 
 		return ret;
 	}
 	hand_out(&g, pagep);
+	if (g.grew && kcache_is_live(g.t->pool, mpf->row))
+		kcache_told_page(g.t, mpf->row, mpf->file, g.pgno);
 	if (flags == DB_MPOOL_NEW || flags == DB_MPOOL_LAST)
 		*pgnoaddr = g.pgno;
 	return 0;

@@ -14,10 +14,12 @@
  *
  * P24. A mount sets LIVE only while no other process has the file open for writing; so who
  * changes a file has either been seen then, or sees LIVE when it opens it.  It then asks for DROP
- * and waits, and from then on, as long as LIVE is set, tells of every page that it put dirty, in
- * its own block, and waits until the mount has answered: a read that begins after the put has
- * returned never sees older bytes.  A mount that died answers nobody; one that is stopped delays
- * by KCACHE_PATIENCE_USEC, once for a file: then LATE is set, and counted.  Opening fails then.
+ * and waits, and from then on, as long as LIVE is set, tells of every page that it put dirty, and
+ * when it has made the file longer of the last page, in its own block, and waits until the mount
+ * has answered: a read that begins after the call has returned never sees older bytes.  (Of what
+ * was made longer the new page is pinned meanwhile.)  A mount that died answers nobody; one that is
+ * stopped delays by KCACHE_PATIENCE_USEC, once for a file: then LATE is set, and counted.  Opening
+ * fails then.
  *
  * Every transition is one compare-and-swap of the word, so a death leaves nothing half done; the
  * word of a dead mount is cleared by its reaper.

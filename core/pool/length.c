@@ -10,6 +10,7 @@
 #include "dirty.h"
 #include "file.h"
 #include "frame.h"
+#include "kcache.h"
 #include "page_io.h"
 #include "thread.h"
 
@@ -83,6 +84,14 @@ extend(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes, uint64_t *beforep)
 	return ret;
 }
 
+/* A mount's kernel goes by the end that it knows. */
+static void
+tell_end(struct thread *t, DB_MPOOLFILE *mpf, uint64_t before, uint64_t end)
+{
+	if (before < end && kcache_is_live(t->pool, mpf->row))
+		kcache_told_page(t, mpf->row, mpf->file, (db_pgno_t)((end - 1) >> mpf->pageshift));
+}
+
 /* --- the disk file ------------------------------------------------------------------------- */
 
 /* Writes of the file that began before the trunc word was taken. */
@@ -146,8 +155,10 @@ file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes)
 
 	if ((ret = extend(t, mpf, bytes, &before)) != 0)
 		return ret;
-	if (mpf->fd == -1 || (ret = file_grow_disk(t, mpf->row, mpf->file, mpf->fd)) == 0)
+	if (mpf->fd == -1 || (ret = file_grow_disk(t, mpf->row, mpf->file, mpf->fd)) == 0) {
+		tell_end(t, mpf, before, bytes);
 		return 0;
+	}
 	/* not on this disk: as it was, unless somebody has gone on from there */
 	(void)cas_seq(&mpf->row->length, &bytes, before);
 	return ret;
@@ -199,7 +210,9 @@ mpool_file_extend(DB_MPOOLFILE *mpf, off_t bytes)
 
 	if ((ret = enter_growing(mpf, bytes, &t)) != 0)
 		return ret;
-	return extend(t, mpf, (uint64_t)bytes, &before);
+	if ((ret = extend(t, mpf, (uint64_t)bytes, &before)) == 0)
+		tell_end(t, mpf, before, (uint64_t)bytes);
+	return ret;
 }
 
 int
@@ -214,5 +227,7 @@ mpool_file_claim(DB_MPOOLFILE *mpf, off_t from, off_t to)
 		return ret;
 	if (g.length != (uint64_t)from)
 		return EAGAIN;
-	return file_grow_end(t, mpf->row, mpf->file, &g, (uint64_t)to, 0);
+	if ((ret = file_grow_end(t, mpf->row, mpf->file, &g, (uint64_t)to, 0)) == 0)
+		tell_end(t, mpf, (uint64_t)from, (uint64_t)to);
+	return ret;
 }

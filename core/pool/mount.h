@@ -124,9 +124,10 @@ int mpool_file_sync(DB_MPOOLFILE *mpf, bool write_only);
  * dropped, and waits: drop_begin takes that request (false: there is none), drop_end says that it
  * is done.
  * mpool_kcache_drops goes up with every such request.  The others wait, too, with every changed
- * page that they put: told lists what they tell, answer lets one go on, once the kernel has no
- * copy of that page from before the call of told.  The bell rises with all of this; wait sleeps
- * while it is what it was.
+ * page that they put, and when they have made the file longer with the last one: told lists what
+ * they tell, answer lets one go on, once the kernel has no copy of that page from before the call
+ * of told, and knows how long the file is.  The bell rises with all of this; wait sleeps while it
+ * is what it was.
  *
  * mpool_kcache_late: how often others have lost patience, because the mount was stopped; then
  * all of the file is to be dropped (drop_begin).

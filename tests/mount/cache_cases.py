@@ -4,6 +4,7 @@
 The moments at which an older copy could stay, and how it ends meanwhile.  See checks.py for how it
 is run; $MNT is the mount.
 """
+import ctypes
 import fcntl
 import mmap
 import os
@@ -11,7 +12,7 @@ import select
 import signal
 import threading
 
-from checks import KEEP_SIZE, PUNCH_HOLE, Client, fallocate, home, path, run
+from checks import KEEP_SIZE, PUNCH_HOLE, Client, fallocate, home, libc, path, run
 
 MNT = os.environ["MNT"]
 
@@ -69,6 +70,40 @@ def an_append_by_a_flag_set_later_is_where_the_end_is():
     assert c.ask("get 5100 10") == "3" * 10
     c.end()
     os.close(other)
+    os.close(fd)
+
+
+def what_a_put_adds_behind_the_end_survives_a_mapped_store_before_it():
+    fd = _file("grown", b"1" * 100)
+    c = _client("grown")
+    with mmap.mmap(fd, 100) as m:
+        assert m[0] == ord("1")
+        c.ask("extend 8192")
+        c.ask("put 100 put")
+        assert m[0] == ord("1")
+        m[10] = ord("m")
+        m.flush()
+        assert os.pread(fd, 3, 100) == b"put"
+    assert c.ask("get 100 3") == "put" and c.ask("get 10 1") == "m"
+    c.end()
+    os.close(fd)
+
+
+def a_mapped_load_sees_what_a_client_adds():
+    fd = _file("longer", b"1" * 4096)
+    c = _client("longer")
+    at = libc.mmap(None, 16384, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
+    child = os.fork()
+    if child == 0:
+        c.ask("extend 8192")
+        c.ask("put 4096 there")
+        seen = ctypes.string_at(at + 4096, 5) == b"there"
+        c.ask("cut 0")
+        c.ask("cut 12288")
+        os._exit(not seen or ctypes.string_at(at + 12287, 1) != b"\0")
+    assert os.waitpid(child, 0)[1] == 0
+    libc.munmap(at, 16384)
+    c.end()
     os.close(fd)
 
 

@@ -15,6 +15,9 @@ import traceback
 D, HOME = sys.argv[1], sys.argv[2]
 libc = ctypes.CDLL(None, use_errno=True)
 libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+libc.mmap.restype = ctypes.c_void_p
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 KERNEL_CACHES = os.environ.get("MOUNT_CACHE", "none") != "none"
 

@@ -42,6 +42,7 @@ for mode in open keep; do
 	check "litmus_crowds_$mode" litmus crowds $((rounds * 2))
 	check "litmus_appends_$mode" litmus appends "$rounds"
 	check "litmus_cuts_$mode" litmus cuts "$rounds"
+	check "litmus_grows_$mode" litmus grows "$rounds"
 	unmount_pool
 done
 finish

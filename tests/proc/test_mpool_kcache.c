@@ -157,6 +157,55 @@ mpool_kcache_clients_wait_for_the_kernel(void **state)
 	finish(mp);
 }
 
+/* Makes a page, one that it does not even put dirty, and a hole. */
+static int
+makes_longer(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, BYTES);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	db_pgno_t pgno = 7;
+	void *page;
+
+	page = get(f, 4, DB_MPOOL_NEW);
+	t_check(load_seq(done) == 2);
+	must(memp_fput(f, page, 0));
+	must(memp_fget(f, &pgno, DB_MPOOL_CREATE, &page));
+	t_check(load_seq(done) == 3);
+	must(memp_fput(f, page, 0));
+	must(memp_ftruncate(f, 9 * PS));
+	t_check(load_seq(done) == 4);
+	t_tell(c, 'c');
+	t_await(c, 'e');
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+static void
+mpool_kcache_hears_of_a_file_that_gets_longer(void **state)
+{
+	struct t_child c;
+	DB_MPOOLFILE *f;
+	DB_MPOOL *mp;
+	bool kept;
+
+	prepare(*state);
+	mp = mount_of(*state, &f);
+	must(mpool_kcache_begin(f, false, &kept));
+	t_fork(&c, makes_longer, *state);
+
+	answer_drop(mp, f, 1);
+	answer_page(mp, f, 4, 2);
+	answer_page(mp, f, 7, 3);
+	answer_page(mp, f, 8, 4);
+	t_await(&c, 'c');
+	mpool_kcache_end(f, false);
+	t_tell(&c, 'e');
+	assert_int_equal(t_join(&c), 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 static int
 has_it_open(struct t_child *c, void *arg)
 {
@@ -248,6 +297,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(mpool_kcache_clients_wait_for_the_kernel),
+		t_test(mpool_kcache_hears_of_a_file_that_gets_longer),
 		t_test(mpool_kcache_keeps_what_nobody_could_change),
 		t_test(mpool_kcache_of_a_dead_mount_is_nobodys),
 	};

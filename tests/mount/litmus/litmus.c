@@ -404,6 +404,7 @@ static const struct test {
 	{ "crowds", program_crowds, client_puts_before },
 	{ "appends", program_appends, client_appends },
 	{ "cuts", program_sees_cut, client_cuts },
+	{ "grows", program_sees_growth, client_grows },
 	{ "pairs", cross_pairs, NULL },
 	{ "killed", outlive, NULL },
 	{ "stopped", be_patient, NULL },

@@ -72,6 +72,11 @@ place(unsigned pgno, unsigned at)
 	return (off_t)pgno * PAGE + (off_t)at;
 }
 
+/* --- ends.c ---------------------------------------------------------------------------------- */
+
+void program_sees_growth(void);
+void client_grows(void);
+
 /* --- pairs.c --------------------------------------------------------------------------------- */
 
 /* Everything against everything: does anything wait for ever? */

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Litmus tests of the end of a file: a client makes it longer, page by page, and cuts it now and
+ * then, in the middle of a page; the program has more of it mapped than there is.  What was put
+ * behind the old end is there to be loaded, and a store before it takes nothing of it along.
+ */
+#include "litmus.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define MOST (PAGES * 2)
+#define TAIL 104u /* where the last page is cut */
+
+static unsigned
+next_page(unsigned pgno)
+{
+	return pgno + 1 < MOST ? pgno + 1 : PAGES;
+}
+
+static void
+map_more(void)
+{
+	MUST(munmap(map, PAGES * PAGE) == 0);
+	map = mmap(NULL, MOST * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	MUST(map != MAP_FAILED);
+}
+
+static volatile uint64_t *
+word_at(unsigned pgno, unsigned at)
+{
+	return (volatile uint64_t *)(void *)(map + place(pgno, at));
+}
+
+/* The page before the new one is the one that was the last, and perhaps a part of one. */
+void
+program_sees_growth(void)
+{
+	unsigned pgno = PAGES, at;
+
+	map_more();
+	for (unsigned long n = 1; n <= rounds; n++, pgno = next_page(pgno)) {
+		at = TAIL + (unsigned)(dice() % ((PAGE - TAIL) / 8)) * 8;
+		await(1);
+		must_see("load behind the old end", n, n, *word_at(pgno, at));
+		must_see("load of the old tail", n, n, *word_at(pgno - 1, at));
+		*word_at(pgno - 1, 8) = n * 2;
+		*word_at(pgno, 0) = n * 3;
+		MUST(dice() % 2 != 0 || msync(map + place(pgno - 1, 0), 2 * PAGE, MS_SYNC) == 0);
+		must_see("read(2) of the old tail", n, n, read_number(pgno - 1, at));
+		must_see("load of what was stored", n, n * 2, *word_at(pgno - 1, 8));
+		MUST(msync(map + place(pgno - 1, 0), 2 * PAGE, MS_SYNC) == 0);
+		pass(0);
+	}
+}
+
+static void
+make_longer(unsigned pgno, unsigned at, uint64_t n)
+{
+	db_pgno_t p = 0;
+	char *page;
+
+	MUST(memp_fget(file, &p, DB_MPOOL_NEW, (void **)&page) == 0);
+	MUST(p == pgno);
+	memcpy(page + at, &n, sizeof(n));
+	MUST(memp_fput(file, page, DB_MPOOL_DIRTY) == 0);
+	put_number(pgno - 1, at, n);
+}
+
+void
+client_grows(void)
+{
+	unsigned pgno = PAGES, at;
+
+	for (unsigned long n = 1; n <= rounds; n++, pgno = next_page(pgno)) {
+		at = TAIL + (unsigned)(dice() % ((PAGE - TAIL) / 8)) * 8;
+		(void)dice();
+		if (pgno == PAGES || n % 8 == 0)
+			MUST(memp_ftruncate(file, place(pgno - 1, TAIL)) == 0);
+		make_longer(pgno, at, n);
+		pass(1);
+		await(0);
+		must_see("get of what was put", n, n, get_number(pgno - 1, at));
+		must_see("get of what was stored", n, n * 2, get_number(pgno - 1, 8));
+		must_see("get of what was stored behind", n, n * 3, get_number(pgno, 0));
+	}
+}
