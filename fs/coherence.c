@@ -62,31 +62,45 @@ goes_past(const struct handle *h)
 	return (h->flags & (O_APPEND | O_DIRECT)) != 0;
 }
 
+/* [k] The first, and the file is open in the pool. */
+static void
+count_first_locked(struct coherence *c, struct file *f)
+{
+	link_append(&c->live, &f->live);
+	c->nlive++;
+	f->pool_file = mpool_file_id(f->mpf);
+	f->pool_page = (unsigned)mpool_file_pagesize(f->mpf);
+	atomic_store(&c->look, true);
+	(void)pthread_cond_broadcast(&c->wake);
+}
+
+/* [k] C2.  *keptp: what the kernel has of it is good. */
+static int
+track_locked(struct file *f, bool *keptp)
+{
+	if (f->direct_writers == 0 || f->copies != NULL)
+		return 0;
+	*keptp = false;
+	return (f->copies = copies_create()) == NULL ? ENOMEM : 0;
+}
+
 /* The gate is closed, and the file open in the pool.  kept: what the kernel has of it is good. */
 static int
 count_cached_locked(struct coherence *c, struct file *f, struct handle *h, bool kept)
 {
-	bool first = f->cached == 0;
+	int err;
 
-	if (f->direct_writers > 0 && f->copies == NULL) {
-		if ((f->copies = copies_create()) == NULL)
-			return ENOMEM;
-		kept = false;
-	}
-	if (first) {
+	if ((err = track_locked(f, &kept)) != 0)
+		return err;
+	if (f->cached == 0) {
 		kept = kept && c->mode == FS_CACHE_KEEP;
 		f->stale = !kept && __atomic_load_n(&f->given, __ATOMIC_SEQ_CST);
 		kept = !f->stale;
-		link_append(&c->live, &f->live);
-		c->nlive++;
-		atomic_store(&c->look, true);
-		(void)pthread_cond_broadcast(&c->wake);
+		count_first_locked(c, f);
 	}
 	(void)__atomic_add_fetch(&f->cached, 1, __ATOMIC_SEQ_CST);
 	if (writes(h))
 		f->cached_writers++;
-	f->pool_file = mpool_file_id(f->mpf);
-	f->pool_page = (unsigned)mpool_file_pagesize(f->mpf);
 	h->cached = h->keep = true;
 	h->waits = !kept || f->stale;
 	return 0;
@@ -165,6 +179,57 @@ coherence_open(struct fs *fs, struct handle *h)
 	return err;
 }
 
+/* --- pages that an open(2) past the cache brings there ---------------------------------------- */
+
+/* The gate is closed, and the file open in the pool. */
+static int
+lend(struct fs *fs, struct file *f)
+{
+	struct coherence *c = &fs->coherence;
+	bool kept = false;
+	int err;
+
+	if (f->cached > 0 || mpool_kcache_begin(f->mpf, true, &kept) != 0)
+		return 0;
+	node_get(fs, f->node);
+	(void)pthread_mutex_lock(&c->lock);
+	if ((err = track_locked(f, &kept)) == 0) {
+		count_first_locked(c, f);
+		__atomic_store_n(&f->lent, true, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&f->cached, 1, __ATOMIC_SEQ_CST);
+	}
+	(void)pthread_mutex_unlock(&c->lock);
+	if (err == 0) {
+		/* others may have it open: C2 */
+		mpool_kcache_ask_drop(f->mpf);
+		return 0;
+	}
+	mpool_kcache_end(f->mpf, false);
+	node_put(fs, f->node);
+	return err;
+}
+
+int
+coherence_lend(struct fs *fs, struct handle *h)
+{
+	struct coherence *c = &fs->coherence;
+	struct file *f;
+	int err;
+
+	if (!c->claimed || h->cached ||
+	    __atomic_load_n(&h->node->file->cached, __ATOMIC_SEQ_CST) > 0)
+		return 0;
+	if ((err = file_get(fs, h->node, false, &f)) != 0)
+		return err;
+	(void)pthread_mutex_lock(&c->gate);
+	err = lend(fs, f);
+	(void)pthread_mutex_unlock(&c->gate);
+	file_put(fs, f);
+	return err;
+}
+
+/* --- closing --------------------------------------------------------------------------------- */
+
 /* Nobody writes past the kernel's pages here, nor is a write(2) through them on its way; [k]. */
 static bool
 may_untrack_locked(const struct file *f)
@@ -172,26 +237,53 @@ may_untrack_locked(const struct file *f)
 	return f->copies != NULL && f->direct_writers == 0 && f->cached_writers == 0;
 }
 
-/* [k] The last cached open went: true. */
+/* [k] The file is not cached any more.  True: what the kernel has of it is good for later. */
 static bool
-uncount_locked(struct fs *fs, struct file *f, const struct handle *h, bool *untrackp, bool *keepp)
+end_locked(struct coherence *c, struct file *f)
 {
-	struct coherence *c = &fs->coherence;
+	bool keep = c->mode == FS_CACHE_KEEP && f->copies == NULL && !f->stale;
 
-	if (h->counted)
-		f->direct_writers--;
-	if (h->cached && writes(h))
-		f->cached_writers--;
-	*untrackp = may_untrack_locked(f) && (h->counted || writes(h));
-	if (!h->cached || __atomic_sub_fetch(&f->cached, 1, __ATOMIC_SEQ_CST) > 0)
-		return false;
-	*keepp = c->mode == FS_CACHE_KEEP && f->copies == NULL && !f->stale;
 	link_remove(&f->live);
 	c->nlive--;
 	copies_destroy(f->copies);
 	f->copies = NULL;
-	*untrackp = false;
-	return true;
+	__atomic_store_n(&f->lent, false, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&f->cached, 0, __ATOMIC_SEQ_CST);
+	return keep;
+}
+
+static bool
+is_open(const struct file *f)
+{
+	return __atomic_load_n(&f->opens, __ATOMIC_SEQ_CST) > 0;
+}
+
+/*
+ * [k] The last cached open lends the file to those that are left: they can be served from the
+ * kernel's pages without a request.  True: it need not be tracked any more.
+ */
+static bool
+uncount_locked(struct file *f, const struct handle *h)
+{
+	if (h->counted)
+		f->direct_writers--;
+	if (h->cached && writes(h))
+		f->cached_writers--;
+	if (h->cached && __atomic_load_n(&f->cached, __ATOMIC_SEQ_CST) == 1)
+		__atomic_store_n(&f->lent, true, __ATOMIC_SEQ_CST);
+	else if (h->cached)
+		(void)__atomic_sub_fetch(&f->cached, 1, __ATOMIC_SEQ_CST);
+	return may_untrack_locked(f) && (h->counted || writes(h)) &&
+	    __atomic_load_n(&f->opens, __ATOMIC_SEQ_CST) > 1;
+}
+
+static void
+let_file_go(struct fs *fs, struct file *f, bool pool_usable)
+{
+	if (pool_usable)
+		file_let_go(fs, f);
+	else
+		(void)pthread_rwlock_unlock(&f->state);
 }
 
 void
@@ -199,26 +291,52 @@ coherence_close(struct fs *fs, struct handle *h, bool pool_usable)
 {
 	struct coherence *c = &fs->coherence;
 	struct file *f = h->node->file;
-	bool last, untrack = false, keep = false;
+	bool untrack;
 
 	if (!h->cached && !h->counted)
 		return;
 	(void)pthread_rwlock_rdlock(&f->state);
 	(void)pthread_mutex_lock(&c->gate);
 	(void)pthread_mutex_lock(&c->lock);
-	last = uncount_locked(fs, f, h, &untrack, &keep);
+	untrack = uncount_locked(f, h);
 	(void)pthread_mutex_unlock(&c->lock);
-	if (last && pool_usable && f->mpf != NULL)
-		mpool_kcache_end(f->mpf, keep);
 	if (untrack && pool_usable && f->mpf != NULL)
 		mpool_kcache_ask_drop(f->mpf);
 	(void)pthread_mutex_unlock(&c->gate);
-	if (pool_usable)
-		file_let_go(fs, f);
-	else
-		(void)pthread_rwlock_unlock(&f->state);
-	if (last)
-		node_put(fs, h->node);
+	let_file_go(fs, f, pool_usable);
+}
+
+/* The gate is closed. */
+static bool
+end_lent(struct coherence *c, struct file *f, bool *keepp)
+{
+	bool ends;
+
+	(void)pthread_mutex_lock(&c->lock);
+	ends = __atomic_load_n(&f->lent, __ATOMIC_SEQ_CST) && !is_open(f);
+	if (ends)
+		*keepp = end_locked(c, f);
+	(void)pthread_mutex_unlock(&c->lock);
+	return ends;
+}
+
+void
+coherence_closed(struct fs *fs, struct file *f, bool pool_usable)
+{
+	struct coherence *c = &fs->coherence;
+	bool ends, keep = false;
+
+	if (!__atomic_load_n(&f->lent, __ATOMIC_SEQ_CST) || is_open(f))
+		return;
+	(void)pthread_rwlock_rdlock(&f->state);
+	(void)pthread_mutex_lock(&c->gate);
+	ends = end_lent(c, f, &keep);
+	if (ends && pool_usable && f->mpf != NULL)
+		mpool_kcache_end(f->mpf, keep);
+	(void)pthread_mutex_unlock(&c->gate);
+	let_file_go(fs, f, pool_usable);
+	if (ends)
+		node_put(fs, f->node);
 }
 
 void
@@ -283,6 +401,12 @@ bool
 coherence_tracks(const struct file *f)
 {
 	return __atomic_load_n(&f->copies, __ATOMIC_SEQ_CST) != NULL;
+}
+
+bool
+coherence_may_be_stored(const struct file *f)
+{
+	return __atomic_load_n(&f->cached_writers, __ATOMIC_SEQ_CST) > 0;
 }
 
 void

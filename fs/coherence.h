@@ -4,8 +4,10 @@
  *
  * C1. The kernel may cache a file through an open(2) only while nobody in another process has it
  *     open for writing; an open(2) meanwhile, one with O_APPEND, and one with O_DIRECT go past
- *     its cache.  While only such opens and requests of this mount change a file, the kernel
- *     itself keeps its pages right.
+ *     its cache, except for what sendfile(2) and private mappings fill it with: from then on, and
+ *     while any open is left from a time when it was cached, the file counts as cached (lent).
+ *     While only such opens and requests of this mount change a file, the kernel itself keeps its
+ *     pages right.
  * C2. A file that is changed past the kernel's pages (by a client of the pool, or an open(2) that
  *     goes past them) is tracked: the mount has copies of what it gave to the kernel since.
  *     Tracking begins before, and ends after, all pages of the file are dropped.
@@ -107,6 +109,14 @@ void coherence_left_pool(struct fs *fs);
 int coherence_open(struct fs *fs, struct handle *h);
 void coherence_await(struct fs *fs, struct handle *h, struct opening *o);
 void coherence_close(struct fs *fs, struct handle *h, bool pool_usable);
+/* The same once h is not counted any more in what has f open. */
+void coherence_closed(struct fs *fs, struct file *f, bool pool_usable);
+
+/*
+ * The kernel reads pages for its cache through an open(2) that goes past it: for sendfile(2), or
+ * for a private mapping.  The caller holds the pool.
+ */
+int coherence_lend(struct fs *fs, struct handle *h);
 /* The file was opened in the pool, perhaps in another one; file.state held exclusively. */
 void coherence_reopened(struct fs *fs, struct file *f);
 
@@ -122,6 +132,9 @@ uint64_t coherence_late(struct fs *fs);
 /* --- data: file.io held ---------------------------------------------------------------------- */
 
 bool coherence_tracks(const struct file *f);
+
+/* Programs may have changed it through mappings, which the kernel has not written back. */
+bool coherence_may_be_stored(const struct file *f);
 
 /* The kernel has pages of the file, or is about to. */
 void coherence_gives(struct file *f);

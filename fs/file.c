@@ -445,8 +445,12 @@ file_close(struct fs *fs, struct handle *h, bool pool_usable)
 	struct node *node = h->node;
 	struct file *f = node->file;
 
+	bool last;
+
 	coherence_close(fs, h, pool_usable);
-	if (count_close(fs, f, h->flags) && pool_usable)
+	last = count_close(fs, f, h->flags);
+	coherence_closed(fs, f, pool_usable);
+	if (last && pool_usable)
 		file_settle(fs, f);
 	node_fd_put(fs, node);
 	node_put(fs, node);

@@ -27,6 +27,7 @@ struct file {
 	bool gone;	   /* [t] its last name was removed: close at last release */
 
 	unsigned cached;	 /* [k] opens that the kernel may cache; see coherence.h */
+	bool lent;		 /* [k] counted as one of these: it has pages all the same */
 	unsigned cached_writers; /* [k] of these: that may write */
 	bool stale;		 /* [k] the first open waits for the kernel's old pages to go */
 	bool given;		 /* atomic: the kernel may have pages of it */

@@ -451,7 +451,7 @@ write_locked(struct fs *fs, struct file *f, struct handle *h, const struct calle
 		 &(struct changing){ .buf = w->buf,
 		     .from = w->offset,
 		     .to = end,
-		     .asked = w->through_cache ? w->asked : w->offset,
+		     .asked = w->asked,
 		     .through_cache = w->through_cache },
 		 w->wp)) != 0) {
 		settle_length(f, w->length, 0, end);
@@ -553,8 +553,10 @@ seek_locked(struct fs *fs, struct file *f, uint64_t offset, int whence, off_t *r
 	if (offset >= (uint64_t)length)
 		return ENXIO;
 	/* The disk knows where the holes are, once it has all that was written. */
-	if (!f->writable && mpool_ident_attr(fs->pool, &f->node->ident, &found, &mtime) != ENOENT) {
-		/* it lacks what others have put, and it is not ours to write: no hole is seen */
+	if (coherence_may_be_stored(f) ||
+	    (!f->writable &&
+		mpool_ident_attr(fs->pool, &f->node->ident, &found, &mtime) != ENOENT)) {
+		/* it lacks what others have put or stored, which is not ours to write: no hole */
 		*resultp = whence == SEEK_DATA ? (off_t)offset : length;
 		return 0;
 	}

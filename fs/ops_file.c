@@ -275,8 +275,11 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct fuse_
 		err = status_read(
 		    fs, status_handle_of(fi), bytes, (uint64_t)offset, reply_bytes, req);
 	} else if ((err = pool_get(fs)) == 0) {
-		err = io_read(fs, node, is_for_cache(fs, fi), bytes, (uint64_t)offset, reply_bytes,
-		    req);
+		if (is_for_cache(fs, fi))
+			err = coherence_lend(fs, handle_of(fi));
+		if (err == 0)
+			err = io_read(fs, node, is_for_cache(fs, fi), bytes, (uint64_t)offset,
+			    reply_bytes, req);
 		pool_put(fs);
 		served(fs, REQUEST_READ, begun);
 	}

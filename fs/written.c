@@ -76,9 +76,16 @@ find_last(struct written *w, const struct changing *ch)
  * page is wrong, and may be locked all the same.
  */
 static bool
-went_elsewhere(const struct changing *ch)
+is_misplaced(const struct changing *ch)
 {
 	return ch->through_cache && ch->asked != ch->from;
+}
+
+/* It does not know the end when this is answered. */
+static bool
+hides_end(const struct file *f, const struct changing *ch)
+{
+	return ch->asked != ch->from && __atomic_load_n(&f->cached, __ATOMIC_SEQ_CST) > 0;
 }
 
 static int
@@ -93,11 +100,11 @@ written_add_locked(
 	w->number = ++c->writes;
 	w->age = ++c->age;
 	w->file = f;
-	w->from = went_elsewhere(ch) && ch->asked < ch->from ? ch->asked : ch->from;
-	w->to = went_elsewhere(ch) && asked_to > ch->to ? asked_to : ch->to;
+	w->from = is_misplaced(ch) && ch->asked < ch->from ? ch->asked : ch->from;
+	w->to = is_misplaced(ch) && asked_to > ch->to ? asked_to : ch->to;
 	w->is_zeros = ch->buf == NULL;
 	find_last(w, ch);
-	w->drops_late = went_elsewhere(ch);
+	w->drops_late = is_misplaced(ch);
 	link_append(&c->writtens, &w->link);
 	*wp = w;
 	return 0;
@@ -132,7 +139,8 @@ coherence_write(struct fs *fs, struct file *f, const struct changing *ch, struct
 	if (ch->through_cache)
 		coherence_gives(f);
 	(void)pthread_mutex_lock(&c->lock);
-	if (went_elsewhere(ch) || (f->copies != NULL && copies_any(f->copies, ch->from, ch->to)))
+	if (is_misplaced(ch) || hides_end(f, ch) ||
+	    (f->copies != NULL && copies_any(f->copies, ch->from, ch->to)))
 		err = written_add_locked(c, f, ch, wp);
 	else if (f->copies != NULL && ch->through_cache)
 		err = note_whole_pages_locked(c, f, ch);

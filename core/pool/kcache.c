@@ -292,7 +292,8 @@ mpool_kcache_begin(DB_MPOOLFILE *mpf, bool anyhow, bool *keptp)
 	}
 	w = load_seq(&mpf->row->kcache);
 	do
-		*keptp = (w & KCACHE_OWNER) == own && (w & KCACHE_KEPT) && !(w & KCACHE_DROP);
+		*keptp = (w & KCACHE_OWNER) == own && (w & KCACHE_KEPT) &&
+		    !(w & (KCACHE_DROP | KCACHE_BUSY));
 	while (!cas_seq(&mpf->row->kcache, &w,
 	    ((w & KCACHE_OWNER) == own ? w : w & ~0xffffffffull) | own | KCACHE_LIVE |
 		KCACHE_KEPT));

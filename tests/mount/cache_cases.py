@@ -10,6 +10,7 @@ import mmap
 import os
 import select
 import signal
+import tempfile
 import threading
 
 from checks import KEEP_SIZE, PUNCH_HOLE, Client, fallocate, home, libc, path, run
@@ -21,6 +22,12 @@ def _file(name, data):
     with open(home(name), "wb") as f:
         f.write(data)
     return os.open(path(name), os.O_RDWR)
+
+
+def _client_of_new(name):
+    with open(home(name), "wb") as f:
+        f.write(b"00" * 2048)
+    return _client(name)
 
 
 def _client(name):
@@ -121,6 +128,66 @@ def a_private_load_beside_does_not_undo_a_put():
     assert c.ask("get 0 3") == "put" and c.ask("get 3000 1") == "m"
     c.end()
     os.close(past)
+    os.close(fd)
+
+
+def an_open_sees_what_was_changed_behind_the_mount():
+    size = 1 << 20
+    fd = _file("behind", b"1" * size)
+    for i in range(150):
+        for at in range(0, size, 1 << 18):
+            os.pread(fd, 1 << 18, at)
+        new = b"%03d" % i
+        with open(home("behind"), "rb+") as f:
+            f.seek(size - 3)
+            f.write(new)
+        with open(path("behind"), "rb") as f:
+            assert os.pread(f.fileno(), 3, size - 3) == new, i
+    os.close(fd)
+
+
+def _sent(fd):
+    """What sendfile(2) takes from the first page."""
+    with tempfile.TemporaryFile() as out:
+        os.sendfile(out.fileno(), fd, 0, 4096)
+        return os.pread(out.fileno(), 4096, 0)
+
+
+def what_is_sent_past_the_cache_is_not_old():
+    c = _client_of_new("sent")
+    fd = os.open(path("sent"), os.O_RDONLY)
+    beside = os.open(path("sent"), os.O_RDONLY)
+    with mmap.mmap(fd, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ) as m:
+        for i in range(3):
+            assert _sent(fd)[0:2] == m[0:2] == b"%02d" % i, i
+            c.ask("put 0 %02d" % (i + 1))
+            assert _sent(beside)[0:2] == b"%02d" % (i + 1), i
+    os.close(fd)
+    c.ask("put 0 xx")
+    assert _sent(beside)[0:2] == b"xx"
+    c.end()
+    os.close(beside)
+
+
+def what_a_cached_open_leaves_is_not_sent_when_it_is_old():
+    cached = _file("left", b"00" * 2048)
+    past = os.open(path("left"), os.O_RDONLY | os.O_DIRECT)
+    assert os.pread(cached, 4096, 0) == b"00" * 2048
+    os.close(cached)
+    c = _client("left")
+    c.ask("put 0 new")
+    fcntl.fcntl(past, fcntl.F_SETFL, 0)
+    assert _sent(past)[0:3] == b"new"
+    c.end()
+    os.close(past)
+
+
+def a_hole_is_seen_only_where_nothing_was_stored():
+    fd = _file("holes", b"")
+    os.ftruncate(fd, 1 << 20)
+    with mmap.mmap(fd, 1 << 20) as m:
+        m[500000:500005] = b"hello"
+        assert os.lseek(fd, 0, os.SEEK_DATA) <= 500000
     os.close(fd)
 
 
