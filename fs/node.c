@@ -39,6 +39,8 @@ node_table_init(struct fs *fs)
 	link_init(&t->idle_fds);
 	link_init(&t->idle_files);
 	link_init(&t->pooled);
+	/* numbers are addresses: a file handle of an earlier mount may have one of ours */
+	t->generation = os_now_usec();
 	return pthread_mutex_init(&t->lock, NULL);
 }
 

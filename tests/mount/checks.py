@@ -19,7 +19,13 @@ libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [
 libc.mmap.restype = ctypes.c_void_p
 libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
+AT_FDCWD = -100
 KERNEL_CACHES = os.environ.get("MOUNT_CACHE", "none") != "none"
+
+
+class Handle(ctypes.Structure):
+    """struct file_handle"""
+    _fields_ = [("n", ctypes.c_uint), ("type", ctypes.c_int), ("bytes", ctypes.c_char * 128)]
 
 
 def path(name):

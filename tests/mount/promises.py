@@ -3,6 +3,7 @@
 
 On a mount that writes nothing for being old, so that what is dirty stays so until it is asked for.
 """
+import ctypes
 import errno
 import mmap
 import os
@@ -10,7 +11,8 @@ import signal
 import stat
 import time
 
-from checks import Client, D, HOME, KERNEL_CACHES, fails, get, home, path, pattern, put, run
+from checks import (AT_FDCWD, Client, D, HOME, Handle, KERNEL_CACHES, fails, get, home, libc, path,
+                    pattern, put, run)
 
 MIB = 1 << 20
 EVENTS = os.path.join(os.path.dirname(os.path.dirname(D)), "stat/events")
@@ -289,6 +291,51 @@ def record_locks_follow_the_file():
             os._exit(1)
     assert os.waitpid(pid, 0)[1] == 0
     os.close(fd)
+
+
+def _handle_of(name):
+    handle, mount = Handle(n=128), ctypes.c_int()
+    assert libc.name_to_handle_at(AT_FDCWD, path(name).encode(), ctypes.byref(handle),
+                                  ctypes.byref(mount), 0) == 0
+    return handle
+
+
+def _read_by_handle(handle):
+    """None: it leads to nothing any more."""
+    where = os.open(D, os.O_RDONLY)
+    fd = libc.open_by_handle_at(where, ctypes.byref(handle), os.O_RDONLY)
+    os.close(where)
+    if fd == -1:
+        assert ctypes.get_errno() == errno.ESTALE, errno.errorcode[ctypes.get_errno()]
+        return None
+    with open(fd, "rb") as f:
+        return f.read()
+
+
+def a_file_handle_leads_to_its_file_or_to_none():
+    """Nobody keeps what the kernel has forgotten, and memory and inodes are used again."""
+    names = ["handle%d" % i for i in range(50)]
+    handles = []
+    for name in names:
+        put(name, name.encode())
+        handles.append(_handle_of(name))
+    fd = os.open(path(names[0]), os.O_RDONLY)
+    os.rename(path(names[0]), path("moved"))
+    assert _read_by_handle(handles[0]) == names[0].encode()
+    os.close(fd)
+    os.rename(path("moved"), path(names[0]))
+    for name in names:
+        os.unlink(path(name))
+    for name in names:
+        put(name, b"another")
+
+    def are_stale():
+        found = [_read_by_handle(h) for h in handles]
+        assert all(f in (None, n.encode()) for f, n in zip(found, names)), found
+        return not any(found)
+    _until(are_stale)
+    for name in names:
+        os.unlink(path(name))
 
 
 run(globals())

@@ -18,7 +18,7 @@ import struct
 import sys
 import tempfile
 
-from checks import D, HOME, libc
+from checks import AT_FDCWD, D, HOME, Handle, libc
 
 CALLS = []
 DIFFERENT = {
@@ -263,11 +263,9 @@ def reads_what_it_had_as_a_path():
 
 @call
 def opens_by_handle():
-    class Handle(ctypes.Structure):
-        _fields_ = [("n", ctypes.c_uint), ("type", ctypes.c_int), ("bytes", ctypes.c_char * 128)]
     _file()
     handle, mount = Handle(n=128), ctypes.c_int()
-    _c(libc.name_to_handle_at(-100, b"f", ctypes.byref(handle), ctypes.byref(mount), 0))
+    _c(libc.name_to_handle_at(AT_FDCWD, b"f", ctypes.byref(handle), ctypes.byref(mount), 0))
     where = os.open(".", os.O_RDONLY)
     return os.read(_c(libc.open_by_handle_at(where, ctypes.byref(handle), os.O_RDONLY)), 1)
 
