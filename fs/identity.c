@@ -6,7 +6,10 @@
  * changes all threads) and, once a thread has unshared it, the umask belong to a thread.  A
  * daemon run by root takes the caller's before it creates, opens or changes anything in HOME, so
  * that permission, ACLs, owners and quotas are decided there and not here.  setfsuid(2) to
- * anybody but root also takes the file capabilities away until root's number is set again.
+ * anybody but root also takes the file capabilities away until root's number is set again; those
+ * that the caller has, though not root, are left.  A request does not say them, so they are read
+ * where the groups are.  They count only in the daemon's own user namespace: in another anybody
+ * can have them all.
  *
  * The umask is set even where the daemon is not root, because whether it applies depends on the
  * default ACL of the directory, which only HOME's filesystem knows.
@@ -28,9 +31,15 @@
 
 #define GROUPS_MOST 1024
 
+/* Those that setfsuid(2) takes and gives. */
+#define FILE_CAPS                                                                                  \
+	(1u << CAP_CHOWN | 1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH | 1u << CAP_FOWNER | \
+	    1u << CAP_FSETID | 1u << CAP_LINUX_IMMUTABLE | 1u << CAP_MKNOD)
+
 static bool is_root;
 static bool can_switch;
 static mode_t own_umask;
+static struct stat own_namespace; /* of users */
 
 static __thread struct {
 	bool unshared; /* the umask is this thread's own */
@@ -60,6 +69,7 @@ identity_init(void)
 	(void)umask(own_umask);
 	if (is_root)
 		look_at_capabilities();
+	(void)stat("/proc/self/ns/user", &own_namespace);
 }
 
 bool
@@ -85,38 +95,82 @@ parse_groups(const char *line, gid_t *groups)
 	return n;
 }
 
-static size_t
-read_groups(pid_t pid, gid_t *groups)
+/* What a request does not say of its caller. */
+struct rights {
+	gid_t groups[GROUPS_MOST];
+	size_t ngroups;
+	uint64_t caps;
+	uid_t fsuid;
+};
+
+static void
+parse_line(const char *line, struct rights *r)
+{
+	unsigned long fsuid;
+
+	if (strncmp(line, "Groups:", 7) == 0)
+		r->ngroups = parse_groups(line + 7, r->groups);
+	else if (strncmp(line, "CapEff:", 7) == 0)
+		r->caps = strtoull(line + 7, NULL, 16) & FILE_CAPS;
+	else if (sscanf(line, "Uid: %*u %*u %*u %lu", &fsuid) == 1)
+		r->fsuid = (uid_t)fsuid;
+}
+
+/* A caller that is gone already has no rights of this kind: less is allowed, never more. */
+static void
+read_rights(pid_t pid, struct rights *r)
 {
 	char path[64], line[GROUPS_MOST * 11 + 16];
-	size_t n = 0;
 	FILE *f;
 
+	r->ngroups = 0;
+	r->caps = 0;
+	r->fsuid = (uid_t)-1;
 	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/status", (int)pid, (int)pid);
 	if (pid == 0 || (f = fopen(path, "re")) == NULL)
-		return 0;
+		return;
 	while (fgets(line, (int)sizeof(line), f) != NULL)
-		if (strncmp(line, "Groups:", 7) == 0) {
-			n = parse_groups(line + 7, groups);
-			break;
-		}
+		parse_line(line, r);
 	(void)fclose(f);
-	return n;
+}
+
+static bool
+is_of_our_namespace(pid_t pid)
+{
+	char path[64];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	return stat(path, &st) == 0 && st.st_ino == own_namespace.st_ino &&
+	    st.st_dev == own_namespace.st_dev;
+}
+
+/* setfsuid(2) has taken all of them; that back to root gives all back. */
+static void
+lend_capabilities(uint64_t caps)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &head, data) == -1)
+		return;
+	for (unsigned i = 0; i < 2; i++)
+		data[i].effective |= (uint32_t)(caps >> 32 * i) & data[i].permitted;
+	(void)syscall(SYS_capset, &head, data);
 }
 
 static void
 switch_user(const struct caller *c)
 {
-	gid_t groups[GROUPS_MOST];
-	size_t n;
+	struct rights r;
 
-	if (c->uid != 0) {
-		/* A caller that is gone already has no groups: less is allowed, never more. */
-		n = read_groups(c->pid, groups);
-		(void)syscall(SYS_setgroups, n, groups);
-	}
+	read_rights(c->uid != 0 ? c->pid : 0, &r);
+	if (c->uid != 0)
+		(void)syscall(SYS_setgroups, r.ngroups, r.groups);
 	(void)setfsgid(c->gid);
 	(void)setfsuid(c->uid);
+	if (r.caps != 0 && r.fsuid == c->uid && is_of_our_namespace(c->pid))
+		lend_capabilities(r.caps);
 	self.switched = true;
 }
 
