@@ -373,10 +373,12 @@ static unsigned
 release_pins(DB_MPOOLFILE *mpf)
 {
 	DB_MPOOL *p = mpf->pool;
+	struct thread *t, *next;
 	unsigned n = 0;
 
 	pthread_mutex_lock(&p->threads_mutex);
-	for (struct thread *t = p->threads; t != NULL; t = t->next)
+	for (t = p->threads; t != NULL; t = next) {
+		next = t->next;
 		for (unsigned b = 0; b < t->npins; b++) {
 			struct pin_block *pb = t->pins[b];
 
@@ -390,6 +392,9 @@ release_pins(DB_MPOOLFILE *mpf)
 					n++;
 				}
 		}
+		if (t->exited)
+			thread_ended(t);
+	}
 	pthread_mutex_unlock(&p->threads_mutex);
 	return n;
 }

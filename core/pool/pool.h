@@ -100,6 +100,7 @@ struct __db_mpool {
 	struct registration *registrations;
 	struct writer_fd writers[WRITER_FDS];
 	struct thread *threads;
+	unsigned pin_blocks; /* theirs */
 	struct thread *lone; /* the only one so far that uses pages, else NULL */
 	pthread_t writer;    /* see writer.c */
 	bool writer_runs;

@@ -19,16 +19,15 @@
 
 /* A pin that was found. */
 struct found {
-	struct pin_block *pb;
-	unsigned i; /* slot in it */
+	struct pin_block *pb; /* of the calling thread, or NULL: another's, that may end any time */
+	unsigned i;	      /* slot in it */
 	uint32_t f;
-	bool own; /* the calling thread's block */
 };
 
 static bool
 find_in(struct pin_block *pb, uint32_t f, const DB_MPOOLFILE *mpf, unsigned *ip)
 {
-	for (unsigned i = BLOCK_SLOTS; i-- > 0;)
+	for (unsigned i = BLOCK_SLOTS; pb->b != NULL && i-- > 0;)
 		if (load_relaxed(&pb->b->slots[i]) == f + 1 &&
 		    load_acquire(&pb->pins[i].mpf) == mpf) {
 			*ip = i;
@@ -50,7 +49,8 @@ find_own(struct thread *t, const DB_MPOOLFILE *mpf, struct found *at)
 			m &= ~(1ull << i);
 			if (load_relaxed(&pb->b->slots[i]) == at->f + 1 &&
 			    load_relaxed(&pb->pins[i].mpf) == mpf) {
-				*at = (struct found){ pb, i, at->f, true };
+				at->pb = pb;
+				at->i = i;
 				return true;
 			}
 		}
@@ -58,27 +58,32 @@ find_own(struct thread *t, const DB_MPOOLFILE *mpf, struct found *at)
 	return false;
 }
 
-static bool
+/* Under threads_mutex: a pin of another thread, whose slots are shared from now on; or NULL. */
+static struct thread *
 find_others(struct thread *self, const DB_MPOOLFILE *mpf, struct found *at)
 {
-	DB_MPOOL *p = self->pool;
-	bool got = false;
-
-	pthread_mutex_lock(&p->threads_mutex);
-	for (struct thread *t = p->threads; t != NULL && !got; t = t->next)
-		for (unsigned b = 0; b < t->npins && !got; b++) {
-			unsigned i;
-
-			if (t->pins[b]->b == NULL || !find_in(t->pins[b], at->f, mpf, &i))
+	for (struct thread *t = self->pool->threads; t != NULL; t = t->next)
+		for (unsigned b = 0; t != self && b < t->npins; b++) {
+			if (!find_in(t->pins[b], at->f, mpf, &at->i))
 				continue;
-			if (t != self)
-				thread_share(t);
-			if (find_in(t->pins[b], at->f, mpf, &i)) {
-				*at = (struct found){ t->pins[b], i, at->f, t == self };
-				got = true;
+			thread_share(t);
+			if (find_in(t->pins[b], at->f, mpf, &at->i)) {
+				at->pb = t->pins[b];
+				return t;
 			}
 		}
-	pthread_mutex_unlock(&p->threads_mutex);
+	return NULL;
+}
+
+static bool
+have_others(struct thread *t, const DB_MPOOLFILE *mpf, struct found *at)
+{
+	bool got;
+
+	pthread_mutex_lock(&t->pool->threads_mutex);
+	got = find_others(t, mpf, at) != NULL;
+	pthread_mutex_unlock(&t->pool->threads_mutex);
+	at->pb = NULL;
 	return got;
 }
 
@@ -88,7 +93,7 @@ find_pin(struct thread *t, const DB_MPOOLFILE *mpf, const void *addr, struct fou
 	at->f = frame_of_address(t->pool, addr, mpf->pageshift);
 	if (at->f == NO_FRAME)
 		return false;
-	return find_own(t, mpf, at) || (t->pool->threaded && find_others(t, mpf, at));
+	return find_own(t, mpf, at) || (t->pool->threaded && have_others(t, mpf, at));
 }
 
 static inline void
@@ -116,28 +121,82 @@ release_alone(struct thread *t, struct pin_block *pb, unsigned i)
 }
 
 /*
- * Empty the slot.  Two threads may want the same slot for two pins of one page: the
- * compare-and-swap decides.  False: another put was first; look for the other pin.
+ * Empty a slot of the thread's own; *setp is what memp_fset said of the pin.  Two threads may want
+ * the same slot for two pins of one page: the compare-and-swap decides.
  */
 static bool
-release(struct thread *t, struct found *at)
+release_own(struct thread *t, struct found *at, uint32_t *setp)
 {
 	uint32_t expected = at->f + 1;
+	struct pin *pin = &at->pb->pins[at->i];
 
-	if (at->own && release_alone(t, at->pb, at->i)) {
-		at->pb->pins[at->i].set = 0;
+	*setp = pin->set;
+	if (release_alone(t, at->pb, at->i)) {
+		pin->set = 0;
 		return true;
 	}
 	if (!cas_seq(&at->pb->b->slots[at->i], &expected, 0))
 		return false;
-	at->pb->pins[at->i].set = 0;
-	if (at->own) {
-		forget(at->pb, at->i);
-	} else {
-		store_relaxed(&at->pb->pins[at->i].mpf, NULL);
-		(void)or_seq(&at->pb->returned, 1ull << at->i);
-	}
+	pin->set = 0;
+	forget(at->pb, at->i);
 	return true;
+}
+
+/* The same of a slot of another thread's. */
+static bool
+release_others(struct thread *self, const DB_MPOOLFILE *mpf, struct found *at, uint32_t *setp)
+{
+	uint32_t expected = at->f + 1;
+	struct thread *t;
+	struct pin *pin;
+	bool done = false;
+
+	pthread_mutex_lock(&self->pool->threads_mutex);
+	if ((t = find_others(self, mpf, at)) != NULL &&
+	    cas_seq(&at->pb->b->slots[at->i], &expected, 0)) {
+		pin = &at->pb->pins[at->i];
+		*setp = pin->set;
+		pin->set = 0;
+		store_relaxed(&pin->mpf, NULL);
+		(void)or_seq(&at->pb->returned, 1ull << at->i);
+		if (t->exited)
+			thread_ended(t);
+		done = true;
+	}
+	pthread_mutex_unlock(&self->pool->threads_mutex);
+	return done;
+}
+
+/* False: another put was first; look for the other pin. */
+static bool
+release(struct thread *t, const DB_MPOOLFILE *mpf, struct found *at, uint32_t *setp)
+{
+	return at->pb != NULL ? release_own(t, at, setp) : release_others(t, mpf, at, setp);
+}
+
+/* What was said of the pin, with what is said of it now: the last of CLEAN and DIRTY counts. */
+static uint32_t
+said(uint32_t before, uint32_t now)
+{
+	return (now & PIN_CHANGED ? before & ~PIN_CLEAN : before) | now;
+}
+
+static void
+note_said(struct thread *t, const DB_MPOOLFILE *mpf, struct found *at, uint32_t set)
+{
+	struct pin *pin;
+
+	if (at->pb != NULL) {
+		pin = &at->pb->pins[at->i];
+		pin->set = said(pin->set, set);
+		return;
+	}
+	pthread_mutex_lock(&t->pool->threads_mutex);
+	if (find_others(t, mpf, at) != NULL) {
+		pin = &at->pb->pins[at->i];
+		pin->set = said(pin->set, set);
+	}
+	pthread_mutex_unlock(&t->pool->threads_mutex);
 }
 
 /* The end lies inside the page [from, to): now it lies behind it, unless the page is cut off. */
@@ -150,27 +209,25 @@ whole_last_page(struct file_row *row, uint64_t from, uint64_t to)
 		continue;
 }
 
-static void
-put_dirty(struct thread *t, DB_MPOOLFILE *mpf, struct found *at)
+/* What is to be noted of the pin. */
+static uint32_t
+put_dirty(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f)
 {
-	struct pin *pin = &at->pb->pins[at->i];
-	uint64_t off = (uint64_t)key_pgno(frame_at(t->pool, at->f)->key) << mpf->pageshift;
+	uint64_t off = (uint64_t)key_pgno(frame_at(t->pool, f)->key) << mpf->pageshift;
 	uint64_t length = load_seq(&mpf->row->length);
 
 	if (off < length && off + mpf->pagesize > length && !mpf->soft) {
 		if (mpf->odd)
-			file_clean_tail(t, mpf, frame_address(t->pool, at->f, mpf->pageshift),
-			    key_pgno(frame_at(t->pool, at->f)->key));
+			file_clean_tail(t, mpf, frame_address(t->pool, f, mpf->pageshift),
+			    key_pgno(frame_at(t->pool, f)->key));
 		else
 			whole_last_page(mpf->row, off, off + mpf->pagesize);
 	}
-	pin->set &= ~PIN_CLEAN;
-	pin->set |= PIN_CHANGED;
-	if (!dirty_mark(t, mpf->row, at->f))
-		return;
+	if (!dirty_mark(t, mpf->row, f))
+		return PIN_CHANGED;
 	if (!mpf->soft && load_relaxed(&mpf->row->mtime_nsec) != 0)
 		store_relaxed(&mpf->row->mtime_nsec, os_now_nsec_coarse());
-	pin->set |= PIN_DIRTY;
+	return PIN_CHANGED | PIN_DIRTY;
 }
 
 static void
@@ -262,9 +319,9 @@ put_mapped(DB_MPOOLFILE *mpf, const void *addr, unsigned long flags, bool releas
 static __attribute__((noinline)) int
 put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 {
+	uint32_t set = 0, now = 0;
 	struct thread *t;
 	struct found at;
-	struct pin pin;
 	struct frame *fr;
 	uint64_t key, version;
 	int ret;
@@ -279,15 +336,17 @@ put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	key = load_relaxed(&fr->key);
 	version = load_seq(&fr->word) & FW_VERSION;
 	if (flags & DB_MPOOL_DIRTY)
-		put_dirty(t, mpf, &at);
+		now = put_dirty(t, mpf, at.f);
+	if (flags & DB_MPOOL_CLEAN)
+		now |= PIN_CLEAN;
 	if (flags & DB_MPOOL_DISCARD)
 		put_discard(t, at.f);
-	do
-		pin = at.pb->pins[at.i];
-	while (!release(t, &at) && find_pin(t, mpf, pgaddr, &at));
-	if ((pin.set & PIN_DIRTY) && ((pin.set & PIN_CLEAN) || (flags & DB_MPOOL_CLEAN)))
+	while (!release(t, mpf, &at, &set) && find_pin(t, mpf, pgaddr, &at))
+		continue;
+	set = said(set, now);
+	if ((set & (PIN_DIRTY | PIN_CLEAN)) == (PIN_DIRTY | PIN_CLEAN))
 		evict_undone(t, at.f, key, version);
-	if ((pin.set & PIN_CHANGED) && kcache_is_live(t->pool, mpf->row))
+	if ((set & PIN_CHANGED) && kcache_is_live(t->pool, mpf->row))
 		kcache_told_page(t, mpf->row, mpf->file, key_pgno(key));
 	put_done(t);
 	return ret != 0 ? ret : (ret = region_usable(mpf->pool->region)) != 0 ? ret : 0;
@@ -325,6 +384,7 @@ memp_fset(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 {
 	struct thread *t;
 	struct found at;
+	uint32_t now = 0;
 	int ret;
 
 	if (flags != 0 && put_mapped(mpf, pgaddr, flags, false, &ret))
@@ -339,9 +399,11 @@ memp_fset(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	if (ret != 0)
 		flags = 0;
 	if (flags & DB_MPOOL_DIRTY)
-		put_dirty(t, mpf, &at);
+		now = put_dirty(t, mpf, at.f);
 	if (flags & DB_MPOOL_CLEAN)
-		at.pb->pins[at.i].set |= PIN_CLEAN;
+		now |= PIN_CLEAN;
+	if (now != 0)
+		note_said(t, mpf, &at, now);
 	if (flags & DB_MPOOL_DISCARD)
 		put_discard(t, at.f);
 	put_done(t);

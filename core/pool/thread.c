@@ -5,7 +5,8 @@
  * A pin is a frame number in one of the thread's own slots.  More than 64 pins take further
  * blocks; notes and counters are in the first.  A thread finds its struct thread through a
  * thread-local cache, then through its own list; when it exits, its empty blocks go back, and one
- * that still holds pins stays with the pool until another thread has put them.
+ * that still holds pins stays with the pool, as its struct thread does, until another thread has
+ * put them.
  *
  * A thread puts its own pages without a locked instruction until another thread puts one for it
  * (thread_share): membarrier(2) makes sure that it has seen so before its slots are touched.
@@ -53,18 +54,41 @@ free_hand_back(struct thread *t)
 			extent_hint_free(t->pool, t->free[i].frames[--t->free[i].n]);
 }
 
-/* Give back what can be given back of a thread that is gone.  Under threads_mutex. */
+/* Can one page have more than PINS_OF_A_PAGE pins of this process?  Under threads_mutex. */
 static void
+blocks_changed(DB_MPOOL *p, int more)
+{
+	bool many;
+
+	p->pin_blocks += (unsigned)more;
+	many = (uint64_t)p->pin_blocks * BLOCK_SLOTS > PINS_OF_A_PAGE;
+	store_relaxed(&p->many_pins, many);
+	store_relaxed(&p->short_id, many ? UINT64_MAX : p->id);
+}
+
+/*
+ * Give back what can be given back of a thread that is gone.  True: that was all.  Under
+ * threads_mutex.
+ */
+static bool
 thread_shed(struct thread *t)
 {
+	bool all = true;
+
 	free(t->io);
 	t->io = NULL;
 	free_hand_back(t);
-	for (unsigned i = 0; i < t->npins; i++)
-		if (t->pins[i]->b != NULL && block_is_empty(t->pins[i]->b)) {
-			block_release(t->pool, t->pins[i]);
-			t->pins[i]->b = NULL;
+	for (unsigned i = 0; i < t->npins; i++) {
+		struct pin_block *pb = t->pins[i];
+
+		if (pb->b != NULL && block_is_empty(pb->b)) {
+			block_release(t->pool, pb);
+			pb->b = NULL;
+			blocks_changed(t->pool, -1);
 		}
+		all &= pb->b == NULL;
+	}
+	return all;
 }
 
 static void
@@ -78,11 +102,30 @@ thread_free(struct thread *t)
 	free(t);
 }
 
+void
+thread_ended(struct thread *t)
+{
+	DB_MPOOL *p = t->pool;
+	struct thread **link;
+
+	t->exited = true;
+	if (!thread_shed(t))
+		return;
+	for (link = &p->threads; *link != NULL && *link != t;)
+		link = &(*link)->next;
+	if (*link != NULL)
+		*link = t->next;
+	if (p->lone == t)
+		store_relaxed(&p->lone, NULL);
+	thread_free(t);
+}
+
 /* The destructor of exit_key: its value is the head of the thread's list. */
 static void
 thread_exit(void *head)
 {
 	struct thread *t = head, *next;
+	DB_MPOOL *p;
 
 	pthread_mutex_lock(&list_mutex);
 	for (; t != NULL; t = next) {
@@ -90,14 +133,13 @@ thread_exit(void *head)
 		/* a forked child has no pins: the blocks are its parent's (S11) */
 		if (t->pool != NULL && t->pool->region->fork_generation != os_fork_generation())
 			continue;
-		t->exited = true;
-		if (t->pool == NULL)
+		if ((p = t->pool) == NULL) {
 			thread_free(t);
-		else {
-			pthread_mutex_lock(&t->pool->threads_mutex);
-			thread_shed(t);
-			pthread_mutex_unlock(&t->pool->threads_mutex);
+			continue;
 		}
+		pthread_mutex_lock(&p->threads_mutex);
+		thread_ended(t);
+		pthread_mutex_unlock(&p->threads_mutex);
 	}
 	thread_last = NULL;
 	pthread_mutex_unlock(&list_mutex);
@@ -136,29 +178,6 @@ block_take(DB_MPOOL *p, uint32_t *indexp)
 	return false;
 }
 
-/* Blocks of threads that are gone and whose pins others have put since. */
-static void
-shed_exited(DB_MPOOL *p)
-{
-	pthread_mutex_lock(&p->threads_mutex);
-	for (struct thread *t = p->threads; t != NULL; t = t->next)
-		if (t->exited)
-			thread_shed(t);
-	pthread_mutex_unlock(&p->threads_mutex);
-}
-
-/* Under threads_mutex: can one page have more than PINS_OF_A_PAGE pins of this process from now? */
-static bool
-has_many_pins(const DB_MPOOL *p)
-{
-	size_t blocks = 1;
-
-	for (const struct thread *t = p->threads; t != NULL; t = t->next)
-		for (unsigned i = 0; i < t->npins; i++)
-			blocks += t->pins[i]->b != NULL;
-	return blocks * BLOCK_SLOTS > PINS_OF_A_PAGE;
-}
-
 /* One more entry in t->pins; other threads look through that list under threads_mutex. */
 static int
 pin_block_append(struct thread *t, struct pin_block *pb)
@@ -170,10 +189,7 @@ pin_block_append(struct thread *t, struct pin_block *pb)
 	if (list != NULL) {
 		t->pins = list;
 		t->pins[t->npins++] = pb;
-		if (has_many_pins(t->pool)) {
-			store_relaxed(&t->pool->many_pins, true);
-			store_relaxed(&t->pool->short_id, UINT64_MAX);
-		}
+		blocks_changed(t->pool, 1);
 	}
 	pthread_mutex_unlock(&t->pool->threads_mutex);
 	return list != NULL ? 0 : ENOMEM;
@@ -188,15 +204,12 @@ pin_block_add(struct thread *t)
 	if (t->npins > 0 && (ret = os_calloc(1, sizeof(*pb), (void **)&pb)) != 0)
 		return ret;
 	if (!block_take(t->pool, &pb->index)) {
-		shed_exited(t->pool);
-		if (!block_take(t->pool, &pb->index)) {
-			env_err(t->pool->dbenv,
-			    "the pool has no room for more pins: all %u blocks of %d are taken",
-			    t->pool->g.nblocks, BLOCK_SLOTS);
-			if (pb != &t->first)
-				free(pb);
-			return EAGAIN;
-		}
+		env_err(t->pool->dbenv,
+		    "the pool has no room for more pins: all %u blocks of %d are taken",
+		    t->pool->g.nblocks, BLOCK_SLOTS);
+		if (pb != &t->first)
+			free(pb);
+		return EAGAIN;
 	}
 	pb->b = &t->pool->blocks[pb->index];
 	store_relaxed(&pb->b->tid, (int32_t)syscall(SYS_gettid));

@@ -107,6 +107,12 @@ int thread_self(DB_MPOOL *p, struct thread **tp);
 int thread_spare(DB_MPOOL *p); /* makes p->spare */
 void threads_close(DB_MPOOL *p);
 
+/*
+ * A thread that does not run any more has one pin less, or has just ended: what is empty of its
+ * goes back, and t with the last of it.  Under threads_mutex.
+ */
+void thread_ended(struct thread *t);
+
 /* Another thread of the process is about to empty slots of t.  Under threads_mutex. */
 void thread_share(struct thread *t);
 

@@ -7,6 +7,8 @@
 
 #include <pthread.h>
 
+#include "pool/thread.h"
+
 #define PS 1024u
 
 struct job {
@@ -33,6 +35,15 @@ gets(void *arg)
 	struct job *j = arg;
 
 	j->ret = memp_fget(j->f, &j->pgno, DB_MPOOL_CREATE, &j->page);
+	return NULL;
+}
+
+static void *
+uses_once(void *arg)
+{
+	struct job *j = arg;
+
+	j->ret = get_error(j->f, 0, DB_MPOOL_CREATE);
 	return NULL;
 }
 
@@ -99,6 +110,47 @@ mpool_threads_that_exit_leave_room_for_others(void **state)
 	finish(mp);
 }
 
+/* How many threads does the handle know of? */
+static unsigned
+threads_of(DB_MPOOL *mp)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&mp->threads_mutex);
+	for (const struct thread *t = mp->threads; t != NULL; t = t->next)
+		n++;
+	pthread_mutex_unlock(&mp->threads_mutex);
+	return n;
+}
+
+static void
+mpool_threads_that_exit_leave_no_memory_with_the_pool(void **state)
+{
+	DB_MPOOL *mp = pool_with(env_of(*state, 64 * KIB), DB_THREAD);
+	struct job j = { .mp = mp, .f = file_of(mp, "f", PS) };
+	unsigned before = threads_of(mp);
+	void *pages[20];
+
+	for (unsigned i = 0; i < 20; i++) {
+		run_thread(gets, &j);
+		must(j.ret);
+		pages[i] = j.page;
+	}
+	assert_int_equal(threads_of(mp), before + 20); /* each of them has a pin */
+	for (unsigned i = 0; i < 20; i++)
+		put(j.f, pages[i], 0);
+	assert_int_equal(threads_of(mp), before);
+	for (unsigned i = 0; i < 20; i++)
+		run_thread(gets, &j);
+	must(memp_fclose(j.f));
+	assert_int_equal(threads_of(mp), before);
+	j.f = file_of(mp, "f", PS);
+	run_thread(uses_once, &j);
+	assert_int_equal(threads_of(mp), before);
+	must(memp_fclose(j.f));
+	finish(mp);
+}
+
 static void *
 gets_many(void *arg)
 {
@@ -127,6 +179,21 @@ mpool_fput_by_a_new_thread_works_when_there_is_no_room_for_more_pins(void **stat
 	while (--pins > 0)
 		put(j.f, j.page, 0);
 	must(memp_fclose(j.f));
+	finish(mp);
+}
+
+static void
+mpool_hits_are_short_again_after_a_thread_with_very_many_pins_has_ended(void **state)
+{
+	DB_MPOOL *mp = pool_with(env_of(*state, 64 * KIB * KIB), DB_THREAD);
+	struct job j = { .mp = mp, .f = file_of(mp, "f", PS), .n = PINS_OF_A_PAGE - 1 };
+
+	run_thread(gets_many, &j);
+	must(j.ret);
+	assert_true(mp->many_pins);
+	must(memp_fclose(j.f));
+	assert_false(mp->many_pins);
+	assert_int_equal(mp->short_id, mp->id);
 	finish(mp);
 }
 
@@ -513,6 +580,8 @@ main(void)
 		t_test(mpool_page_that_another_thread_got_can_be_put),
 		t_test(mpool_pin_outlives_its_thread),
 		t_test(mpool_threads_that_exit_leave_room_for_others),
+		t_test(mpool_threads_that_exit_leave_no_memory_with_the_pool),
+		t_test(mpool_hits_are_short_again_after_a_thread_with_very_many_pins_has_ended),
 		t_test(mpool_fput_by_a_new_thread_works_when_there_is_no_room_for_more_pins),
 		t_test(mpool_threads_evicting_each_others_pages_lose_nothing),
 		t_test(mpool_one_thread_gets_while_another_puts),
