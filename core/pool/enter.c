@@ -25,13 +25,29 @@ record_take(DB_MPOOL *p, struct file_row *row, uint32_t flags)
 		rec->file = row->id;
 		rec->flags = flags;
 		rec->hit = rec->miss = rec->map = 0;
-		if (!(flags & OPEN_RDONLY))
+		if (!(flags & OPEN_RDONLY)) {
 			(void)add_seq(&row->writer_opens, 1);
+			store_relaxed(&row->stranded, 0); /* adopted */
+		}
 		store_release(&rec->owner, p->self + 1);
 		row->opens++;
 		return rec;
 	}
 	return NULL;
+}
+
+bool
+file_is_written_by_others(const DB_MPOOL *p, uint32_t id)
+{
+	for (uint32_t i = 0; i < opens_used(p); i++) {
+		const struct open_record *rec = &p->opens[i];
+		uint32_t owner = load_acquire(&rec->owner);
+
+		if (owner != 0 && owner != p->self + 1 && load_relaxed(&rec->file) == id &&
+		    !(load_relaxed(&rec->flags) & OPEN_RDONLY))
+			return true;
+	}
+	return false;
 }
 
 void

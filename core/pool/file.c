@@ -565,6 +565,15 @@ file_set_error(struct file_row *row, int error)
 	(void)add_seq(&row->error_seq, 1);
 }
 
+void
+file_is_well(struct file_row *row)
+{
+	uint32_t error = load_seq(&row->error);
+
+	if (error != 0 && load_seq(&row->dirty) == 0 && !(load_seq(&row->flags) & ROW_UNSYNCED))
+		(void)cas_seq(&row->error, &error, 0);
+}
+
 /* --- length -------------------------------------------------------------------------------- */
 
 bool

@@ -110,10 +110,14 @@ int file_clear_behind(
  * wait.
  */
 int file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd);
+/* Has another process the file open for writing? */
+bool file_is_written_by_others(const DB_MPOOL *p, uint32_t id);
 /* Is the file beneath the home, or at least on its file system? */
 bool file_is_at_home(const DB_MPOOL *p, const struct file_row *row);
 /* Remember a failed write for the file's handles. */
 void file_set_error(struct file_row *row, int error);
+/* Pages have been written: if none is left to be, what had failed was made good. */
+void file_is_well(struct file_row *row);
 /* Zero what lies behind the end in a pinned page of the file, while nobody can move the end. */
 void file_clean_tail(struct thread *t, DB_MPOOLFILE *mpf, uint8_t *page, db_pgno_t pgno);
 /*

@@ -151,6 +151,7 @@ pin_find(struct getting *g, uint32_t *busyp, uint64_t *wp)
 	if (!(load_relaxed(&p->buckets[g->at.first].header) & BUCKET_OVERFLOW))
 		return answer;
 	count(g->t, C_EXAMINED, 1);
+	count(g->t, C_OVERFLOWED, 1);
 	for (unsigned c = 0; c < OVERFLOW_CELLS; c++)
 		if (try_cell(g, load_seq(&table_overflow(p, &g->at)[c]), &answer, busyp, wp))
 			return PIN_OK;

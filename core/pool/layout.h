@@ -162,6 +162,7 @@ enum counter {
 	C_WRITE_BYTES,
 	C_REAPED,
 	C_MAP,
+	C_OVERFLOWED, /* look-ups that came to the overflow area */
 	COUNTERS
 };
 
@@ -206,11 +207,12 @@ static_assert(sizeof(struct block) % 64 == 0, "blocks do not share cache lines")
 
 /* --- files --------------------------------------------------------------------------------- */
 
-#define ROW_TEMP 0x1u	 /* memp_fopen with file NULL */
-#define ROW_GONE 0x2u	 /* no link left: drop the pages with the last handle */
-#define ROW_UID 0x4u	 /* uid[] is set */
-#define ROW_WANTED 0x10u /* somebody waits for its soft handles to be closed */
-#define ROW_BEHIND 0x8u	 /* pages behind the end were pinned when it was cut */
+#define ROW_TEMP 0x1u	   /* memp_fopen with file NULL */
+#define ROW_GONE 0x2u	   /* no link left: drop the pages with the last handle */
+#define ROW_UID 0x4u	   /* uid[] is set */
+#define ROW_WANTED 0x10u   /* somebody waits for its soft handles to be closed */
+#define ROW_BEHIND 0x8u	   /* pages behind the end were pinned when it was cut */
+#define ROW_UNSYNCED 0x20u /* the last fsync(2) of it has failed */
 
 /*
  * The row's truncation word: 0, or client number + 1; with ARMED once trunc_length is right.  Not

@@ -28,6 +28,7 @@
 struct run {
 	struct getting g;
 	uint32_t slot; /* stands in for a slot in the region: a prefetched page is not pinned */
+	bool asked;    /* the first page is what the caller wants, and not read ahead of it */
 	unsigned n;
 	uint64_t cuts; /* the row's, before the first was published */
 	uint32_t frames[BATCH];
@@ -104,19 +105,21 @@ run_settle(struct run *r, db_pgno_t first, unsigned i, int error, size_t done)
 		return false;
 	}
 	store_relaxed(table_memo(g->t->pool, g->mpf->file, g->pgno), g->f);
-	count(g->t, C_PREFETCH, 1);
+	count(g->t, C_PREFETCH, i > 0 || !r->asked);
 	count(g->t, C_READ_BYTES, have);
 	return true;
 }
 
 /*
- * Read a run of `most` pages at most from pgno on.  *np: how many it had; false: the first of
- * them is not there now.  The newest note is cleared first: so that is found at once.
+ * Read a run of `most` pages at most from pgno on, of which the first is asked for, or none is.
+ * *np: how many it had; false: the first of them is not there now.  The newest note is cleared
+ * first: so that is found at once.
  */
 static bool
-run(struct thread *t, DB_MPOOLFILE *mpf, db_pgno_t pgno, unsigned most, unsigned *np, int *retp)
+run(struct thread *t, DB_MPOOLFILE *mpf, db_pgno_t pgno, unsigned most, bool asked, unsigned *np,
+    int *retp)
 {
-	struct run r = { .g = { .t = t, .mpf = mpf, .ahead = true } };
+	struct run r = { .g = { .t = t, .mpf = mpf, .ahead = true }, .asked = asked };
 	bool first = false;
 	size_t done;
 	int error;
@@ -193,7 +196,7 @@ ahead_read(struct thread *t, DB_MPOOLFILE *mpf, db_pgno_t pgno)
 	ahead_store(mpf, i, (uint64_t)pgno + 1, 2);
 	if (n < 2)
 		return false;
-	first = run(t, mpf, pgno, (unsigned)n, &got, &ret);
+	first = run(t, mpf, pgno, (unsigned)n, true, &got, &ret);
 	if (first)
 		ahead_store(mpf, i, (uint64_t)pgno + got, (unsigned)n);
 	return first;
@@ -225,7 +228,7 @@ memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n)
 
 		if (want > pages - pgno)
 			want = pages - pgno;
-		(void)run(t, mpf, (db_pgno_t)pgno, (unsigned)want, &got, &ret);
+		(void)run(t, mpf, (db_pgno_t)pgno, (unsigned)want, false, &got, &ret);
 		if (got == 0)
 			got = 1;
 		pgno += got;

@@ -92,7 +92,9 @@ pool_stat_fill(DB_MPOOL *p, DB_MPOOL_STAT *s)
 	s->st_hash_buckets = p->g.nbuckets;
 	s->st_hash_searches = c[C_HIT] + c[C_SEARCHES];
 	s->st_hash_examined = s->st_hash_searches + c[C_EXAMINED];
-	s->st_hash_longest = c[C_EXAMINED] > 0 ? 2 : s->st_hash_searches > 0;
+	s->st_hash_longest = c[C_OVERFLOWED] > 0 ? 3 :
+	    c[C_EXAMINED] > 0			 ? 2 :
+						   s->st_hash_searches > 0;
 	pages_from(c, &s->st_page_clean, &s->st_page_dirty);
 	s->st_page_clean -= s->st_page_dirty;
 	s->st_page_trickle = c[C_TRICKLE];
@@ -154,7 +156,7 @@ fill_file(const DB_MPOOL *p, const struct file_row *row, uint32_t id, DB_MPOOL_F
 	s->st_opens = load_relaxed(&row->opens);
 	s->st_ftype = row->ftype;
 	s->st_error = (int)load_relaxed(&row->error);
-	s->st_stranded = load_relaxed(&row->stranded) != 0;
+	s->st_stranded = s->st_page_dirty > 0 && load_relaxed(&row->stranded) != 0;
 	if (s->st_opens > 0)
 		add_handles(p, id, s);
 }

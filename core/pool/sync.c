@@ -215,14 +215,19 @@ file_fsync(struct thread *t, struct file_row *row, uint32_t id, int fd)
 	if ((ret = file_grow_disk(t, row, id, fd)) != 0)
 		return ret;
 	written = load_seq(&row->written);
-	if ((ret = os_fsync(fd)) == 0)
+	if ((ret = os_fsync(fd)) == 0) {
 		synced_up_to(&row->synced, written);
-	else
+		if (load_relaxed(&row->flags) & ROW_UNSYNCED)
+			(void)and_seq(&row->flags, ~ROW_UNSYNCED);
+		file_is_well(row);
+	} else {
+		(void)or_seq(&row->flags, ROW_UNSYNCED);
 		file_set_error(row, ret);
+	}
 	return ret;
 }
 
-/* An error is the file's own: said once to each handle; forgotten when all is well again. */
+/* An error is the file's own, and said once to each handle. */
 static int
 report(DB_MPOOLFILE *mpf, const struct write_result *res, int ret)
 {
@@ -230,8 +235,6 @@ report(DB_MPOOLFILE *mpf, const struct write_result *res, int ret)
 
 	if (res->error != 0 || ret != 0)
 		return res->error != 0 ? (old != 0 ? old : res->error) : ret;
-	if (load_seq(&mpf->row->groups) == 0)
-		store_relaxed(&mpf->row->error, 0);
 	return old;
 }
 

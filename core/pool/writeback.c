@@ -340,9 +340,7 @@ write_run(struct batch *b, unsigned i)
 		USDT4(write, key_file(first->key), key_pgno(first->key), n, ret);
 		latency_add(&b->t->pool->mp->latency[LATENCY_WRITE], os_monotonic_usec() - begun);
 	}
-	if (ret != 0)
-		file_failed(b, ret);
-	else if (bytes > 0) {
+	if (ret == 0 && bytes > 0) {
 		count(b->t, C_OUT, n);
 		count(b->t, C_WRITE_BYTES, bytes);
 		(void)add_relaxed(&b->row->out, n);
@@ -353,6 +351,8 @@ write_run(struct batch *b, unsigned i)
 			give_back(b, &b->jobs[k]);
 			b->res->missed++;
 		}
+	if (ret != 0)
+		file_failed(b, ret);
 	return i + n;
 }
 
@@ -426,8 +426,10 @@ write_jobs(struct batch *b)
 			done_writing(b, &b->jobs[i]);
 	if (b->flags & WRITE_TRICKLE)
 		count(b->t, C_TRICKLE, b->res->written - before);
-	if (b->res->written > before)
+	if (b->res->written > before) {
 		store_relaxed(&b->row->stranded, 0);
+		file_is_well(b->row);
+	}
 }
 
 /* Whoever asked for the write is told why this process cannot do it. */
@@ -513,7 +515,8 @@ write_one_file(struct thread *t, struct job *jobs, unsigned n, enum write_flags 
 			res->pinned += n;
 			return;
 		}
-		store_relaxed(&b.row->stranded, 1);
+		if (!file_is_written_by_others(t->pool, b.id))
+			store_relaxed(&b.row->stranded, 1);
 		if (ret == EXDEV) /* likewise */
 			res->pinned += n;
 		else {

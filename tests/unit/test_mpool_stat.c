@@ -19,9 +19,9 @@ mpool_stat_counts_hits_misses_creates_and_news(void **state)
 
 	write_pages(t_path(t, "f"), 4, PS, 'a');
 	f = file_of(mp, "f", PS);
-	holds(f, 0, 'a'); /* miss */
-	holds(f, 0, 'a'); /* hit */
-	holds(f, 1, 'b'); /* miss */
+	holds(f, 0, 'a');			 /* miss */
+	holds(f, 0, 'a');			 /* hit */
+	holds(f, 1, 'b');			 /* miss */
 	put(f, get(f, 2, DB_MPOOL_CREATE), 0);	 /* miss: it is there */
 	put(f, get(f, 6, DB_MPOOL_CREATE), 0);	 /* miss and create */
 	put(f, get(f, 6, DB_MPOOL_CREATE), 0);	 /* hit */
@@ -267,6 +267,82 @@ mpool_stat_of_a_failed_write_is_the_files_error_until_it_is_made_good(void **sta
 	finish(mp);
 }
 
+static void
+mpool_stat_of_a_failed_write_is_made_good_by_whoever_writes_the_page(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 128 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	int wrote;
+
+	fill(f, 0, 'a');
+	t_fault_always(OS_PWRITE, ENOSPC);
+	refuses(memp_fsync(f), ENOSPC);
+	assert_true(t_fault_off());
+	must(memp_trickle(mp, 100, &wrote));
+	assert_int_equal(wrote, 1);
+	assert_int_equal(fstat_of(mp, "/f").st_error, 0);
+	t_fault(OS_FSYNC, 1, EIO);
+	refuses(memp_fsync(f), EIO);
+	assert_true(t_fault_off());
+	fill(f, 0, 'b');
+	must(memp_trickle(mp, 100, &wrote));
+	assert_int_equal(fstat_of(mp, "/f").st_error, EIO); /* not by that */
+	must(memp_fsync(f));
+	assert_int_equal(fstat_of(mp, "/f").st_error, 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static int
+has_a_file_of_a_type(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 128 * KIB);
+	DB_MPOOLFILE *f;
+
+	must(memp_register(mp, 5, NULL, NULL));
+	f = file_of_type(mp, "f", 5, PS);
+	fill(f, 0, 'a');
+	t_tell(c, 'o');
+	t_await(c, 'c');
+	must(memp_fclose(f));
+	t_tell(c, 'c');
+	t_await(c, 'o');
+	f = file_of_type(mp, "f", 5, PS);
+	t_tell(c, 'o');
+	t_await(c, 'g');
+	must(memp_fclose(f));
+	must(memp_sync(mp, NULL));
+	must(memp_close(mp));
+	return 0;
+}
+
+static void
+mpool_stat_of_pages_whose_writer_is_there_is_not_stranded(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 128 * KIB);
+	struct t_child c;
+
+	t_fork(&c, has_a_file_of_a_type, t);
+	t_await(&c, 'o');
+	refuses(memp_sync(mp, NULL), EIO); /* we may not */
+	assert_int_equal(stat_of(mp).st_stranded, 0);
+	assert_int_equal(fstat_of(mp, "/f").st_stranded, 0);
+	t_tell(&c, 'c');
+	t_await(&c, 'c');
+	refuses(memp_sync(mp, NULL), EIO);
+	assert_int_equal(stat_of(mp).st_stranded, 1);
+	assert_int_equal(fstat_of(mp, "/f").st_stranded, 1);
+	t_tell(&c, 'o');
+	t_await(&c, 'o');
+	assert_int_equal(stat_of(mp).st_stranded, 0); /* adopted */
+	t_tell(&c, 'g');
+	assert_int_equal(t_join(&c), 0);
+	assert_int_equal(fstat_of(mp, "/f").st_stranded, 0);
+	finish(mp);
+}
+
 /* --- memory ---------------------------------------------------------------------------------- */
 
 static unsigned blocks;
@@ -485,6 +561,8 @@ main(void)
 		    mpool_stat_counts_pins_and_clients_of_all_and_keeps_what_the_gone_have_counted),
 		t_test(mpool_stat_of_pages_that_nobody_could_write_is_stranded_until_somebody_can),
 		t_test(mpool_stat_of_a_failed_write_is_the_files_error_until_it_is_made_good),
+		t_test(mpool_stat_of_a_failed_write_is_made_good_by_whoever_writes_the_page),
+		t_test(mpool_stat_of_pages_whose_writer_is_there_is_not_stranded),
 		t_test(mpool_stat_is_one_block_each_from_the_callers_allocator),
 		t_test(mpool_stat_without_memory_is_enomem_and_writes_nothing),
 		t_test(mpool_stat_names_a_temporary_file_so),
