@@ -19,6 +19,7 @@
 #include "load.h"
 #include "page_io.h"
 #include "page_table.h"
+#include "point.h"
 #include "reap.h"
 #include "recount.h"
 #include "thread.h"
@@ -31,7 +32,6 @@ struct dropping {
 	uint32_t id;
 	uint64_t first; /* 2^32: behind the last page that there can be */
 	unsigned pageshift;
-	uint32_t *slot; /* for zeroing */
 	uint64_t own; /* key of a page that the caller has pinned: zeroed, and not counted; or 0 */
 	enum evict_flags flags;
 	bool zero;		/* those that are pinned are zeroed */
@@ -43,12 +43,13 @@ struct dropping {
 };
 
 /*
- * Pin the frame for a moment, if it holds the page.  The slot is the caller's, from slot_take,
- * and to be emptied by it.  Waits for a page that is being loaded.
+ * Pin the frame for a moment, if it holds the page; the caller empties the slot.  Waits for a page
+ * that is being loaded.
  */
 static bool
-pin_briefly(struct thread *t, uint32_t *slot, uint32_t f, uint64_t key)
+pin_briefly(struct thread *t, uint32_t f, uint64_t key)
 {
+	uint32_t *slot = slot_of_a_moment(t);
 	struct frame *fr = frame_at(t->pool, f);
 	uint64_t w;
 
@@ -74,16 +75,15 @@ pin_briefly(struct thread *t, uint32_t *slot, uint32_t f, uint64_t key)
 
 /* Zero a page from byte `from` on, under a pin of our own: it may leave its frame at any time. */
 static void
-zero_page(
-    struct thread *t, uint32_t *slot, uint32_t f, uint64_t key, unsigned pageshift, size_t from)
+zero_page(struct thread *t, uint32_t f, uint64_t key, unsigned pageshift, size_t from)
 {
 	uint8_t *page;
 
-	if (!frame_fits(t->pool, f, pageshift) || !pin_briefly(t, slot, f, key))
+	if (!frame_fits(t->pool, f, pageshift) || !pin_briefly(t, f, key))
 		return;
 	page = frame_address(t->pool, f, pageshift);
 	memset(page + from, 0, ((size_t)1 << pageshift) - from);
-	store_release(slot, 0);
+	store_release(slot_of_a_moment(t), 0);
 }
 
 /*
@@ -117,7 +117,7 @@ drop_again(struct dropping *d, unsigned i, bool pinned)
 		return false;
 	if (pinned || ((w & FW_DIRTY) && !(d->flags & EVICT_DIRTY))) {
 		if (pinned && d->zero)
-			zero_page(d->t, d->slot, d->frames[i], d->keys[i], d->pageshift, 0);
+			zero_page(d->t, d->frames[i], d->keys[i], d->pageshift, 0);
 		d->left++;
 		return false;
 	}
@@ -154,7 +154,7 @@ static void
 drop_one(struct dropping *d, uint32_t f, uint64_t key)
 {
 	if (key == d->own) {
-		zero_page(d->t, d->slot, f, key, d->pageshift, 0);
+		zero_page(d->t, f, key, d->pageshift, 0);
 		return;
 	}
 	d->frames[d->n] = f;
@@ -215,6 +215,7 @@ drop_range(struct dropping *d, struct file_row *row, uint64_t bytes)
 	}
 	drop_by_walk(d);
 	drop_batch(d);
+	POOL_POINT(POINT_WALKED);
 	/* nothing is left, and the counter says another: by a death, perhaps */
 	if (d->first == 0 && load_seq(&row->resident) != d->left)
 		recount(d->t, true);
@@ -271,7 +272,7 @@ zero_tail(struct dropping *d, uint64_t bytes)
 	uint32_t f;
 
 	if (bytes % size != 0 && (f = table_look(d->t->pool, &at, key)) != NO_FRAME)
-		zero_page(d->t, d->slot, f, key, d->pageshift, bytes % size);
+		zero_page(d->t, f, key, d->pageshift, bytes % size);
 }
 
 /* False: another has it. */
@@ -386,11 +387,10 @@ file_truncate_finish(struct thread *t, struct file_row *row, uint32_t id)
 	uint64_t w = load_seq(&row->trunc), bytes = load_seq(&row->trunc_length);
 	bool ahead = (w & TRUNC_CUT) || load_seq(&row->length) <= bytes;
 	struct file_fd ffd;
-	struct pin *pin;
 	int ret;
 
 	if (!(w & TRUNC_ARMED) || !ahead || id == 0 ||
-	    (d.pageshift = file_pageshift(t->pool, row)) == 0 || slot_take(t, &d.slot, &pin) != 0)
+	    (d.pageshift = file_pageshift(t->pool, row)) == 0)
 		return;
 	ret = file_fd_get(t, row, id, &ffd);
 	if (ret == 0) {
@@ -399,7 +399,6 @@ file_truncate_finish(struct thread *t, struct file_row *row, uint32_t id)
 	}
 	if (ret == 0 || load_seq(&row->length) <= bytes || is_cut_on_disk(t->pool, row, id, bytes))
 		cut(&d, row, bytes);
-	slot_drop(t, d.slot);
 }
 
 static int
@@ -425,6 +424,9 @@ shorten(struct dropping *d, DB_MPOOLFILE *mpf, uint64_t bytes, const uint64_t *o
 		cut(d, row, bytes);
 		if (mpf->fd != -1 && os_fstat(mpf->fd, &st) == 0)
 			file_stamp(row, &st);
+	} else if (only_from != NULL) {
+		expected = bytes; /* nobody can have moved it, but for a put into its last page */
+		(void)cas_seq(&row->length, &expected, *only_from);
 	}
 	file_trunc_end(d->t, row);
 	return ret;
@@ -434,19 +436,14 @@ int
 file_clear_behind(struct thread *t, struct file_row *row, uint32_t id, uint64_t bytes, uint64_t own)
 {
 	struct dropping d = { .t = t, .id = id, .flags = EVICT_DIRTY, .zero = true, .own = own };
-	struct pin *pin;
-	int ret;
 
 	if ((d.pageshift = file_pageshift(t->pool, row)) == 0)
 		return DB_RUNRECOVERY;
-	if ((ret = slot_take(t, &d.slot, &pin)) != 0)
-		return ret;
 	d.first = pages_to(&d, bytes);
 	drop_by_walk(&d);
 	drop_batch(&d);
 	if (d.left == 0)
 		(void)__atomic_fetch_and(&row->flags, ~ROW_BEHIND, __ATOMIC_SEQ_CST);
-	slot_drop(t, d.slot);
 	return 0;
 }
 
@@ -467,13 +464,8 @@ static int
 shorten_by_handle(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes, const uint64_t *only_from)
 {
 	struct dropping d = { .t = t, .id = mpf->file, .pageshift = mpf->pageshift };
-	struct pin *pin;
-	int ret;
+	int ret = shorten(&d, mpf, bytes, only_from);
 
-	if ((ret = slot_take(t, &d.slot, &pin)) != 0)
-		return ret;
-	ret = shorten(&d, mpf, bytes, only_from);
-	slot_drop(t, d.slot);
 	if (kcache_is_live(t->pool, mpf->row))
 		kcache_told_all(t, mpf->row);
 	return ret;
@@ -507,9 +499,11 @@ memp_ftruncate(DB_MPOOLFILE *mpf, off_t bytes)
 		return EINVAL;
 	}
 	if (mpf->rdonly)
-		return EACCES;
+		return file_refuse(
+		    mpf, EACCES, "its length cannot change: the file is open read-only");
 	if ((uint64_t)bytes > (uint64_t)1 << 32 << mpf->pageshift)
-		return EFBIG;
+		return file_refuse(
+		    mpf, EFBIG, "a file has 2^32 pages of %zu bytes at most", mpf->pagesize);
 	if ((uint64_t)bytes >= load_seq(&mpf->row->length))
 		return file_lengthen(t, mpf, (uint64_t)bytes);
 	return shorten_by_handle(t, mpf, (uint64_t)bytes, NULL);

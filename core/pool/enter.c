@@ -37,6 +37,17 @@ record_take(DB_MPOOL *p, struct file_row *row, uint32_t flags)
 }
 
 bool
+file_is_open(DB_MPOOL *p, const struct file_row *row, uint32_t id)
+{
+	bool open;
+
+	region_lock(p);
+	open = row->id == id && row->opens > 0;
+	region_unlock(p);
+	return open;
+}
+
+bool
 file_is_written_by_others(const DB_MPOOL *p, uint32_t id)
 {
 	for (uint32_t i = 0; i < opens_used(p); i++) {

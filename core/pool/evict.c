@@ -16,6 +16,7 @@
 #include "extent.h"
 #include "file.h"
 #include "frame.h"
+#include "load.h"
 #include "page_table.h"
 #include "policy.h"
 #include "reap.h"
@@ -28,7 +29,6 @@
 #define SPOILT_PINNED 8 /* scans in a row that found a pin: it is no passer-by's */
 #define AHEAD 8		/* frames whose words are asked for early */
 #define LOOK_ROUNDS 64	/* between looks at all pages in transition */
-#define PATIENCE 24	/* rounds without a frame, most of them 1 ms, before "the pool is full" */
 
 /* VALID (and clean, unless dirty may go) with the expected key -> EVICTING. */
 static bool
@@ -237,17 +237,38 @@ evict_candidates(struct thread *t, struct candidates *c, bool may_write)
 		gone = evict_frames(t, c->clean, NULL, c->n, EVICT_ROOM, pinned);
 	if (may_write && c->ndirty > 2 * gone) {
 		write_frames(t, c->dirty, c->ndirty + c->nmore, 0, &res);
-		c->busy += res.missed > 0 && res.error == 0;
+		if (res.missed > 0 && res.error == 0) {
+			c->busy++;
+			c->moves += os_monotonic_usec();
+		}
 		gone += evict_frames(t, c->dirty, NULL, c->ndirty, EVICT_RW | EVICT_ROOM, pinned);
 	}
 	return gone;
 }
 
-/*
- * Evict a batch; 0 if of all pages none could be.  *busyp: pages were in transition.
- */
+/* Pages that are in transition, of a search in vain. */
+struct in_the_way {
+	bool any;
+	uint64_t moves; /* as it was for the first time at */
+	uint64_t since;
+};
+
+/* True: none of them has moved for as long as a load is waited for.  Who has them is stopped. */
+static bool
+stand_still(struct in_the_way *s, uint64_t moves)
+{
+	uint64_t now = os_monotonic_usec();
+
+	if (s->since == 0 || moves != s->moves) {
+		s->moves = moves;
+		s->since = now;
+	}
+	return now - s->since > STEAL_USEC;
+}
+
+/* Evict a batch; 0 if of all pages none could be. */
 static unsigned
-make_room(struct thread *t, unsigned pageshift, bool may_write, bool *busyp)
+make_room(struct thread *t, unsigned pageshift, bool may_write, struct in_the_way *s)
 {
 	struct victim_round r;
 	struct candidates c;
@@ -261,7 +282,7 @@ make_room(struct thread *t, unsigned pageshift, bool may_write, bool *busyp)
 		if (!may_write)
 			break;
 	}
-	*busyp = c.busy > 0;
+	s->any = c.busy > 0 && !stand_still(s, c.moves);
 	t->evicted[pageshift - PAGE_SHIFT_MIN] += gone;
 	extent_offer(t, (uint64_t)gone << pageshift);
 	return gone;
@@ -291,11 +312,11 @@ report_full(struct thread *t, unsigned pageshift)
 int
 frame_take_now(struct thread *t, unsigned pageshift, bool may_write, uint32_t *fp)
 {
-	bool busy;
+	struct in_the_way s = { 0 };
 
 	if (extent_claim_free(t, pageshift, fp))
 		return 0;
-	(void)make_room(t, pageshift, may_write, &busy);
+	(void)make_room(t, pageshift, may_write, &s);
 	return extent_claim_free(t, pageshift, fp) ? 0 : ENOMEM;
 }
 
@@ -312,13 +333,13 @@ look_at_transitions(const struct thread *t)
 int
 frame_take(struct thread *t, unsigned pageshift, uint32_t *fp)
 {
+	struct in_the_way s = { 0 };
 	unsigned idle = 0;
-	bool busy;
 
 	for (;;) {
 		if (extent_claim_free(t, pageshift, fp))
 			return 0;
-		if (make_room(t, pageshift, true, &busy) > 0) {
+		if (make_room(t, pageshift, true, &s) > 0) {
 			extent_balance(t, pageshift);
 			continue;
 		}
@@ -326,12 +347,12 @@ frame_take(struct thread *t, unsigned pageshift, uint32_t *fp)
 			continue;
 		if (idle == 2)
 			extent_hint_all(t->pool);
-		busy |= extent_is_changing(t->pool);
+		s.any |= extent_is_changing(t->pool);
 		/*
 		 * pins come and go, and the dead's go when they are reaped: do not give up at
 		 * once
 		 */
-		if (idle > PATIENCE && (!busy || idle > 100 * PATIENCE))
+		if (idle > FRAME_PATIENCE && (!s.any || idle > 100 * FRAME_PATIENCE))
 			break;
 		if (idle > 2)
 			os_sleep_usec(idle < 8 ? 50 : 1000);

@@ -9,6 +9,8 @@
 
 struct thread;
 
+#define FRAME_PATIENCE 24 /* rounds in vain, most of them 1 ms, before "there is no room" */
+
 /*
  * A frame for a new page: CLAIMED by us, noted, with no entry.  Evicts, writes, takes over
  * extents.  ENOMEM with a sentence.

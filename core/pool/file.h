@@ -59,6 +59,9 @@ struct file_spec {
 	uint32_t open_flags; /* OPEN_* */
 };
 
+/* Say what is wrong with what is asked of the file, by its name; returns error. */
+int file_refuse(const DB_MPOOLFILE *mpf, int error, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
 /* How many rows, and open records, were ever used: what a walk has to look at. */
 uint32_t rows_used(const DB_MPOOL *p);
 uint32_t opens_used(const DB_MPOOL *p);
@@ -110,6 +113,8 @@ int file_clear_behind(
  * wait.
  */
 int file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd);
+/* Has anybody the file open?  Asked under the region lock: after a death it is counted anew. */
+bool file_is_open(DB_MPOOL *p, const struct file_row *row, uint32_t id);
 /* Has another process the file open for writing? */
 bool file_is_written_by_others(const DB_MPOOL *p, uint32_t id);
 /* Is the file beneath the home, or at least on its file system? */
@@ -167,6 +172,8 @@ struct file_fd {
 int file_fd_get(struct thread *t, struct file_row *row, uint32_t id, struct file_fd *ffd);
 void file_fd_put(DB_MPOOL *p, uint32_t id, struct file_fd *ffd);
 void file_fd_forget(DB_MPOOL *p, uint32_t id); /* 0: all */
+/* Descriptors are kept for a while; those of files that went are not, from the next call on. */
+void file_fd_sweep(DB_MPOOL *p);
 
 /* drop.c: the pages from first on go.  Number left because of pins, or dirt without dirty_too. */
 unsigned file_drop_pages(struct thread *t, uint32_t id, db_pgno_t first, bool dirty_too);

@@ -7,6 +7,7 @@
  * open.
  */
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 
 #include "../base/os_path.h"
@@ -111,6 +112,20 @@ handle_bind(DB_MPOOLFILE *mpf, struct file_row *row, uint32_t id, struct open_re
 	mpf->next = p->files;
 	p->files = mpf;
 	pthread_mutex_unlock(&p->files_mutex);
+}
+
+int
+file_refuse(const DB_MPOOLFILE *mpf, int error, const char *fmt, ...)
+{
+	char *path = file_path(mpf->pool, mpf->row, mpf->file), what[160];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	env_err(mpf->pool->dbenv, "%s: %s", path != NULL ? path : "(temporary)", what);
+	free(path);
+	return error;
 }
 
 static int
@@ -249,6 +264,7 @@ memp_fopen(DB_MPOOL *p, const char *file, int ftype, int flags, int mode, size_t
 	if (mpfp == NULL || (ret = check_fopen(p, file, ftype, flags, pagesize, lsn_offset)) != 0)
 		return EINVAL;
 	spec.pageshift = (unsigned)__builtin_ctzll(pagesize);
+	file_fd_sweep(p);
 	if (file == NULL)
 		return open_temporary(t, flags, &spec, mpfp);
 	if ((ret = open_disk_file(p, file, flags, mode, &fd, &path)) != 0)
@@ -473,12 +489,13 @@ memp_fclose(DB_MPOOLFILE *mpf)
 		return EINVAL;
 	}
 	if ((ret = thread_self(mpf->pool, &t)) == 0 && t->in_callback)
-		return EDEADLK;
+		return refuse_in_callback(mpf->pool);
 	if ((pins = release_pins(mpf) + mapping_end(mpf)) > 0)
 		say_pins(mpf, pins);
 	error = mpf->temporary ? 0 : mpool_file_error(mpf);
 	unlist(mpf);
 	file_leave(mpf->pool, mpf->record, &last);
+	file_fd_sweep(mpf->pool);
 	if (last && ret == 0)
 		bury(t, mpf);
 	handle_free(mpf);

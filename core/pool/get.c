@@ -23,6 +23,13 @@
 #define MISSES_MOST 20000 /* rounds of one memp_fget before the table is called damaged */
 
 int
+refuse_in_callback(const DB_MPOOL *p)
+{
+	env_err(p->dbenv, "memp_* is called from pgin, pgout or lg_flush");
+	return EDEADLK;
+}
+
+int
 enter(DB_MPOOL *p, struct thread **tp)
 {
 	int ret;
@@ -38,7 +45,7 @@ enter(DB_MPOOL *p, struct thread **tp)
 	}
 	if ((ret = thread_self(p, tp)) != 0)
 		return ret;
-	return (*tp)->in_callback ? EDEADLK : 0;
+	return (*tp)->in_callback ? refuse_in_callback(p) : 0;
 }
 
 /* P1: the slot, before anything is read of the frame; whoever scans sees to it, or a fence does. */
@@ -358,11 +365,17 @@ get_numbered(struct getting *g, bool create)
 			break;
 		}
 		if (!create || g->mpf->rdonly)
-			return EINVAL;
+			return file_refuse(g->mpf, EINVAL, "there is no page %u: %s", g->pgno,
+			    create ? "the file is open read-only" : "it ends before that");
 		if ((ret = file_grow_begin(g->t, row, g->mpf->file, &from)) != 0)
 			return ret;
 		g->in = true;
 		ret = off < from.length ? EAGAIN : make_page(g, &from, &hit);
+		if (ret == 0 && !g->zero && off >= load_seq(&row->length)) {
+			/* another has made it, and the file was cut since */
+			store_release(g->slot, 0);
+			ret = EAGAIN;
+		}
 	} while (ret == EAGAIN);
 	if (ret == 0)
 		account(g, hit, false);
@@ -378,14 +391,14 @@ get_new(struct getting *g)
 	int ret;
 
 	if (g->mpf->rdonly)
-		return EINVAL;
+		return file_refuse(g->mpf, EINVAL, "no new page: the file is open read-only");
 	do {
 		uint64_t n;
 
 		if ((ret = file_grow_begin(g->t, g->mpf->row, g->mpf->file, &from)) != 0)
 			return ret;
 		if ((n = pages_of(g->mpf, from.length)) > UINT32_MAX)
-			return EFBIG;
+			return file_refuse(g->mpf, EFBIG, "a file has 2^32 pages at most");
 		g->pgno = (db_pgno_t)n;
 		if ((ret = make_page(g, &from, &hit)) == 0 && !g->zero) {
 			/* another has made it first: an ordinary page */

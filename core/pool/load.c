@@ -12,6 +12,7 @@
 #include "frame.h"
 #include "page_io.h"
 #include "policy.h"
+#include "reap.h"
 #include "recount.h"
 #include "writeback.h"
 
@@ -51,31 +52,50 @@ load_begin(struct getting *g)
 		continue;
 }
 
-/* Both buckets and the line of the overflow area are full: evict a neighbour. */
-static int
-make_cell(struct getting *g)
+/* Evict some of n neighbours in the table: it lacks room for one page, not for all of them. */
+static bool
+evict_neighbours(struct thread *t, uint32_t frames[], unsigned n, bool may_write)
 {
-	struct thread *t = g->t;
-	uint32_t frames[2 * BUCKET_CELLS];
-	bool pinned[BATCH];
-	unsigned n = table_neighbours(t->pool, &g->at, frames);
 	struct write_result res = { 0 };
+	bool pinned[BATCH];
 
-	/* Some of them: what the table has no room for is no reason to throw out the rest. */
 	for (unsigned i = 0, k; i < n; i += k) {
 		k = n - i < NEIGHBOURS_AT_ONCE ? n - i : NEIGHBOURS_AT_ONCE;
 		if (evict_frames(t, frames + i, NULL, k, 0, pinned) > 0)
-			return 0;
+			return true;
 	}
-	if (g->holds)
-		return ENOMEM;
+	if (!may_write)
+		return false;
 	write_frames(t, frames, n, 0, &res);
-	if (evict_frames(t, frames, NULL, n, EVICT_RW, pinned) > 0)
-		return 0;
-	env_err(t->pool->dbenv,
-	    "the page table has no room for page %u of file %u: all %u pages "
-	    "beside it are pinned or cannot be written",
-	    g->pgno, g->mpf->file, n);
+	return evict_frames(t, frames, NULL, n, EVICT_RW, pinned) > 0;
+}
+
+/*
+ * Both buckets and the line of the overflow area are full: evict a neighbour.  Patient: pins and
+ * writes come to an end, and the dead's are reaped.
+ */
+static int
+make_cell(struct getting *g, bool patient)
+{
+	struct thread *t = g->t;
+	uint32_t frames[2 * BUCKET_CELLS];
+	unsigned n, rounds = 0;
+
+	for (;;) {
+		n = table_neighbours(t->pool, &g->at, frames);
+		if (n == 0 || evict_neighbours(t, frames, n, !g->holds))
+			return 0;
+		if (!patient || ++rounds > FRAME_PATIENCE)
+			break;
+		os_sleep_usec(1000);
+		if (rounds % 8 == 2)
+			(void)reap_all(t);
+	}
+	if (patient)
+		env_err(t->pool->dbenv,
+		    "the page table has no room for page %u of file %u: all %u pages "
+		    "beside it are pinned or cannot be written",
+		    g->pgno, g->mpf->file, n);
 	return ENOMEM;
 }
 
@@ -106,7 +126,7 @@ load_publish(struct getting *g, bool patient)
 	}
 	if (ret != 0) {
 		load_abandon(g);
-		ret = make_cell(g);
+		ret = make_cell(g, patient);
 		return ret != 0 ? ret : EEXIST;
 	}
 	return 0;

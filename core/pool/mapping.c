@@ -13,6 +13,7 @@
  * any mapping.
  */
 #include "mapping.h"
+#include "point.h"
 #include "thread.h"
 
 #define DEFAULT_MMAPSIZE ((size_t)10 << 20)
@@ -57,6 +58,7 @@ mapping_begin(DB_MPOOLFILE *mpf)
 	uint32_t opens;
 	void *addr;
 
+	POOL_POINT(POINT_MEASURED);
 	if (!is_small_enough(mpf->pool, bytes, mpf->pagesize) ||
 	    !nobody_writes(mpf->pool, mpf->row, mpf->file, &opens) ||
 	    /* who has written before that, and closed, may have cut the file */

@@ -156,6 +156,7 @@ mpool_ident_attr(DB_MPOOL *p, const struct os_ident *id, off_t *bytesp, int64_t 
 void
 mpool_ident_gone(DB_MPOOL *p, const struct os_ident *id)
 {
+	bool open = true;
 	struct file_row *row;
 	struct thread *t;
 	uint32_t file;
@@ -163,10 +164,12 @@ mpool_ident_gone(DB_MPOOL *p, const struct os_ident *id)
 	if (enter(p, &t) != 0 || (row = file_find(p, id, &file)) == NULL)
 		return;
 	region_lock(p);
-	if (row->id == file)
+	if (row->id == file) {
 		(void)or_seq(&row->flags, ROW_GONE);
+		open = row->opens > 0;
+	}
 	region_unlock(p);
-	if (load_relaxed(&row->opens) == 0 && file_drop_pages(t, file, 0, true) == 0)
+	if (!open && file_drop_pages(t, file, 0, true) == 0)
 		file_forget(t, row, file);
 }
 

@@ -28,24 +28,17 @@
 static int
 absolute(DB_MPOOL *p, const char *file, char **pathp)
 {
-	const char *base = p->dbenv != NULL ? p->dbenv->db_home : NULL;
-	char cwd[PATH_MAX], buf[2 * PATH_MAX];
+	const char *home = p->dbenv != NULL ? p->dbenv->db_home : NULL;
+	char cwd[PATH_MAX] = "", buf[PATH_MAX];
+	bool from_home = file[0] != '/' && home != NULL;
 
-	if (file[0] == '/')
-		base = "";
-	else if (base == NULL || base[0] != '/') {
-		const char *rest = base;
-
-		if (getcwd(cwd, sizeof(cwd)) == NULL)
-			return errno;
-		if (rest != NULL &&
-		    (size_t)snprintf(buf, sizeof(buf), "%s/%s", cwd, rest) < sizeof(cwd))
-			(void)strcpy(cwd, buf);
-		base = cwd;
-	}
-	if ((size_t)snprintf(buf, sizeof(buf), "%s%s%s", base, base[0] ? "/" : "", file) >=
-	    PATH_MAX)
+	if (file[0] != '/' && (home == NULL || home[0] != '/') && getcwd(cwd, sizeof(cwd)) == NULL)
+		return errno;
+	if ((size_t)snprintf(buf, sizeof(buf), "%s%s%s%s%s", cwd, cwd[0] ? "/" : "",
+		from_home ? home : "", from_home ? "/" : "", file) >= sizeof(buf)) {
+		env_err(p->dbenv, "%.60s...: the path has more than %d bytes", file, PATH_MAX - 1);
 		return ENAMETOOLONG;
+	}
 	*pathp = strdup(buf);
 	return *pathp != NULL ? 0 : ENOMEM;
 }

@@ -21,6 +21,7 @@
 #include "thread.h"
 
 #define REFUSED_USEC 1000000u
+#define KEEP_USEC 10000000u  /* a descriptor that is not used */
 #define TEMPORARY_TRIES 1000 /* names */
 
 bool
@@ -58,7 +59,7 @@ page_in(struct thread *t, DB_MPOOLFILE *mpf, void *page, db_pgno_t pgno)
 	callback_begin(t);
 	ret = r.pgin(pgno, page, mpf->cookie.size > 0 ? &mpf->cookie : NULL);
 	callback_end(t);
-	return ret;
+	return ret == 0 ? 0 : file_refuse(mpf, ret, "pgin of page %u: %s", pgno, db_strerror(ret));
 }
 
 int
@@ -215,8 +216,50 @@ kept_put(DB_MPOOL *p, uint32_t id, int fd, int refused)
 	*oldest = (struct writer_fd){
 		.file = id, .fd = fd, .used_usec = now, .refused_usec = now, .refused = refused
 	};
+	if (fd != -1)
+		store_relaxed(&p->keeps, true);
 	pthread_mutex_unlock(&p->files_mutex);
 	os_close(close_fd);
+}
+
+/* Is there a reason to let a kept descriptor go?  A file without a name has its space from it. */
+static bool
+is_stale(DB_MPOOL *p, const struct writer_fd *w, uint64_t now)
+{
+	const struct file_row *row = file_row(p, w->file);
+	struct os_stat st;
+
+	return row == NULL || (load_relaxed(&row->flags) & ROW_GONE) != 0 ||
+	    now - w->used_usec > KEEP_USEC || os_fstat(w->fd, &st) != 0 || st.nlink == 0;
+}
+
+void
+file_fd_sweep(DB_MPOOL *p)
+{
+	uint64_t now = os_monotonic_usec();
+	int stale[WRITER_FDS];
+	unsigned n = 0;
+	bool keeps = false;
+
+	if (!load_relaxed(&p->keeps))
+		return;
+	pthread_mutex_lock(&p->files_mutex);
+	for (unsigned i = 0; i < WRITER_FDS; i++) {
+		struct writer_fd *w = &p->writers[i];
+
+		if (w->file == 0 || w->fd == -1)
+			continue;
+		if (is_stale(p, w, now)) {
+			stale[n++] = w->fd;
+			w->file = 0;
+			w->fd = -1;
+		} else
+			keeps = true;
+	}
+	store_relaxed(&p->keeps, keeps);
+	pthread_mutex_unlock(&p->files_mutex);
+	while (n > 0)
+		os_close(stale[--n]);
 }
 
 void

@@ -99,6 +99,7 @@ struct __db_mpool {
 	DB_MPOOLFILE *files;
 	struct registration *registrations;
 	struct writer_fd writers[WRITER_FDS];
+	bool keeps; /* some of these are open, perhaps */
 	struct thread *threads;
 	unsigned pin_blocks; /* theirs */
 	struct thread *lone; /* the only one so far that uses pages, else NULL */
@@ -137,6 +138,7 @@ pool_bytes(const DB_MPOOL *p)
 
 /* The entry check of every call: usable region, not in a callback, the thread. */
 int enter(DB_MPOOL *p, struct thread **tp);
+int refuse_in_callback(const DB_MPOOL *p); /* EDEADLK and a sentence */
 
 /* The global statistics; *s is zeroed. */
 void pool_stat_fill(DB_MPOOL *p, DB_MPOOL_STAT *s);

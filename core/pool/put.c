@@ -290,7 +290,7 @@ enter_put(DB_MPOOLFILE *mpf, const void *addr, struct thread **tp, struct found 
 	*tp = thread_for_put(mpf->pool);
 	if ((*tp)->in_callback) {
 		put_done(*tp);
-		return EDEADLK;
+		return refuse_in_callback(mpf->pool);
 	}
 	if (find_pin(*tp, mpf, addr, at))
 		return 0;

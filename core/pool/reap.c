@@ -320,6 +320,7 @@ memp_reap(DB_MPOOL *p)
 		return ret;
 	(void)reap_all(t);
 	file_bury_orphans(t);
+	file_fd_sweep(p);
 	recount(t, true);
 	return 0;
 }

@@ -98,9 +98,9 @@ static bool
 close_patiently(struct thread *t, uint32_t e, uint64_t until)
 {
 	for (unsigned tries = 0; !extent_close(t, e); tries++) {
-		if (os_monotonic_usec() > until)
+		if (tries > 0 && os_monotonic_usec() > until)
 			return false;
-		if (tries % 64 == 15)
+		if (tries % 64 == 0)
 			(void)reap_all(t);
 		os_sleep_usec(1000);
 	}

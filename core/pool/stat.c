@@ -254,6 +254,7 @@ memp_stat(DB_MPOOL *p, DB_MPOOL_STAT **gsp, DB_MPOOL_FSTAT ***fsp, void *(*db_ma
 		recount(t, false);
 	if (ret != 0)
 		return ret;
+	file_fd_sweep(p);
 	if (db_malloc == NULL)
 		db_malloc = malloc;
 	if (gsp != NULL) {

@@ -409,6 +409,7 @@ memp_sync(DB_MPOOL *p, DB_LSN *lsn)
 		return EINVAL;
 	}
 	pool_write_all(t, WRITE_SAY, lsn, true, &res);
+	file_fd_sweep(p);
 	if ((ret = untold_error(p)) != 0 || (ret = res.error) != 0)
 		return ret;
 	if (res.pinned + res.missed > 0)
@@ -446,6 +447,7 @@ memp_trickle(DB_MPOOL *p, int pct, int *nwrotep)
 			 want - res.written < BATCH ? (unsigned)(want - res.written) : BATCH)) > 0)
 			write_frames(t, frames, n, WRITE_TRICKLE | WRITE_SAY, &res);
 	}
+	file_fd_sweep(p);
 	if (res.written == 0 && res.error != 0)
 		return res.error;
 	if (nwrotep != NULL)
@@ -480,6 +482,7 @@ mpool_write_old(DB_MPOOL *p, uint64_t usec, uint64_t *nwrotep)
 			store_relaxed(&row->dirty_usec, now);
 		res.written += one.written;
 	}
+	file_fd_sweep(p);
 	*nwrotep = res.written;
 	return 0;
 }

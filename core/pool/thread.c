@@ -8,6 +8,9 @@
  * that still holds pins stays with the pool, as its struct thread does, until another thread has
  * put them.
  *
+ * The first slot is never given to a pin that lasts (slot_of_a_moment): what has to pin a page to
+ * go on with other people's work does not fail for want of one.
+ *
  * A thread puts its own pages without a locked instruction until another thread puts one for it
  * (thread_share): membarrier(2) makes sure that it has seen so before its slots are touched.
  *
@@ -232,6 +235,7 @@ thread_create(DB_MPOOL *p, struct thread **tp)
 	t->pool = p;
 	t->pool_id = t->short_id = p->id;
 	t->self = pthread_self();
+	t->first.used = 1; /* slot_of_a_moment */
 	if ((ret = victims_create(p, &t->victims)) != 0 || (ret = pin_block_add(t)) != 0) {
 		thread_free(t);
 		return ret;

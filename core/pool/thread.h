@@ -121,6 +121,16 @@ int slot_take(struct thread *t, uint32_t **slotp, struct pin **pinp);
 /* Empty a slot that slot_take gave to this thread. */
 void slot_drop(struct thread *t, uint32_t *slot);
 
+/*
+ * The slot that slot_take never gives, for a pin of a moment: who has it set waits for nobody, so
+ * that what is called meanwhile can have it too.
+ */
+static inline uint32_t *
+slot_of_a_moment(const struct thread *t)
+{
+	return &t->first.b->slots[0];
+}
+
 /* EAGAIN and a sentence if this process's slots name frame f too often. */
 int pins_check(const DB_MPOOL *p, uint32_t f);
 

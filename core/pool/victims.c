@@ -313,6 +313,7 @@ add(uint32_t f, uint64_t w, struct candidates *c)
 {
 	if (fw_state(w) != FRAME_VALID) {
 		c->busy += fw_state(w) != FRAME_FREE;
+		c->moves += (w & (FW_STATE | FW_OWNER | FW_VERSION)) * (2 * (uint64_t)f + 1);
 		return false;
 	}
 	if (!(w & FW_DIRTY)) {
@@ -420,6 +421,7 @@ victims_discarded(struct thread *t, unsigned pageshift, struct candidates *c)
 	uint32_t from = load_relaxed(&p->mp->discard_next);
 
 	c->n = c->ndirty = c->nmore = c->busy = 0;
+	c->moves = 0;
 	for (uint32_t i = from; i != from + DISCARD_RING && !is_enough(p, pageshift, c); i++) {
 		uint32_t *place = &p->mp->discards[i % DISCARD_RING], f = load_relaxed(place);
 		uint64_t w;

@@ -16,6 +16,7 @@ struct candidates {
 	unsigned ndirty;
 	unsigned nmore; /* behind the dirty ones: better written with them, but not to go yet */
 	unsigned busy;	/* met in transition: worth another look */
+	uint64_t moves; /* changes when one of these does */
 	uint32_t clean[BATCH];
 	uint32_t dirty[BATCH];
 };

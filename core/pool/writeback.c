@@ -456,7 +456,7 @@ bury_gone(struct thread *t, struct file_row *row, uint32_t id)
 {
 	char *path;
 
-	if (load_seq(&row->opens) > 0)
+	if (file_is_open(t->pool, row, id))
 		return;
 	path = file_path(t->pool, row, id);
 	env_warn(t->pool->dbenv, "%s: the file does not exist any more: its pages are dropped",

@@ -452,6 +452,128 @@ mpool_reaps_a_crowd_that_was_killed_at_once(void **state)
 	finish(mp);
 }
 
+/* --- what only the dead had in the way ------------------------------------------------------- */
+
+static int
+pins_pages_at_the_end(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 256 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+
+	for (db_pgno_t n = 0; n < 256 * KIB / PS; n++)
+		(void)get(f, n, DB_MPOOL_CREATE);
+	t_tell(c, 'p');
+	t_await(c, 'n');
+	return 0;
+}
+
+static void
+mpool_resize_to_less_takes_what_only_the_dead_had_pinned(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 256 * KIB);
+	struct t_child c;
+
+	t_fork(&c, pins_pages_at_the_end, t);
+	t_await(&c, 'p');
+	refuses(memp_resize(mp, 64 * KIB), EBUSY);
+	t_kill(&c);
+	must(memp_resize(mp, 64 * KIB));
+	assert_in_range(stat_of(mp).st_cachesize, 64 * KIB, 128 * KIB);
+	finish(mp);
+}
+
+#define LARGE ((size_t)64 << 20) /* a pool whose table is made for pages of 64 KiB */
+
+static DB_MPOOL *
+pool_with_a_short_table(struct t *t)
+{
+	DB_ENV *env = env_of(t, LARGE);
+
+	env->mp_pagesize = 64 * KIB;
+	return pool_with(env, 0);
+}
+
+/* Pins one page after the other until the page table has no room for the next. */
+static int
+pins_until_the_table_is_full(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_with_a_short_table(arg);
+	DB_MPOOLFILE *f = sparse_file(arg, mp, "f", LARGE / 512, 512);
+	db_pgno_t n = 0;
+	void *page;
+
+	while (memp_fget(f, &n, 0, &page) == 0)
+		n++;
+	t_check(strstr(heard, "page table") != NULL);
+	t_tell_u64(c, n);
+	t_await(c, 'n');
+	return 0;
+}
+
+static void
+mpool_page_table_has_room_again_when_who_had_all_beside_it_pinned_is_dead(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_with_a_short_table(t);
+	DB_MPOOLFILE *f;
+	struct t_child c;
+	db_pgno_t full;
+
+	t_fork(&c, pins_until_the_table_is_full, t);
+	full = (db_pgno_t)t_await_u64(&c);
+	f = file_with(mp, "f", 0, 512);
+	refuses(get_error(f, full, 0), ENOMEM);
+	t_kill(&c);
+	must(get_error(f, full, 0));
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+/* --- a truncation that the reaper has no pin to spare for ------------------------------------ */
+
+static int
+dies_cutting(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, BYTES);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+
+	t_tell(c, 'o');
+	t_await(c, 'c');
+	t_fault(OS_TRUNCATE, 1, T_FAULT_KILL);
+	(void)memp_ftruncate(f, PS);
+	return 1;
+}
+
+static void
+mpool_truncation_of_the_dead_is_finished_by_who_has_no_pin_left(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, BYTES);
+	DB_MPOOLFILE *f;
+	struct t_child c;
+	uint8_t *page;
+	db_pgno_t n = 0;
+	void *more;
+
+	write_pages(t_path(t, "f"), 4, PS, 'a');
+	f = file_of(mp, "f", PS);
+	page = get(f, 3, 0);
+	t_fork(&c, dies_cutting, t);
+	t_await(&c, 'o');
+	while (memp_fget(f, &n, 0, &more) == 0)
+		continue;
+	t_tell(&c, 'c');
+	assert_int_equal(t_join(&c), 128 + SIGKILL);
+	must(memp_reap(mp));
+	assert_int_equal(length_of(f), PS);
+	assert_int_equal(others(page, PS, 0), 0);
+	assert_int_equal(disk_length(t_path(t, "f")), PS);
+	quiet();
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -467,6 +589,9 @@ main(void)
 		t_test(mpool_death_with_buckets_locked_does_not_stop_a_load),
 		t_test(mpool_reaper_that_dies_is_followed_by_another),
 		t_test(mpool_reaps_a_crowd_that_was_killed_at_once),
+		t_test(mpool_resize_to_less_takes_what_only_the_dead_had_pinned),
+		t_test(mpool_page_table_has_room_again_when_who_had_all_beside_it_pinned_is_dead),
+		t_test(mpool_truncation_of_the_dead_is_finished_by_who_has_no_pin_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

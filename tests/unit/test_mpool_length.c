@@ -501,6 +501,31 @@ mpool_truncation_in_a_row_of_another_file_is_an_error_and_no_endless_wait(void *
 	finish(mp);
 }
 
+static void
+mpool_retract_that_fails_on_disk_changes_nothing(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 128 * KIB);
+	DB_MPOOLFILE *f;
+
+	write_pages(t_path(t, "f"), 4, PS, 'a');
+	f = file_of(mp, "f", PS);
+	fill(f, 3, 'z');
+	t_fault_always(OS_TRUNCATE, EIO);
+	refuses(mpool_file_retract(f, (off_t)(4 * PS), (off_t)PS), EIO);
+	assert_true(t_fault_off());
+	assert_int_equal(length_of(f), 4 * PS);
+	holds(f, 2, 'c');
+	holds(f, 3, 'z');
+	must(mpool_file_retract(f, (off_t)(3 * PS), (off_t)PS)); /* it is not so long: nothing */
+	assert_int_equal(length_of(f), 4 * PS);
+	must(mpool_file_retract(f, (off_t)(4 * PS), (off_t)PS));
+	assert_int_equal(length_of(f), PS);
+	refuses(get_error(f, 3, 0), EINVAL);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -528,6 +553,7 @@ main(void)
 		t_test(mpool_longest_file_keeps_its_pages_when_what_was_behind_is_cleared),
 		t_test(mpool_fopen_of_a_file_beyond_2_to_the_32_pages_is_efbig),
 		t_test(mpool_truncation_in_a_row_of_another_file_is_an_error_and_no_endless_wait),
+		t_test(mpool_retract_that_fails_on_disk_changes_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,8 @@
  */
 #include "../pool_t.h"
 
+#include <limits.h>
+
 #define PS ((size_t)4096)
 
 static bool
@@ -303,6 +305,85 @@ mpool_confined_process_opens_beneath_its_directory_only(void **state)
 	finish(mp);
 }
 
+/* --- descriptors ----------------------------------------------------------------------------- */
+
+/* How many of this process's descriptors lead to a file that has lost that name? */
+static unsigned
+descriptors_of_removed(const char *path)
+{
+	char link[64], to[PATH_MAX];
+	unsigned n = 0;
+
+	for (int fd = 0; fd < 256; fd++) {
+		ssize_t len;
+
+		(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		if ((len = readlink(link, to, sizeof(to) - 1)) <= 0)
+			continue;
+		to[len] = '\0';
+		n += strncmp(to, path, strlen(path)) == 0 && strstr(to, " (deleted)") != NULL;
+	}
+	return n;
+}
+
+static int
+leaves_big_dirty(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 128 * KIB);
+
+	leave_dirty(mp, "big", 3, 'a');
+	t_tell(c, 'd');
+	t_await(c, 'r');
+	must(memp_fremove(mp, "big"));
+	must(memp_close(mp));
+	return 0;
+}
+
+static void
+mpool_removed_files_space_is_not_held_by_who_wrote_it_for_others(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 128 * KIB);
+	struct t_child c;
+	int wrote;
+
+	t_fork(&c, leaves_big_dirty, t);
+	t_await(&c, 'd');
+	must(memp_trickle(mp, 100, &wrote));
+	assert_int_equal(wrote, 3);
+	t_tell(&c, 'r');
+	assert_int_equal(t_join(&c), 0);
+	assert_int_equal(stat_of(mp).st_files, 0);
+	assert_int_equal(descriptors_of_removed(t_path(t, "big")), 0);
+	/* one that no pool was told of */
+	leave_dirty(mp, "big", 3, 'a');
+	must(memp_trickle(mp, 100, &wrote));
+	assert_int_equal(unlink(t_path(t, "big")), 0);
+	must(memp_reap(mp));
+	assert_int_equal(descriptors_of_removed(t_path(t, "big")), 0);
+	finish(mp);
+}
+
+static void
+mpool_home_that_makes_a_path_too_long_is_refused_and_not_left_out(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 128 * KIB);
+	static char home[2 * PATH_MAX];
+	const char *short_home = test_env.db_home;
+	DB_MPOOLFILE *f;
+
+	memset(home, '/', PATH_MAX - 1); /* too long with anything before or behind it */
+	memcpy(home, "./", 2);
+	test_env.db_home = home;
+	refuses(memp_fopen(mp, "f", 0, DB_CREATE, 0, PS, -1, NULL, NULL, &f), ENAMETOOLONG);
+	assert_non_null(strstr(heard, "bytes"));
+	refuses(memp_fremove(mp, "f"), ENAMETOOLONG);
+	test_env.db_home = short_home;
+	assert_false(exists(t_path(t, "f")));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -320,6 +401,8 @@ main(void)
 		t_test(mpool_file_renamed_behind_its_back_is_written_by_handle),
 		t_test(mpool_pages_of_a_file_that_has_no_name_any_more_are_dropped),
 		t_test(mpool_confined_process_opens_beneath_its_directory_only),
+		t_test(mpool_removed_files_space_is_not_held_by_who_wrote_it_for_others),
+		t_test(mpool_home_that_makes_a_path_too_long_is_refused_and_not_left_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

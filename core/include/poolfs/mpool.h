@@ -270,7 +270,9 @@ POOLFS_API int memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n);
  * unwritten, once nobody has it open.
  *
  * memp_frename - rename a file or directory, as rename(2) does; a file that `to` named is removed
- * so.  Pages stay with their file, and are written to it under its new name.
+ * so.  Pages stay with their file, and are written to it under its new name.  The disk space of a
+ * file that is gone is free when each process that has written pages of it for others has called
+ * memp_fopen, memp_fclose, memp_sync, memp_trickle, memp_stat or memp_reap once more, or closed.
  *
  * Errors: EINVAL NULL or empty, or on the mount of another pool; what the system calls return.
  */

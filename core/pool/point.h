@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * pool/point.h - places between two steps, of which another process may come in between.  There is
+ * nothing at them, but in a test that has its own copy of core/pool, compiled with POOL_POINTS, to
+ * let the others come just there.
+ */
+#ifndef POOL_POINT_H
+#define POOL_POINT_H
+
+enum pool_point {
+	POINT_NONE,
+	POINT_MEASURED, /* a file to be mapped has a length; that nobody writes it is not known */
+	POINT_WALKED	/* pages of a file were dropped; those left are not compared yet */
+};
+
+#ifdef POOL_POINTS
+void pool_at(enum pool_point where); /* the test's */
+#define POOL_POINT(where) pool_at(where)
+#else
+#define POOL_POINT(where) ((void)0)
+#endif
+
+#endif

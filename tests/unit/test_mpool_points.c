@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * core/pool: what other processes do between two steps of one.
+ *
+ * This has a copy of core/pool of its own, which calls the test at the places of point.h: there it
+ * lets another process do its work to the end, so that nothing is a matter of time.
+ */
+#include "../pool_t.h"
+
+#include "pool/point.h"
+
+#define PS 4096u
+
+/* Whom to let work where, once. */
+static struct {
+	enum pool_point where;
+	int (*work)(struct t_child *c, void *arg);
+	struct t *t;
+} other;
+
+static void
+let(struct t *t, enum pool_point where, int (*work)(struct t_child *c, void *arg))
+{
+	other.t = t;
+	other.work = work;
+	other.where = where;
+}
+
+void
+pool_at(enum pool_point where)
+{
+	struct t_child c;
+
+	if (where != other.where)
+		return;
+	other.where = POINT_NONE; /* in the child too */
+	t_fork(&c, other.work, other.t);
+	t_check(t_join(&c) == 0);
+}
+
+/* --- a file that is mapped ------------------------------------------------------------------- */
+
+static int
+cuts_the_file(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 64 * KIB);
+	DB_MPOOLFILE *f = file_with(mp, "f", 0, PS);
+
+	(void)c;
+	must(memp_ftruncate(f, PS));
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+static void
+mpool_mapping_is_not_longer_than_a_file_that_is_cut_just_then(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp;
+	DB_MPOOLFILE *f;
+
+	write_pages(t_path(t, "f"), 8, PS, 'a');
+	mp = pool_of(t, 64 * KIB);
+	let(t, POINT_MEASURED, cuts_the_file);
+	f = file_with(mp, "f", DB_RDONLY, PS);
+	assert_int_equal(other.where, POINT_NONE);
+	assert_int_equal(length_of(f), PS);
+	refuses(get_error(f, 5, 0), EINVAL);
+	holds(f, 0, 'a');
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+/* --- a file that is expelled ----------------------------------------------------------------- */
+
+#define BIG 64u /* pages; more than a 64th of the pool has, so that all frames are walked over */
+
+static int
+changes_page_0(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 1024 * KIB);
+	DB_MPOOLFILE *f = file_with(mp, "f", 0, PS);
+
+	(void)c;
+	fill(f, 0, 'z');
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+static void
+mpool_page_put_dirty_while_its_file_is_expelled_is_not_lost(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 1024 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS), *other_size = NULL;
+
+	for (db_pgno_t n = 0; n < BIG; n++)
+		fill(f, n, 'a');
+	must(memp_fsync(f));
+	must(memp_fclose(f));
+	let(t, POINT_WALKED, changes_page_0);
+	(void)memp_fopen(mp, "f", 0, 0, 0, 2 * PS, -1, NULL, NULL, &other_size);
+	assert_int_equal(other.where, POINT_NONE);
+	if (other_size != NULL)
+		must(memp_fclose(other_size));
+	f = file_with(mp, "f", 0, PS);
+	holds(f, 0, 'z');
+	must(memp_fsync(f));
+	assert_true(on_disk(t_path(t, "f"), 0, PS, 'z'));
+	assert_int_equal(stat_of(mp).st_page_dirty, 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		t_test(mpool_mapping_is_not_longer_than_a_file_that_is_cut_just_then),
+		t_test(mpool_page_put_dirty_while_its_file_is_expelled_is_not_lost),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
