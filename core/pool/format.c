@@ -230,6 +230,7 @@ format_init(struct region *r, void *arg)
 	places(&own, r->layout->body);
 	if (format_initial_bytes(&own) > r->size || own.region_bytes > r->mapped)
 		return EINVAL;
+	os_scattered(r->addr, own.area & ~(uint64_t)(os_page_size() - 1));
 	mp->g = own;
 	mp->extents_open = (uint32_t)(own.initial_bytes >> own.extent_shift);
 	extents = (uint64_t *)(void *)(r->addr + own.extents);
