@@ -157,7 +157,10 @@ files_root(struct fs *fs, struct node **np)
 		return err;
 	}
 	fs->home_dev = makedev(sx.stx_dev_major, sx.stx_dev_minor);
-	return node_of(fs, NULL, NULL, fd, &sx, np);
+	if ((err = node_of(fs, NULL, NULL, fd, &sx, np)) != 0)
+		return err;
+	/* it has no parent to be found in again: its descriptor stays in use */
+	return node_fd_get(fs, *np, &fd);
 }
 
 int

@@ -121,6 +121,13 @@ reopen_by_name(struct fs *fs, struct node *node, int depth, int *fdp)
 	return err == ENOENT || err == ENOTDIR ? ESTALE : err;
 }
 
+/* Nothing can be opened, by whatever way. */
+static bool
+is_shortage(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOMEM;
+}
+
 static int
 reopen(struct fs *fs, struct node *node, int depth, int *fdp)
 {
@@ -128,8 +135,9 @@ reopen(struct fs *fs, struct node *node, int depth, int *fdp)
 
 	if (depth == REOPEN_DEPTH)
 		return ESTALE;
-	if (reopen_by_handle(fs, node, &fd) != 0 &&
-	    (err = reopen_by_name(fs, node, depth, &fd)) != 0)
+	if ((err = reopen_by_handle(fs, node, &fd)) != 0 && !is_shortage(err))
+		err = reopen_by_name(fs, node, depth, &fd);
+	if (err != 0)
 		return err;
 	if ((err = fd_check(node, fd)) != 0) {
 		(void)close(fd);
@@ -238,10 +246,17 @@ node_fd_get(struct fs *fs, struct node *node, int *fdp)
 void
 node_fd_put(struct fs *fs, struct node *node)
 {
+	int fd = -1;
+
 	(void)pthread_mutex_lock(&fs->nodes.lock);
-	if (--node->fd_users == 0)
+	if (--node->fd_users == 0) {
 		link_append(&fs->nodes.idle_fds, &node->fd_link);
+		fd = oldest_fd_locked(fs);
+	}
 	(void)pthread_mutex_unlock(&fs->nodes.lock);
+	/* also where none can be opened, which would close one */
+	if (fd != -1)
+		(void)close(fd);
 }
 
 void

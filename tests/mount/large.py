@@ -6,14 +6,15 @@ LARGE_ENTRIES is how many names and files there are (5000); 100000 takes some mi
 import ctypes
 import errno
 import os
+import resource
 import shutil
 import threading
 import time
 
-from checks import home, libc, path, pattern, run
+from checks import fails, home, libc, path, pattern, run
 
 ENTRIES = int(os.environ.get("LARGE_ENTRIES", "5000"))
-DAEMON = os.environ["DAEMON_PID"]
+DAEMON = int(os.environ["DAEMON_PID"])
 GIB = 1 << 30
 
 
@@ -138,6 +139,36 @@ def more_files_are_open_than_the_pool_has_room_for():
     shutil.rmtree(path("open"))
 
 
+def more_files_without_a_name_are_open_than_the_pool_has_room_for():
+    """They are written while they wait: nothing but the open file leads to what they hold."""
+    fds = []
+    for i in range(300):
+        fds.append(os.open(path("nameless"), os.O_RDWR | os.O_CREAT, 0o644))
+        os.pwrite(fds[i], b"0.%d" % i, 5000)
+        os.utime(fds[i], ns=(10**18, 10**18 + i))
+        os.unlink(path("nameless"))
+    assert os.fstat(fds[0]).st_mtime_ns == 10**18
+    for i, fd in enumerate(fds):
+        assert os.pwrite(fd, b"1.%d" % i, 10000) > 0
+    for i, fd in enumerate(fds):
+        want = bytes(5000) + b"0.%d" % i
+        assert os.pread(fd, 20000, 0) == want + bytes(10000 - len(want)) + b"1.%d" % i
+        assert os.fstat(fd).st_nlink == 0
+        os.close(fd)
+
+
+def _opens_soon(name):
+    """The kernel tells of a close a moment later."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            os.close(os.open(path(name), os.O_RDWR | os.O_CREAT, 0o644))
+            break
+        except OSError as e:
+            assert e.errno == errno.ENFILE and time.monotonic() < end, e
+            time.sleep(0.01)
+
+
 def what_cannot_be_opened_is_not_created():
     """The daemon needs a descriptor for each file that is open."""
     fds = []
@@ -151,14 +182,22 @@ def what_cannot_be_opened_is_not_created():
     assert not os.path.lexists(home(name)) and not os.path.lexists(path(name))
     for fd in fds:
         os.close(fd)
-    end = time.monotonic() + 60
-    while True:  # the kernel tells of a close a moment later
-        try:
-            os.close(os.open(path(name), os.O_RDWR | os.O_CREAT, 0o644))
-            break
-        except OSError as e:
-            assert e.errno == errno.ENFILE and time.monotonic() < end, e
-            time.sleep(0.01)
+    _opens_soon(name)
+
+
+def a_daemon_without_any_descriptor_gets_them_back():
+    """Each close(2) leaves one that is kept in case, and they are too many for the limit."""
+    limits = resource.prlimit(DAEMON, resource.RLIMIT_NOFILE)
+    fds = [os.open(path("kept%d" % i), os.O_RDWR | os.O_CREAT, 0o644) for i in range(500)]
+    resource.prlimit(DAEMON, resource.RLIMIT_NOFILE, (400, limits[1]))
+    try:
+        for name in ("kept.new", "kept.other"):
+            fails(errno.ENFILE, os.open, path(name), os.O_RDWR | os.O_CREAT, 0o644)
+        for fd in fds:
+            os.close(fd)
+        _opens_soon("kept.new")
+    finally:
+        resource.prlimit(DAEMON, resource.RLIMIT_NOFILE, limits)
 
 
 # --- lengths --------------------------------------------------------------------------------

@@ -42,6 +42,20 @@ check a_hole_is_refused sh -c '! fallocate -p -l 3 "$0" 2>/dev/null' "$mnt/files
 same and_nothing_is_zeroed_by_that "at once" "$(cat "$mnt/files/through")"
 unmount_pool
 
+# --- without file handles, and with few descriptors -----------------------------------------
+
+mkdir "$home/many"
+(cd "$home/many" && touch $(seq 300))
+if LD_PRELOAD=$preload prlimit --nofile=300:300 setpriv --bounding-set=-sys_resource \
+	--inh-caps=-sys_resource timeout 60 "$POOLFS" --cache-size=256K "$home" "$mnt" \
+	2>"$work/words"; then
+	same many_are_found_by_name 300 "$(cd "$mnt/files/many" && stat -c %n ./* | wc -l)"
+	same and_the_top_is_still_there many "$(ls "$mnt/files" | grep many)"
+	unmount_pool
+else
+	ok mounts_with_few_descriptors 1
+fi
+
 # --- one without locks ----------------------------------------------------------------------
 
 rm -f "$home/__db_mpool.share"
