@@ -403,6 +403,31 @@ coherence_tracks(const struct file *f)
 	return __atomic_load_n(&f->copies, __ATOMIC_SEQ_CST) != NULL;
 }
 
+void
+coherence_takes(struct file *f, uint64_t length)
+{
+	uint64_t end = __atomic_load_n(&f->kernel_end, __ATOMIC_SEQ_CST);
+
+	while (end < length &&
+	    !__atomic_compare_exchange_n(
+		&f->kernel_end, &end, length, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		continue;
+}
+
+bool
+coherence_is_untold(struct fs *fs, struct file *f)
+{
+	struct coherence *c = &fs->coherence;
+	bool untold;
+
+	if (__atomic_load_n(&f->cached, __ATOMIC_SEQ_CST) == 0 || c->claimed)
+		return false;
+	(void)pthread_mutex_lock(&c->lock);
+	untold = f->cached > 0 && f->pool_file == 0;
+	(void)pthread_mutex_unlock(&c->lock);
+	return untold;
+}
+
 bool
 coherence_may_be_stored(const struct file *f)
 {

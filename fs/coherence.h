@@ -133,6 +133,12 @@ uint64_t coherence_late(struct fs *fs);
 
 bool coherence_tracks(const struct file *f);
 
+/*
+ * It was cached in a pool that is gone, and in the one that there is now another mount caches:
+ * nobody tells of changes any more, and whoever has it open has to open it anew (ESTALE).
+ */
+bool coherence_is_untold(struct fs *fs, struct file *f);
+
 /* Programs may have changed it through mappings, which the kernel has not written back. */
 bool coherence_may_be_stored(const struct file *f);
 
@@ -151,6 +157,8 @@ void coherence_give_end(
 int coherence_write(struct fs *fs, struct file *f, const struct changing *ch, struct written **wp);
 /* req is a write(2)'s, or, if bytes became zeros, an fallocate(2)'s. */
 void coherence_reply(struct fs *fs, struct written *w, void *req, int error, size_t done);
+/* That length is answered to a request by which the kernel sets what it takes for the end. */
+void coherence_end_is_set(struct fs *fs, struct file *f, uint64_t length);
 /* What the kernel has of what written_ask asked for. */
 void coherence_retrieved(struct fs *fs, uint64_t number, const char *bytes, size_t n);
 

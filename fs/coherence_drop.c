@@ -51,32 +51,42 @@ see_to_writes(void *arg)
 		continue;
 }
 
+/* False: it is not known. */
+static bool
+length_of(struct fs *fs, struct file *f, uint64_t *lengthp)
+{
+	off_t length = 0;
+	bool known;
+
+	(void)pool_peek(fs);
+	(void)pthread_rwlock_rdlock(&f->state);
+	known = f->mpf != NULL && memp_fsize(f->mpf, &length) == 0;
+	file_let_go(fs, f);
+	pool_put(fs);
+	*lengthp = (uint64_t)length;
+	return known;
+}
+
 /* C5: how long the file is, if the kernel was not told; else 0. */
 static uint64_t
 untold_end(struct fs *fs, struct file *f)
 {
-	uint64_t end = 0;
-	off_t length;
+	uint64_t length;
 
-	(void)pool_peek(fs);
-	(void)pthread_rwlock_rdlock(&f->state);
-	if (f->mpf != NULL && memp_fsize(f->mpf, &length) == 0 &&
-	    (uint64_t)length > __atomic_load_n(&f->kernel_end, __ATOMIC_SEQ_CST))
-		end = (uint64_t)length;
-	file_let_go(fs, f);
-	pool_put(fs);
-	return end;
+	return length_of(fs, f, &length) &&
+		length > __atomic_load_n(&f->kernel_end, __ATOMIC_SEQ_CST) ?
+	    length :
+	    0;
 }
 
-void
-coherence_drop(struct fs *fs, struct file *f, uint64_t from, uint64_t to, bool aside)
+static void
+drop_once(struct fs *fs, struct file *f, uint64_t from, uint64_t to, uint64_t end, bool aside)
 {
 	struct coherence *c = &fs->coherence;
-	uint64_t age, end = aside ? 0 : untold_end(fs, f);
+	uint64_t age;
 
 	/* before it is so: whatever is answered from now on comes later than this, or is ignored */
-	if (end != 0)
-		__atomic_store_n(&f->kernel_end, end, __ATOMIC_SEQ_CST);
+	coherence_takes(f, end);
 	(void)pthread_mutex_lock(&c->lock);
 	age = ++c->age;
 	(void)pthread_mutex_unlock(&c->lock);
@@ -91,6 +101,30 @@ coherence_drop(struct fs *fs, struct file *f, uint64_t from, uint64_t to, bool a
 	if (f->copies != NULL)
 		copies_forget(f->copies, from, to, age);
 	(void)pthread_mutex_unlock(&c->lock);
+}
+
+void
+coherence_drop_part(struct fs *fs, struct file *f, uint64_t from, uint64_t to, bool aside)
+{
+	drop_once(fs, f, from, to, 0, aside);
+}
+
+/*
+ * While its end is moved the kernel does not believe what a read at the end tells it of that: what
+ * such a read brings goes, too.  If the file is cut meanwhile, the next read there tells it.
+ */
+void
+coherence_drop(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
+{
+	uint64_t end = untold_end(fs, f), now;
+
+	drop_once(fs, f, from, to, end, false);
+	if (end == 0)
+		return;
+	if (!length_of(fs, f, &now) || now > end)
+		now = end;
+	if (to != 0 || now < from)
+		drop_once(fs, f, now - now % COPY_BYTES, 0, 0, false);
 }
 
 /* C2: is it changed past the kernel's pages? */
@@ -123,7 +157,7 @@ drop_file(struct fs *fs, struct file *f)
 		(void)pthread_mutex_lock(&c->lock);
 	}
 	(void)pthread_mutex_unlock(&c->lock);
-	coherence_drop(fs, f, 0, 0, false);
+	coherence_drop(fs, f, 0, 0);
 	if (shared)
 		return;
 	(void)pthread_mutex_lock(&c->lock);
@@ -160,11 +194,14 @@ drop_told(struct fs *fs, const struct mpool_told *t)
 
 	if (f == NULL)
 		return;
-	known = __atomic_load_n(&f->kernel_end, __ATOMIC_SEQ_CST);
-	untold = untold_end(fs, f) != 0;
 	(void)pthread_mutex_lock(&c->lock);
 	from = (uint64_t)t->pgno * f->pool_page;
 	to = from + f->pool_page;
+	(void)pthread_mutex_unlock(&c->lock);
+	written_await_zeros(fs, f, from, to);
+	known = __atomic_load_n(&f->kernel_end, __ATOMIC_SEQ_CST);
+	untold = untold_end(fs, f) != 0;
+	(void)pthread_mutex_lock(&c->lock);
 	/* what was the last page may have been filled, and written to, as such */
 	if (untold && known < from)
 		from = known - known % COPY_BYTES;
@@ -172,7 +209,7 @@ drop_told(struct fs *fs, const struct mpool_told *t)
 	    written_overlaps_locked(c, f, from, to);
 	(void)pthread_mutex_unlock(&c->lock);
 	if (any)
-		coherence_drop(fs, f, from, to, false);
+		coherence_drop(fs, f, from, to);
 	node_put(fs, f->node);
 }
 
@@ -295,7 +332,7 @@ end_round(struct fs *fs, struct round *r)
 static void
 drop_all_pages(struct fs *fs, struct file *f)
 {
-	coherence_drop(fs, f, 0, 0, false);
+	coherence_drop(fs, f, 0, 0);
 }
 
 /* What programs have changed through mappings is written. */

@@ -13,10 +13,14 @@
 void coherence_wake(struct fs *fs);
 
 /*
- * The kernel drops its pages of [from, to), to 0: to the end.  aside: while it is about another
- * such order, which waits for this one.
+ * The kernel knows how long the file is, and drops its pages of [from, to), to 0: to the end, and
+ * perhaps others.
  */
-void coherence_drop(struct fs *fs, struct file *f, uint64_t from, uint64_t to, bool aside);
+void coherence_drop(struct fs *fs, struct file *f, uint64_t from, uint64_t to);
+/* The kernel takes the file to be at least that long, if it is. */
+void coherence_takes(struct file *f, uint64_t length);
+/* These pages only.  aside: while it is about another such order, which waits for this one. */
+void coherence_drop_part(struct fs *fs, struct file *f, uint64_t from, uint64_t to, bool aside);
 
 /* Copies became more: the mount drops all when they are too many. */
 void coherence_grew_locked(struct file *f, size_t before);
@@ -26,6 +30,8 @@ void coherence_grew_locked(struct file *f, size_t before);
  * False: there was none.
  */
 bool written_step(struct fs *fs, bool aside);
+/* What the kernel zeroes of [from, to) for a request, it has; not while aside. */
+void written_await_zeros(struct fs *fs, struct file *f, uint64_t from, uint64_t to);
 /* One that is not over yet may have filled pages of [from, to) in the kernel; [k]. */
 bool written_overlaps_locked(
     const struct coherence *c, const struct file *f, uint64_t from, uint64_t to);

@@ -227,6 +227,8 @@ read_locked(struct fs *fs, struct file *f, off_t length, bool for_cache, size_t 
 		prefetch(f, offset, end);
 	if (offset + bytes > (uint64_t)length)
 		coherence_shows(f, (uint64_t)length);
+	if (for_cache && coherence_is_untold(fs, f))
+		return ESTALE;
 	if (for_cache)
 		coherence_gives(f);
 	if (for_cache && coherence_tracks(f))
@@ -444,6 +446,8 @@ write_locked(struct fs *fs, struct file *f, struct handle *h, const struct calle
 	size_t done;
 	int err;
 
+	if (w->through_cache && coherence_is_untold(fs, f))
+		return ESTALE;
 	if ((err = claim_range(fs, f, c, flags, w)) != 0)
 		return err;
 	end = w->offset + w->bytes;

@@ -50,7 +50,7 @@ drop_stale(struct fs *fs, struct file *f)
 	(void)pthread_mutex_unlock(&c->lock);
 	if (!stale)
 		return;
-	coherence_drop(fs, f, 0, 0, false);
+	coherence_drop(fs, f, 0, 0);
 	(void)pthread_mutex_lock(&c->lock);
 	f->stale = false;
 	(void)pthread_mutex_unlock(&c->lock);

@@ -173,6 +173,15 @@ change_of(const struct stat *attr, int to_set, bool has_handle)
 }
 
 static void
+end_is_set(struct fs *fs, int err, struct node *node, const struct stat *st)
+{
+	struct file *f = __atomic_load_n(&node->file, __ATOMIC_ACQUIRE);
+
+	if (err == 0 && f != NULL)
+		coherence_end_is_set(fs, f, (uint64_t)st->st_size);
+}
+
+static void
 op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
 	struct files_change change = change_of(attr, to_set, fi != NULL);
@@ -189,6 +198,7 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct
 	} else if ((err = pool_get(fs)) == 0) {
 		err = files_setattr(fs, node, &c, &change, &st);
 		pool_put(fs);
+		end_is_set(fs, err, node, &st);
 	}
 	reply_attr(req, err, node, &st);
 }

@@ -13,6 +13,10 @@
  * If it has the written bytes, or nothing, the page is good as it is; if it has others, it is not
  * the one that is locked.
  *
+ * What the kernel does to its own pages, and to what it takes for the end, after the answer to an
+ * fallocate(2) or a truncation, it does to what has come in meanwhile as well: of a tracked file
+ * that is dropped when it must have happened, and once more for a program that was held up.
+ *
  * Whoever drops pages may be waiting for that lock, too.  Then these writes are seen to aside
  * (notifier.h), so they never wait for him.
  */
@@ -24,12 +28,19 @@
 #include "copies.h"
 #include "ops_impl.h"
 
+#define LATE_USEC 2000u
+#define LOOK_USEC 200u
+#define LAST_USEC 200000u
+#define NO_END (UINT64_C(1) << 62)
+
 enum written_state {
 	WRITTEN_UNDER_WAY, /* it is not decided yet */
 	WRITTEN_DECIDED,
 	WRITTEN_ASKS,	/* soon */
 	WRITTEN_ASKED,	/* the kernel, what it has of the last page */
-	WRITTEN_TO_DROP /* the last page, too */
+	WRITTEN_TO_DROP, /* the last page, too */
+	WRITTEN_LATE,	 /* once the kernel has done its part, if it was quick */
+	WRITTEN_LAST	 /* or not */
 };
 
 struct written {
@@ -42,6 +53,7 @@ struct written {
 	bool is_zeros;		  /* fallocate(2) */
 	bool drops_late;	  /* what it changed can be looked at only after the answer */
 	enum written_state state; /* [k] */
+	uint64_t due_usec;	  /* LATE, LAST: when */
 	void *req;		  /* [k] fuse_req_t; NULL: answered, or not decided */
 	int error;
 	size_t done;
@@ -140,7 +152,8 @@ coherence_write(struct fs *fs, struct file *f, const struct changing *ch, struct
 		coherence_gives(f);
 	(void)pthread_mutex_lock(&c->lock);
 	if (is_misplaced(ch) || hides_end(f, ch) ||
-	    (f->copies != NULL && copies_any(f->copies, ch->from, ch->to)))
+	    (f->copies != NULL &&
+		(ch->buf == NULL || copies_any(f->copies, ch->from, ch->to))))
 		err = written_add_locked(c, f, ch, wp);
 	else if (f->copies != NULL && ch->through_cache)
 		err = note_whole_pages_locked(c, f, ch);
@@ -167,7 +180,7 @@ coherence_reply(struct fs *fs, struct written *w, void *req, int error, size_t d
 static bool
 is_answered(const struct written *w)
 {
-	return w->state == WRITTEN_TO_DROP && w->req == NULL;
+	return w->state >= WRITTEN_TO_DROP && w->req == NULL;
 }
 
 bool
@@ -192,6 +205,37 @@ written_overlaps_locked(const struct coherence *c, const struct file *f, uint64_
 			return true;
 	}
 	return false;
+}
+
+/* The kernel may still be about to zero its pages there; [k]. */
+static bool
+zeroes_locked(const struct coherence *c, const struct file *f, uint64_t from, uint64_t to)
+{
+	for (const struct link *l = c->writtens.next; l != &c->writtens; l = l->next) {
+		const struct written *w = link_entry(l, const struct written, link);
+
+		if (w->file == f && w->is_zeros && w->state < WRITTEN_LAST &&
+		    page_of(w->from) < to && page_of(w->to + COPY_BYTES - 1) > from)
+			return true;
+	}
+	return false;
+}
+
+void
+written_await_zeros(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
+{
+	struct coherence *c = &fs->coherence;
+	bool zeroes;
+
+	for (;;) {
+		(void)pthread_mutex_lock(&c->lock);
+		zeroes = zeroes_locked(c, f, from, to);
+		(void)pthread_mutex_unlock(&c->lock);
+		if (!zeroes)
+			return;
+		if (!written_step(fs, false))
+			os_sleep_usec(LOOK_USEC);
+	}
 }
 
 /* --- it is answered --------------------------------------------------------------------------- */
@@ -237,13 +281,66 @@ find_locked(struct coherence *c, uint64_t number)
 	return NULL;
 }
 
+static void
+delay(struct written *w, enum written_state state, unsigned usec)
+{
+	w->due_usec = os_monotonic_usec() + usec;
+	w->state = state;
+}
+
+/* Of a greater length it was told before it has set the end, perhaps: it is told again. */
+static bool
+was_told_more(struct written *w)
+{
+	if (__atomic_load_n(&w->file->kernel_end, __ATOMIC_SEQ_CST) <= w->from)
+		return false;
+	coherence_shows(w->file, w->from);
+	return true;
+}
+
 /* All that it changed is dropped. */
 static void
 drop_and_end(struct fs *fs, struct written *w)
 {
-	coherence_drop(fs, w->file, page_of(w->from), w->to, false);
-	(void)pthread_mutex_lock(&fs->coherence.lock);
-	end_unlock(fs, w);
+	struct coherence *c = &fs->coherence;
+
+	if (w->to != NO_END || was_told_more(w))
+		coherence_drop(fs, w->file, page_of(w->from), w->to);
+	(void)pthread_mutex_lock(&c->lock);
+	if (!w->is_zeros || w->state == WRITTEN_LAST) {
+		end_unlock(fs, w);
+		return;
+	}
+	answer(w);
+	if (w->state == WRITTEN_LATE)
+		delay(w, WRITTEN_LAST, LAST_USEC);
+	else
+		delay(w, WRITTEN_LATE, LATE_USEC);
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+void
+coherence_end_is_set(struct fs *fs, struct file *f, uint64_t length)
+{
+	struct coherence *c = &fs->coherence;
+	struct written *w;
+
+	coherence_takes(f, length);
+	if (!coherence_tracks(f))
+		return;
+	node_get(fs, f->node);
+	if ((w = calloc(1, sizeof(*w))) == NULL) {
+		node_put(fs, f->node);
+		return;
+	}
+	w->file = f;
+	w->from = length;
+	w->to = NO_END;
+	w->is_zeros = true;
+	delay(w, WRITTEN_LATE, LATE_USEC);
+	(void)pthread_mutex_lock(&c->lock);
+	link_append(&c->writtens, &w->link);
+	(void)pthread_mutex_unlock(&c->lock);
 }
 
 /* The last page is the kernel's and holds what was written, or the kernel has none; [k]. */
@@ -296,7 +393,7 @@ ask(struct fs *fs, struct written *w, bool aside)
 	size_t n = w->nlast;
 
 	if (w->from < page_of(last))
-		coherence_drop(fs, w->file, page_of(w->from), page_of(last), aside);
+		coherence_drop_part(fs, w->file, page_of(w->from), page_of(last), aside);
 	(void)pthread_mutex_lock(&c->lock);
 	w->state = WRITTEN_ASKED;
 	(void)pthread_mutex_unlock(&c->lock);
@@ -329,6 +426,8 @@ next_locked(struct coherence *c, bool aside)
 		if (w->state == WRITTEN_DECIDED && (!aside || w->nlast > 0))
 			return w;
 		if (w->state == WRITTEN_TO_DROP && !aside)
+			return w;
+		if (w->state > WRITTEN_TO_DROP && !aside && os_monotonic_usec() >= w->due_usec)
 			return w;
 	}
 	return NULL;

@@ -182,6 +182,23 @@ def what_a_cached_open_leaves_is_not_sent_when_it_is_old():
     os.close(past)
 
 
+def a_put_beside_a_hole_being_punched_stays():
+    fd = _file("punched", b"1" * 8192)
+    c = _client("punched")
+    for i in range(300):
+        os.pread(fd, 4096, 0)
+        puncher = threading.Thread(
+            target=fallocate, args=(fd, PUNCH_HOLE | KEEP_SIZE, 100, 1000))
+        puncher.start()
+        c.ask("put 150 %03d" % i)
+        os.pread(fd, 1, 0)
+        puncher.join()
+        seen = os.pread(fd, 3, 150)
+        assert seen.decode() == c.ask("get 150 3"), i
+    c.end()
+    os.close(fd)
+
+
 def a_hole_is_seen_only_where_nothing_was_stored():
     fd = _file("holes", b"")
     os.ftruncate(fd, 1 << 20)

@@ -18,7 +18,7 @@ import struct
 import sys
 import tempfile
 
-from checks import AT_FDCWD, D, HOME, Handle, libc
+from checks import AT_FDCWD, D, HOME, KERNEL_CACHES, Handle, libc
 
 CALLS = []
 DIFFERENT = {
@@ -30,8 +30,6 @@ DIFFERENT = {
     "gets_extents": "EOPNOTSUPP",
     "reads_what_needs_no_waiting": "EOPNOTSUPP",
     "writes_uncached": "EOPNOTSUPP",
-    "maps_shared": "ENODEV",
-    "maps_shared_to_read": "ENODEV",
     "seeks_as_far_as_numbers_go": (1 << 63) - 1,
     "waits_with_epoll": None,
     "writes_odd_bytes_directly": 3,
@@ -41,6 +39,8 @@ DIFFERENT = {
     "seeks_data_before_the_beginning": "ENXIO",
     "opens_by_handle": b"x",
 }
+if not KERNEL_CACHES:
+    DIFFERENT.update(maps_shared="ENODEV", maps_shared_to_read="ENODEV")
 
 
 def call(fn):
