@@ -267,10 +267,19 @@ barrier_call(int command)
 	return ret;
 }
 
+/* It lasts as long as the process, and a forked child asks for itself. */
 int
 os_barrier_join(void)
 {
-	return barrier_call(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED);
+	static unsigned asked; /* in that generation + 1; atomic */
+	unsigned now = os_fork_generation() + 1;
+	int ret;
+
+	if (load_relaxed(&asked) == now)
+		return os_fault(OS_BARRIER, "");
+	if ((ret = barrier_call(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED)) == 0)
+		store_relaxed(&asked, now);
+	return ret;
 }
 
 int

@@ -356,6 +356,20 @@ os_pwrite(int fd, const void *buf, size_t bytes, uint64_t offset)
 /* --- memory (mappings are in os_map.c) ------------------------------------------------------- */
 
 int
+os_malloc(size_t size, void **pp)
+{
+	void *p;
+	int ret;
+
+	if ((ret = os_fault(OS_MALLOC, "")) != 0)
+		return ret;
+	if ((p = malloc(size)) == NULL)
+		return ENOMEM;
+	*pp = p;
+	return 0;
+}
+
+int
 os_calloc(size_t n, size_t size, void **pp)
 {
 	void *p;

@@ -49,13 +49,15 @@ os_map(int fd, size_t bytes, size_t align, void **addrp)
 
 	if ((ret = os_fault(OS_MAP, "")) != 0)
 		return ret;
-	if (align <= os_page_size()) {
-		p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
-		if (p == MAP_FAILED)
-			return errno;
+	/* It may lie well by itself: some file systems put large files where huge pages begin. */
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, 0);
+	if (p == MAP_FAILED)
+		return errno;
+	if ((uintptr_t)p % align == 0) {
 		*addrp = p;
 		return 0;
 	}
+	(void)munmap(p, bytes);
 	if ((ret = reserve(bytes, align, &addr)) != 0)
 		return ret;
 	p = mmap((void *)addr, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0);

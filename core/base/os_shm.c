@@ -116,6 +116,37 @@ os_shm_attach(int32_t id, void **addrp)
 	return 0;
 }
 
+/* Without SHM_REMAP it is not put where anything is: whatever has come there meanwhile. */
+static void *
+attach_at_multiple(int32_t id, uint64_t bytes, size_t align)
+{
+	uint64_t room = 0;
+	uintptr_t start;
+	void *p = NULL;
+
+	if (reserve(bytes, align, &p, &room) != 0)
+		return (void *)-1;
+	(void)munmap(p, room);
+	start = (uintptr_t)p;
+	return shmat(id, (void *)((start + align - 1) & ~((uintptr_t)align - 1)), 0);
+}
+
+int
+os_shm_attach_to_write(int32_t id, uint64_t bytes, size_t align, void **addrp)
+{
+	void *p;
+	int ret;
+
+	if ((ret = os_fault(OS_SHM, "")) != 0)
+		return ret;
+	if ((p = attach_at_multiple(id, bytes, align)) == (void *)-1)
+		p = shmat(id, NULL, 0);
+	if (p == (void *)-1)
+		return errno;
+	*addrp = p;
+	return 0;
+}
+
 int
 os_shm_map(int32_t id, uint64_t bytes, size_t align, void **addrp)
 {

@@ -43,6 +43,9 @@ int os_shm_stat(int32_t id, struct os_segment *segment);
 /* Attach for reading, anywhere.  While attached, the id means this segment and no other. */
 int os_shm_attach(int32_t id, void **addrp);
 
+/* For writing; at a multiple of align, if that can be had and it has not more than bytes. */
+int os_shm_attach_to_write(int32_t id, uint64_t bytes, size_t align, void **addrp);
+
 /*
  * Attach for writing, at a multiple of align, a power of two.  bytes is the segment's size in
  * whole pages, of which the caller must be sure: a larger one would lie over what is behind it.

@@ -13,10 +13,12 @@
 #include "../base/os_path.h"
 #include "dirty.h"
 #include "file.h"
+#include "format.h"
 #include "frame.h"
 #include "kcache.h"
 #include "mapping.h"
 #include "names.h"
+#include "page_table.h"
 #include "thread.h"
 
 #define FOPEN_FLAGS (DB_CREATE | DB_NOMMAP | DB_RDONLY | DB_ODDFILESIZE)
@@ -175,13 +177,27 @@ handle_enter(struct thread *t, DB_MPOOLFILE *mpf, const struct file_spec *spec, 
 	return 0;
 }
 
+/* What a process that looks at no page can do without. */
+static int
+prepare_tables(DB_MPOOL *p)
+{
+	int ret = 0;
+
+	pthread_mutex_lock(&p->files_mutex);
+	if (p->memo == NULL && (ret = table_memo_make(p)) == 0)
+		format_tables_used(p);
+	pthread_mutex_unlock(&p->files_mutex);
+	return ret;
+}
+
 static int
 handle_create(DB_MPOOL *p, int fd, int flags, DB_MPOOLFILE **mpfp)
 {
 	DB_MPOOLFILE *mpf;
-	int ret = os_calloc(1, sizeof(*mpf), (void **)&mpf);
+	int ret;
 
-	if (ret != 0) {
+	if ((ret = prepare_tables(p)) != 0 ||
+	    (ret = os_calloc(1, sizeof(*mpf), (void **)&mpf)) != 0) {
 		os_close(fd);
 		return ret;
 	}

@@ -304,8 +304,14 @@ format_addresses(DB_MPOOL *p)
 	p->ghosts = (uint32_t *)(base + g->ghosts);
 	p->frames = (struct frame *)(base + g->frames);
 	p->area = base + g->area;
-	/* most descriptors are those of pages smaller than there are */
-	os_scattered(base, g->area & ~(uint64_t)(os_page_size() - 1));
+}
+
+void
+format_tables_used(const DB_MPOOL *p)
+{
+	/* Most descriptors are those of pages smaller than there are.  Segments have no file. */
+	if (!p->region->is_system)
+		os_scattered(p->region->addr, p->g.area & ~(uint64_t)(os_page_size() - 1));
 }
 
 /* For the message about a region of an earlier boot: frames that are dirty. */

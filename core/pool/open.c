@@ -251,12 +251,12 @@ memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp)
 		handle_free(p);
 		return ret;
 	}
-	if ((ret = table_memo_make(p)) != 0 || (ret = thread_self(p, &t)) != 0 ||
+	if ((ret = thread_self(p, &t)) != 0 ||
 	    (p->threaded && (ret = thread_spare(p)) != 0)) {
 		(void)memp_close(p);
 		return ret;
 	}
-	(void)reap_all(t);
+	(void)reap_known(t);
 	policy_company(p, NO_CLIENT);
 	if (dbenv != NULL && dbenv->mp_size != 0 && !(dbenv->region_flags & DB_SIZE_IF_NEW))
 		resize_as_suggested(t, dbenv->mp_size);

@@ -88,9 +88,9 @@ time_now(const DB_MPOOL *p)
 static uint32_t
 only_client(const DB_MPOOL *p, uint32_t leaving)
 {
-	uint32_t found = NO_CLIENT;
+	uint32_t found = NO_CLIENT, end = client_end(p->region);
 
-	for (uint32_t i = 0; i < p->region->nclients; i++) {
+	for (uint32_t i = 0; i < end; i++) {
 		if (i == leaving || load_seq(&p->region->clients[i].state) == CLIENT_FREE)
 			continue;
 		if (found != NO_CLIENT)

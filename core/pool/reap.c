@@ -298,16 +298,28 @@ owner_is_impossible(const DB_MPOOL *p, uint32_t number)
 	    load_seq(&p->region->clients[number].state) == CLIENT_FREE;
 }
 
-unsigned
-reap_all(struct thread *t)
+static unsigned
+reap_below(struct thread *t, uint32_t end)
 {
 	DB_MPOOL *p = t->pool;
 	unsigned n = 0;
 
-	for (uint32_t i = 0; i < p->region->nclients; i++)
+	for (uint32_t i = 0; i < end; i++)
 		if (load_relaxed(&p->region->clients[i].state) != CLIENT_FREE)
 			n += reap_client(t, i);
 	return n;
+}
+
+unsigned
+reap_all(struct thread *t)
+{
+	return reap_below(t, t->pool->region->nclients);
+}
+
+unsigned
+reap_known(struct thread *t)
+{
+	return reap_below(t, client_end(t->pool->region));
 }
 
 int

@@ -13,7 +13,8 @@ struct thread;
 bool reap_client(struct thread *t, uint32_t number);
 /* A number that no client has: what names it is damaged. */
 bool owner_is_impossible(const DB_MPOOL *p, uint32_t number);
-/* Look at all clients. */
+/* Look at all clients; at all that clients_used speaks of. */
 unsigned reap_all(struct thread *t);
+unsigned reap_known(struct thread *t);
 
 #endif

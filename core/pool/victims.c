@@ -45,9 +45,9 @@ victims_create(const DB_MPOOL *p, struct victims **vp)
 	int ret;
 
 	room = room < LIST_LEAST ? LIST_LEAST : room > LIST_MOST ? LIST_MOST : room;
-	if ((ret = os_calloc(1, sizeof(*v) + room * sizeof(v->order[0]), (void **)&v)) != 0)
+	if ((ret = os_malloc(sizeof(*v) + room * sizeof(v->order[0]), (void **)&v)) != 0)
 		return ret;
-	v->room = (uint32_t)room;
+	*v = (struct victims){ .room = (uint32_t)room };
 	*vp = v;
 	return 0;
 }

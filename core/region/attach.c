@@ -251,9 +251,6 @@ join(const struct region_spec *spec, struct region *r, const RLAYOUT *copy)
 	    (ret = memory_map_file(r, copy->size, copy->max, spec->body_align)) != 0)
 		return say(spec, r, "cannot map", ret);
 	set_clients(r, copy->nclients);
-	/* The whole table is looked at; in a segment, that would be a fault for each page of it. */
-	if (r->is_system)
-		(void)os_populate(r->addr, (size_t)layout_body_offset(r->nclients));
 	if ((ret = client_take(r)) == EAGAIN) {
 		env_err(spec->dbenv, "%s: all %u client numbers are taken", r->path, r->nclients);
 		return EAGAIN;

@@ -13,6 +13,11 @@
  * Who has a segment locks SEGMENT_BYTE too, so that whoever removes the file by force knows that
  * there is one, whatever the file's bytes say.
  *
+ * Most of a large table was never used, and looking at it would give memory to all of it; so
+ * clients_used says where that begins.  It only ever rises, before the number below it is taken.
+ * Who counts the living asks the kernel about the rest in one question, and if the word is damaged
+ * it is put right.
+ *
  * The last eighth of the table is given out only while dead clients wait to be reaped: if all
  * processes of a full table are killed, the next one still finds a number and can clean up.
  */
@@ -88,11 +93,34 @@ client_is_alive(const struct region *r, uint32_t number)
 }
 
 uint32_t
+client_end(const struct region *r)
+{
+	uint32_t used = load_acquire(&r->layout->clients_used);
+
+	return used > 0 && used <= r->nclients ? used : r->nclients;
+}
+
+/* The same, if nobody lives from there on. */
+static uint32_t
+verified_end(struct region *r)
+{
+	uint32_t end = client_end(r);
+	bool taken;
+
+	if (r->is_private || end == r->nclients)
+		return end;
+	if (os_lock_test_range(r->fd, CLIENT_BYTE + end, r->nclients - end, &taken) == 0 && !taken)
+		return end;
+	store_seq(&r->layout->clients_used, r->nclients);
+	return r->nclients;
+}
+
+uint32_t
 client_count_others(struct region *r)
 {
-	uint32_t i, n = 0;
+	uint32_t i, n = 0, end = verified_end(r);
 
-	for (i = 0; i < r->nclients; i++)
+	for (i = 0; i < end; i++)
 		if (i != r->self && client_is_alive(r, i))
 			n++;
 	return n;
@@ -150,9 +178,9 @@ client_clear(struct client *c)
 static void
 drop_claims(struct region *r, uint32_t number)
 {
-	uint32_t i;
+	uint32_t i, end = client_end(r);
 
-	for (i = 0; i < r->nclients; i++) {
+	for (i = 0; i < end; i++) {
 		union client_state_word w = state_load(&r->clients[i]);
 
 		if (w.part.state == CLIENT_REAPING && w.part.reaper == number + 1)
@@ -177,6 +205,8 @@ take_number(struct region *r, uint32_t number, bool *tookp)
 		return 0;
 	if ((ret = os_lock_try(r->fd, CLIENT_BYTE + number)) != 0)
 		return ret == EAGAIN ? 0 : ret;
+	if (number >= client_end(r))
+		store_seq(&r->layout->clients_used, number + 1);
 	drop_claims(r, number);
 	client_describe(c);
 	if (state_cas(c, w, CLIENT_LIVE, 0)) {

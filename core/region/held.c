@@ -45,19 +45,24 @@ is_long_as_said(uint64_t bytes, const RLAYOUT *by)
 	    by->max % os_page_size() == 0;
 }
 
-/* Attach segment id if it is long enough to say whose it is. */
+/* It has just been attached, or that failed with ret: is it long enough to say whose it is? */
 static int
-hold(int32_t id, struct held *h)
+look_at_held(int ret, int32_t id, struct held *h)
 {
-	int ret;
-
-	h->addr = NULL;
-	if ((ret = os_shm_attach(id, &h->addr)) != 0)
+	if (ret != 0) {
+		h->addr = NULL;
 		return held_is_absent(ret) ? 0 : ret;
+	}
 	if ((ret = os_shm_stat(id, &h->is)) == 0 && h->is.bytes >= REGION_COMMON_BYTES)
 		return 0;
 	held_release(h);
 	return ret;
+}
+
+static int
+hold(int32_t id, struct held *h)
+{
+	return look_at_held(os_shm_attach(id, &h->addr), id, h);
 }
 
 static bool
@@ -98,16 +103,35 @@ held_original(const RLAYOUT *named, struct held *h)
 	return 0;
 }
 
+static void
+release_others(const RLAYOUT *named, const struct os_ident *file, struct held *h)
+{
+	if (h->addr != NULL &&
+	    (!carries_ids(h, named) || !is_long_as_said(h->is.bytes, named) ||
+		!held_names_file(h, file)))
+		held_release(h);
+}
+
 int
 held_named(const RLAYOUT *named, const struct os_ident *file, struct held *h)
 {
 	int ret;
 
-	if ((ret = held_original(named, h)) != 0 || h->addr == NULL)
-		return ret;
-	if (!is_long_as_said(h->is.bytes, named) || !held_names_file(h, file))
-		held_release(h);
-	return 0;
+	if ((ret = hold(named->segid, h)) == 0)
+		release_others(named, file, h);
+	return ret;
+}
+
+int
+held_to_join(const RLAYOUT *named, const struct os_ident *file, size_t align, struct held *h)
+{
+	int32_t id = named->segid;
+	int ret;
+
+	ret = look_at_held(os_shm_attach_to_write(id, named->max, align, &h->addr), id, h);
+	if (ret == 0)
+		release_others(named, file, h);
+	return ret;
 }
 
 /* --- through all that there are ------------------------------------------------------------ */

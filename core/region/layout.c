@@ -64,6 +64,7 @@ layout_init(RLAYOUT *rl, const struct region_spec *spec, uint64_t size, uint64_t
 	os_boot_id(rl->boot_id);
 	rl->flags = spec->last_detach ? REGION_LASTDETACH : 0;
 	rl->nclients = spec->nclients;
+	rl->clients_used = 1;
 	rl->clients = layout_clients_offset();
 	rl->body = layout_body_offset(spec->nclients);
 }

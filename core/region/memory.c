@@ -134,6 +134,15 @@ memory_map_segment(struct region *r, uint64_t size, uint64_t max, size_t align)
 	return ret;
 }
 
+bool
+memory_adopt_segment(struct region *r, void *addr, uint64_t size, uint64_t max, size_t align)
+{
+	if ((uintptr_t)addr % mapping_align(align) != 0)
+		return false;
+	set_mapping(r, addr, size, max);
+	return true;
+}
+
 void
 memory_ask_huge(struct region *r)
 {

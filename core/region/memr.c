@@ -123,9 +123,9 @@ static void
 reap(DB_REGION *reg)
 {
 	struct region *r = reg->region;
-	uint32_t i;
+	uint32_t i, end = client_end(r);
 
-	for (i = 0; i < r->nclients; i++)
+	for (i = 0; i < end; i++)
 		if (client_claim_dead(r, i)) {
 			release_lock(reg, i);
 			memr_release_heap(reg, i);

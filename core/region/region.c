@@ -199,44 +199,54 @@ goes_with_its_last(const struct region *r)
 	return (flags & ~REGION_FLAGS) == 0 && (flags & REGION_LASTDETACH) != 0;
 }
 
-/* As the last client, or not, with REGION_BYTE held. */
+/* With REGION_BYTE held, and the file known to be the path's. */
 static int
-leave_locked(struct region *r, bool remove, bool (*last)(struct region *r, void *arg), void *arg)
+leave_as_last(struct region *r, bool remove, bool (*last)(struct region *r, void *arg), void *arg)
 {
-	uint32_t others = client_count_others(r);
 	int ret = 0;
 
-	remove = remove || (others == 0 && goes_with_its_last(r));
-	if (others > 0) {
-		store_relaxed(&r->layout->refcnt, others);
-		if (remove)
-			env_err(r->dbenv, "%s: not removed: %u other processes use it", r->path,
-			    others);
-		return remove ? EBUSY : 0;
-	}
+	remove = remove || goes_with_its_last(r);
 	if (remove && last != NULL && !last(r, arg))
 		ret = EAGAIN;
 	else if (remove)
 		ret = remove_file(r);
 	else if (last != NULL && load_seq(&r->layout->panic) == 0)
 		note_clean(r, last(r, arg));
-	store_relaxed(&r->layout->refcnt, 0);
 	return ret;
+}
+
+static int
+leave_locked(struct region *r, bool remove, bool (*last)(struct region *r, void *arg), void *arg)
+{
+	uint32_t others = client_count_others(r);
+	bool same;
+	int ret;
+
+	store_relaxed(&r->layout->refcnt, others);
+	if (others > 0 && !remove)
+		return 0;
+	if ((ret = region_is_at_path(r, &same)) != 0) {
+		env_err(r->dbenv, "%s: cannot stat: %s", r->path, db_strerror(ret));
+		return ret;
+	}
+	if (!same || load_seq(&r->layout->valid) != DB_REGIONMAGIC)
+		return 0;
+	if (others == 0)
+		return leave_as_last(r, remove, last, arg);
+	env_err(r->dbenv, "%s: not removed: %u other processes use it", r->path, others);
+	return EBUSY;
 }
 
 static int
 detach_file(struct region *r, bool remove, bool (*last)(struct region *r, void *arg), void *arg)
 {
-	bool same;
 	int ret;
 
-	if ((ret = os_lock_wait(r->fd, REGION_BYTE, REGION_JOIN_MSEC)) != 0)
+	if ((ret = os_lock_wait(r->fd, REGION_BYTE, REGION_JOIN_MSEC)) == 0)
+		ret = leave_locked(r, remove, last, arg);
+	else
 		env_err(r->dbenv, "%s: detached without looking who is left: %s", r->path,
 		    db_strerror(ret));
-	else if ((ret = region_is_at_path(r, &same)) != 0)
-		env_err(r->dbenv, "%s: cannot stat: %s", r->path, db_strerror(ret));
-	else if (same && load_seq(&r->layout->valid) == DB_REGIONMAGIC)
-		ret = leave_locked(r, remove, last, arg);
 	client_leave(r);
 	env_event(r->dbenv, "%s: detached", r->path);
 	return ret;

@@ -216,6 +216,9 @@ bool client_claim_dead(struct region *r, uint32_t number);
 /* REAPING by us -> FREE.  R3. */
 void client_free(struct region *r, uint32_t number);
 
+/* Beyond the largest number that was ever taken, or further: where to stop looking for clients. */
+uint32_t client_end(const struct region *r);
+
 /* Number of live clients, by asking the kernel; stored in layout->refcnt as well. */
 uint32_t client_count(struct region *r);
 

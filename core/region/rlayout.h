@@ -25,7 +25,7 @@ typedef uint64_t roff_t; /* bytes from the region's start */
 
 #define DB_REGIONMAGIC 0x120897u
 #define INVALID_SEGID (-1)
-#define REGION_FORMAT 4u /* raised when any shared structure changes */
+#define REGION_FORMAT 5u /* raised when any shared structure changes */
 #define REGION_FORMAT_FIRST 3u
 #define REGION_BYTE_ORDER 0x01020304u
 #define REGION_PROGRAM_BYTES 24 /* of a program's name, NUL-terminated */
@@ -82,12 +82,14 @@ typedef struct rlayout {
 	char panic_name[REGION_PROGRAM_BYTES]; /* of his program */
 	char panic_why[REGION_WHY_BYTES];
 	uint64_t file_dev; /* of the region's file, as file_ino */
+	uint32_t clients_used; /* no number from here on was ever taken */
+	uint32_t spare;
 } RLAYOUT;
 
 #define REGION_COMMON_BYTES 108 /* of it, in all those formats */
 
 static_assert(offsetof(RLAYOUT, nclients) == REGION_COMMON_BYTES, "what old and new ones agree on");
-static_assert(sizeof(RLAYOUT) == 336, "RLAYOUT is an ABI between processes");
+static_assert(sizeof(RLAYOUT) == 344, "RLAYOUT is an ABI between processes");
 
 /* Who is attached.  Number i lives while it holds the OFD lock on byte CLIENT_BYTE + i. */
 enum client_state { CLIENT_FREE = 0, CLIENT_LIVE = 1, CLIENT_REAPING = 2 };

@@ -275,8 +275,8 @@ check_owner(const struct region_spec *spec, const struct region *r, const struct
 
 /* While it is held; *copy becomes its own. */
 static int
-join_held(const struct region_spec *spec, struct region *r, const struct held *h, RLAYOUT *copy,
-    enum layout_verdict *verdict)
+join_held(const struct region_spec *spec, struct region *r, struct held *h, size_t align,
+    RLAYOUT *copy, enum layout_verdict *verdict)
 {
 	uint64_t max = copy->max;
 	int ret;
@@ -292,8 +292,11 @@ join_held(const struct region_spec *spec, struct region *r, const struct held *h
 		env_warn(spec->dbenv, "%s: somebody removed segment %d: it goes at the last detach",
 		    r->path, h->is.id);
 	r->segid = h->is.id;
-	if ((ret = memory_map_segment(r, copy->size, max, segment_align(copy, spec->body_align))) !=
-	    0)
+	if (memory_adopt_segment(r, h->addr, copy->size, max, align)) {
+		h->addr = NULL;
+		return 0;
+	}
+	if ((ret = memory_map_segment(r, copy->size, max, align)) != 0)
 		env_err(spec->dbenv, "%s: cannot attach segment %d: %s", r->path, r->segid,
 		    db_strerror(ret));
 	return ret;
@@ -303,19 +306,24 @@ int
 segment_join(
     const struct region_spec *spec, struct region *r, RLAYOUT *copy, enum layout_verdict *verdict)
 {
+	size_t align = segment_align(copy, spec->body_align);
 	struct held h;
 	int ret;
 
-	if (is_elsewhere(copy))
+	if (align < os_page_size())
+		align = os_page_size();
+	ret = held_to_join(copy, &r->file.ident, align, &h);
+	/* Where it is found, the id means it, and who asks the kernel for his namespace is slow. */
+	if ((ret != 0 || h.addr == NULL) && is_elsewhere(copy))
 		return say_elsewhere(spec->dbenv, r, copy);
-	if ((ret = held_named(copy, &r->file.ident, &h)) != 0) {
+	if (ret != 0) {
 		env_err(spec->dbenv, "%s: cannot attach segment %d: %s", r->path, copy->segid,
 		    db_strerror(ret));
 		return ret;
 	}
 	if (h.addr == NULL)
 		return judge_absent(spec, r, copy, verdict);
-	ret = join_held(spec, r, &h, copy, verdict);
+	ret = join_held(spec, r, &h, align, copy, verdict);
 	held_release(&h);
 	return ret;
 }

@@ -37,6 +37,36 @@ state_of(struct region *r, uint32_t number)
 	return load_seq(&r->clients[number].state);
 }
 
+static void
+damaged_mark_of_the_numbers_in_use_hides_no_live_client(void **state)
+{
+	static const uint32_t marks[] = { 0, 1, 2, 3, UINT32_MAX };
+	struct t *t = *state;
+	struct region *r = attach(t);
+	struct t_child c[3];
+	size_t i;
+
+	assert_int_equal(r->layout->clients_used, 1);
+	for (i = 0; i < 3; i++)
+		assert_int_equal(fork_client(t, &c[i]), i + 1);
+	assert_int_equal(r->layout->clients_used, 4);
+	for (i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
+		store_seq(&r->layout->clients_used, marks[i]);
+		assert_int_equal(client_count(r), 4);
+		assert_true(client_end(r) >= 4);
+	}
+	store_seq(&r->layout->clients_used, 1);
+	assert_int_equal(region_detach(r, true, NULL, NULL), EBUSY);
+	for (i = 0; i < 3; i++) {
+		t_tell(&c[i], 'g');
+		assert_int_equal(t_join(&c[i]), 0);
+	}
+	/* From the first number on, though the mark is lost. */
+	r = attach(t);
+	assert_int_equal(r->self, 0);
+	detach(r);
+}
+
 /* --- the table ----------------------------------------------------------------------------- */
 
 static void
@@ -537,6 +567,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		segment_test(client_is_described_and_cleared),
+		segment_test(damaged_mark_of_the_numbers_in_use_hides_no_live_client),
 		segment_test(client_dies_with_kill_and_with_detach),
 		segment_test(clients_with_equal_pids_live_and_die_by_themselves),
 		segment_test(stopped_client_is_alive),

@@ -58,7 +58,7 @@ stamps_that_differ_are_eproto_naming_both(void **state)
 
 	poke_field(t, format, 77);
 	expect_refusal(t, EPROTO, "format 77");
-	expect_refusal(t, EPROTO, "format 4");
+	expect_refusal(t, EPROTO, "format 5");
 	poke_field(t, format, good.format);
 	poke_field(t, pointer_bytes, 4);
 	expect_refusal(t, EPROTO, "pointers of 4 bytes");

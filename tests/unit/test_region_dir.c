@@ -49,7 +49,7 @@ region_peek_copies_only_what_is_a_region(void **state)
 	good = leave_region(t);
 	assert_int_equal(region_peek(path, &copy), 0);
 	assert_true(copy.region_id == good.region_id);
-	poke_field(t, format, 5);
+	poke_field(t, format, 77);
 	assert_int_equal(region_peek(path, &copy), EPROTO);
 	poke_field(t, format, good.format);
 	poke_field(t, clients, 1);
