@@ -16,18 +16,18 @@ part_lock(DB_LOCKTAB *lt, uint32_t part)
 	uint32_t nobody = 0;
 	int ret = 0;
 
-	/* shlock_lock's first step, without the way there */
-	if (cas_seq(&l->owner, &nobody, lt->self + 1))
+	/* shlock_lock_marked's first step, without the way there */
+	if (cas_seq(&l->owner, &nobody, shlock_mark(lt->self)))
 		return 0;
-	if (shlock_lock(lt->region, l) == EOWNERDEAD && (ret = part_repair(lt, part)) != 0)
-		shlock_unlock(lt->region, l);
+	if (shlock_lock_marked(lt->region, l) == EOWNERDEAD && (ret = part_repair(lt, part)) != 0)
+		shlock_unlock_marked(lt->region, l);
 	return ret;
 }
 
 void
 part_unlock(DB_LOCKTAB *lt, uint32_t part)
 {
-	shlock_unlock(lt->region, &lt->parts[part].lock);
+	shlock_unlock_marked(lt->region, &lt->parts[part].lock);
 }
 
 void

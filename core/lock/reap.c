@@ -15,7 +15,8 @@ static void
 settle_parts(DB_LOCKTAB *lt, uint32_t number)
 {
 	for (uint32_t part = 0; part <= RESERVE; part++)
-		if (load_seq(&lt->parts[part].lock.owner) == number + 1 && part_lock(lt, part) == 0)
+		if (shlock_names(load_seq(&lt->parts[part].lock.owner), number) &&
+		    part_lock(lt, part) == 0)
 			part_unlock(lt, part);
 }
 
@@ -144,7 +145,9 @@ reap_set_again(DB_LOCKTAB *lt, const struct client_set *clients)
 void
 reap_everybody(DB_LOCKTAB *lt)
 {
-	for (uint32_t i = 0; i < lt->region->nclients; i++)
+	uint32_t end = client_end(lt->region);
+
+	for (uint32_t i = 0; i < end; i++)
 		if (load_relaxed(&lt->region->clients[i].state) != CLIENT_FREE)
 			(void)reap_client_locks(lt, i);
 }

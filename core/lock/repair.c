@@ -227,10 +227,10 @@ inherit(struct repair *r)
 
 	for (uint32_t i = 0; i <= RESERVE; i++) {
 		struct shlock *l = &r->lt->parts[i].lock;
-		uint32_t owner = load_seq(&l->owner);
+		uint32_t number = (load_seq(&l->owner) & SHLOCK_NUMBER) - 1;
 
-		if (owner != 0 && owner != r->lt->self + 1 && !client_is_alive(region, owner - 1) &&
-		    shlock_inherit(region, l, owner - 1))
+		if (number != NO_CLIENT && number != r->lt->self &&
+		    !client_is_alive(region, number) && shlock_inherit_marked(region, l, number))
 			r->parts[i] = true;
 	}
 }

@@ -12,7 +12,8 @@
  * SLEEP_USEC, and before each one the owner is looked at (R4).
  *
  * The words may be damaged.  An owner that is no client is dead, and any value of waiters means at
- * most a sleep too long.  An owner that lives may yet not be the one.  Of counted locks each client
+ * most a sleep too long.  An owner that lives may yet not be the one.  In a marked lock it is not
+ * if the mark is another's, which nobody stores.  Of counted locks each client
  * counts, in its own entry of the table, those that it has or is just taking, and with each that it
  * begins to take it raises the upper half.  A client whose count is 0, while the word names it all
  * the time, has not got the lock, and is treated as dead; that the upper half is still the same
@@ -31,10 +32,19 @@
 #define LOCKS_BEGUN ((uint64_t)1 << 32 | 1) /* raises both halves of struct client.locks */
 
 static uint32_t
-owner_word(const struct region *r)
+owner_word(const struct region *r, bool counted)
 {
 	POOL_ASSERT(r->self != NO_CLIENT);
-	return r->self + 1;
+	return counted ? r->self + 1 : shlock_mark(r->self);
+}
+
+/* May the client that the word names have the lock? */
+static bool
+owner_is_alive(const struct region *r, uint32_t owner, bool counted)
+{
+	uint32_t number = counted ? owner - 1 : (owner & SHLOCK_NUMBER) - 1;
+
+	return (counted || shlock_names(owner, number)) && client_is_alive(r, number);
 }
 
 static bool
@@ -97,7 +107,7 @@ static bool
 take_counting(struct region *r, struct shlock *l, uint32_t from, bool counted)
 {
 	count_begin(r, counted);
-	if (take(l, from, owner_word(r)))
+	if (take(l, from, owner_word(r, counted)))
 		return true;
 	count_end(r, counted);
 	return false;
@@ -112,14 +122,14 @@ take_from_innocent(struct region *r, struct shlock *l, uint32_t owner)
 
 	if ((uint32_t)locks != 0 || load_seq(&l->owner) != owner || load_seq(&c->locks) != locks)
 		return false;
-	if (owner == owner_word(r))
+	if (owner == owner_word(r, true))
 		locks += LOCKS_BEGUN;
 	if (!take_counting(r, l, owner, true))
 		return false;
 	if (load_seq(&c->locks) == locks)
 		return true;
 	/* It came after all, and has it. */
-	(void)take(l, owner_word(r), owner);
+	(void)take(l, owner_word(r, true), owner);
 	count_end(r, true);
 	return false;
 }
@@ -127,10 +137,10 @@ take_from_innocent(struct region *r, struct shlock *l, uint32_t owner)
 static int
 lock_it(struct region *r, struct shlock *l, bool counted)
 {
-	uint32_t owner;
+	uint32_t owner, me = owner_word(r, counted);
 
 	count_begin(r, counted);
-	if (take(l, 0, owner_word(r)) || spin(l, owner_word(r)))
+	if (take(l, 0, me) || spin(l, me))
 		return 0;
 	count_end(r, counted);
 	for (;;) {
@@ -138,7 +148,7 @@ lock_it(struct region *r, struct shlock *l, bool counted)
 		if (owner == 0) {
 			if (take_counting(r, l, 0, counted))
 				return 0;
-		} else if (!client_is_alive(r, owner - 1)) {
+		} else if (!owner_is_alive(r, owner, counted)) {
 			if (take_counting(r, l, owner, counted))
 				return EOWNERDEAD;
 		} else if (counted && take_from_innocent(r, l, owner))
@@ -148,8 +158,16 @@ lock_it(struct region *r, struct shlock *l, bool counted)
 	}
 }
 
+/* A word that is not ours was damaged; whoever it names has it now. */
+static void
+unlock_it(struct region *r, struct shlock *l, bool counted)
+{
+	if (take(l, owner_word(r, counted), 0))
+		wake_waiters(l);
+}
+
 int
-shlock_lock(struct region *r, struct shlock *l)
+shlock_lock_marked(struct region *r, struct shlock *l)
 {
 	return lock_it(r, l, false);
 }
@@ -161,24 +179,22 @@ shlock_lock_counted(struct region *r, struct shlock *l)
 }
 
 void
-shlock_unlock(struct region *r, struct shlock *l)
+shlock_unlock_marked(struct region *r, struct shlock *l)
 {
-	/* A word that is not ours was damaged; whoever it names has it now. */
-	if (take(l, owner_word(r), 0))
-		wake_waiters(l);
+	unlock_it(r, l, false);
 }
 
 void
 shlock_unlock_counted(struct region *r, struct shlock *l)
 {
-	shlock_unlock(r, l);
+	unlock_it(r, l, true);
 	count_end(r, true);
 }
 
 bool
-shlock_inherit(struct region *r, struct shlock *l, uint32_t number)
+shlock_inherit_marked(struct region *r, struct shlock *l, uint32_t number)
 {
-	return take(l, number + 1, owner_word(r));
+	return take(l, shlock_mark(number), owner_word(r, false));
 }
 
 bool
@@ -190,5 +206,5 @@ shlock_inherit_counted(struct region *r, struct shlock *l, uint32_t number)
 bool
 shlock_is_held(const struct region *r, const struct shlock *l)
 {
-	return load_seq(&l->owner) == owner_word(r);
+	return load_seq(&l->owner) == owner_word(r, true);
 }

@@ -5,9 +5,6 @@
  * call is made, in the process that has the table open and in one that opens it afterwards.
  * Each must come to an end with an error or with an answer; a crash or a hang fails the test, with
  * the word and the value.
- *
- * A partition's lock word is changed to owners that are dead or impossible only: for a live one
- * everybody waits, as for a process that was stopped.
  */
 #include "../lock_t.h"
 
@@ -146,15 +143,6 @@ word_at(struct victim *v, uint32_t n)
 	return NULL;
 }
 
-static bool
-is_lock_word(const struct victim *v, const uint32_t *word)
-{
-	for (uint32_t part = 0; part <= RESERVE; part++)
-		if (word == &v->lt->parts[part].lock.owner)
-			return true;
-	return false;
-}
-
 static int
 damages(struct t_child *c, void *arg)
 {
@@ -174,8 +162,6 @@ damages(struct t_child *c, void *arg)
 				must(lock_unlink(d->t->dir, 1, &env));
 				return 0;
 			}
-			if (is_lock_word(&v, word) && values[k] >= 1 && values[k] <= 2)
-				word = &v.lt->parts[0].spare;
 			t_tell_u64(c, (uint64_t)n << 32 | values[k]);
 			store_relaxed(word, values[k]);
 			call_everything(&v);

@@ -304,6 +304,47 @@ shlock_damaged_to_name_a_client_in_another_lock_waits_until_it_is_out(void **sta
 	detach(r);
 }
 
+/* Of a live client that is not in it, of none; and every bit of the right one. */
+static void
+marked_shlock_with_any_other_word_in_it_is_taken_over(void **state)
+{
+	struct t *t = *state;
+	struct region *r = attach(t);
+	struct shlock *l = &body_of(r)->lock;
+	struct t_child c;
+	uint32_t other, i;
+
+	t_fork(&c, is_innocent, t);
+	t_tell_u64(&c, 0);
+	other = (uint32_t)t_await_u64(&c);
+	for (i = 0; i < 32 + CLIENTS + 2; i++) {
+		l->owner = i < 32 ? shlock_mark(other) ^ (uint32_t)1 << i : i - 31;
+		assert_int_equal(shlock_lock_marked(r, l), EOWNERDEAD);
+		assert_int_equal(l->owner, shlock_mark(r->self));
+		shlock_unlock_marked(r, l);
+		assert_int_equal(l->owner, 0);
+	}
+	t_tell(&c, 'g');
+	t_await(&c, 'u');
+	t_tell(&c, 'e');
+	assert_int_equal(t_join(&c), 0);
+	detach(r);
+}
+
+static void
+marks_of_all_clients_differ_and_are_no_numbers(void **state)
+{
+	uint32_t i;
+
+	(void)state;
+	for (i = 0; i < 65536; i++) {
+		assert_int_equal(shlock_mark(i) & SHLOCK_NUMBER, i + 1);
+		assert_true(shlock_mark(i) > SHLOCK_NUMBER);
+		assert_true(shlock_names(shlock_mark(i), i));
+		assert_false(shlock_names(i + 1, i));
+	}
+}
+
 static void
 shlock_is_inherited_from_that_client_only(void **state)
 {
@@ -343,6 +384,8 @@ main(void)
 		segment_test(shlock_with_any_rubbish_in_it_can_be_taken),
 		segment_test(shlock_damaged_to_name_a_live_client_that_has_none_is_taken_over),
 		segment_test(shlock_damaged_to_name_a_client_in_another_lock_waits_until_it_is_out),
+		segment_test(marked_shlock_with_any_other_word_in_it_is_taken_over),
+		segment_test(marks_of_all_clients_differ_and_are_no_numbers),
 		segment_test(shlock_is_inherited_from_that_client_only),
 	};
 
