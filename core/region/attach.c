@@ -28,8 +28,9 @@
 
 #define ATTEMPTS_MAX 1000
 #define OTHERS_WRITE (S_IWGRP | S_IWOTH)
-#define MAX_FACTOR 16		      /* of its size, a region may become by default, */
-#define MAX_LEAST ((uint64_t)1 << 30) /* and so many bytes in any case */
+#define MAX_FACTOR 16		       /* of its size, a region may become by default, */
+#define MAX_LEAST ((uint64_t)1 << 30)  /* and so many bytes in any case */
+#define HEAD_BYTES ((size_t)128 << 10) /* the layout and the clients */
 
 /* One attempt's outcome beside an error. */
 enum attempt { ATTEMPT_DONE, ATTEMPT_AGAIN };
@@ -156,6 +157,8 @@ create_in_file(const struct region_spec *spec, struct region *r)
 	if ((ret = memory_allocate(r->fd, 0, size)) != 0 ||
 	    (ret = memory_map_file(r, size, max, spec->body_align)) != 0)
 		return ret;
+	/* The first touch must not bring in megabytes of what is never used. */
+	os_scattered(r->addr, HEAD_BYTES < r->mapped ? HEAD_BYTES : r->mapped);
 	if (spec->huge)
 		memory_ask_huge(r);
 	layout_init(r->layout, spec, size, max);

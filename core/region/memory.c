@@ -24,7 +24,6 @@
 
 #include "../base/os_shm.h"
 
-#define HEAD_BYTES ((uint64_t)128 << 10) /* its layout and its clients */
 #define ZEROS_BYTES ((size_t)256 << 10)
 
 static int
@@ -93,11 +92,8 @@ memory_map_file(struct region *r, uint64_t size, uint64_t max, size_t align)
 			ret = os_map(fd, (size_t)max, mapping_align(align), &addr);
 	}
 	os_close(fd);
-	if (ret == 0) {
-		/* the first touch must not bring in megabytes of what is never used */
-		os_scattered(addr, (size_t)(HEAD_BYTES < max ? HEAD_BYTES : max));
+	if (ret == 0)
 		set_mapping(r, addr, size, max);
-	}
 	if (ret == 0 && r->is_guarded)
 		guard_add(r);
 	return ret;
