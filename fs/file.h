@@ -41,7 +41,9 @@ struct file {
 	pthread_rwlock_t io;
 	uint64_t reserved_from; /* [io, exclusive] bytes that are known to have blocks on disk */
 	uint64_t reserved_to;
-	bool surplus; /* [io, exclusive] blocks were reserved behind the end */
+	uint64_t reserved_cuts; /* [io, exclusive] mpool_file_cuts then */
+	bool surplus;	   /* [io, exclusive] blocks were reserved behind the end */
+	int64_t read_nsec; /* atomic: the coarse time at which HOME was last told of a read */
 
 	pthread_mutex_t error_lock;
 	int error;	       /* [error_lock] the last write error */

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fs/io.c - read, write, truncate and seek, through memp_*.
+ * fs/io.c - write, truncate and seek, through memp_*.
  *
- * One request is atomic against every other through the mount: file.io, shared to read and
- * exclusive to change.  A read pins the pages of its range (GATHER_PAGES at most) and replies
- * from them, so the bytes are copied once.  If that would be too much of the pool, or the pages
- * are small, it copies into a buffer instead, holding one pin at a time.
+ * One request is atomic against every other through the mount: file.io, shared to read
+ * (io_read.c) and exclusive to change.
  *
  * A write makes room on the disk first (space.c), or goes to the file first where that cannot be
  * done; then it makes the file longer, then copies page by page.  What it could not do at its end
@@ -25,252 +23,6 @@
 #include "space.h"
 #include "state.h"
 
-#define GATHER_PAGES 256u
-
-/* A hit of which there is one in each request: that is counted by its time. */
-static int
-page_get_timed(struct fs *fs, struct file *f, const struct piece *p, char **pagep)
-{
-	db_pgno_t pgno = p->pgno;
-	uint64_t nsec;
-	void *page;
-	int err;
-
-	if ((err = mpool_get_timed(f->mpf, &pgno, &page, &nsec)) != 0)
-		return err;
-	if (nsec != 0)
-		latency_add(&fs->hits, nsec);
-	*pagep = page;
-	return 0;
-}
-
-/* --- reading ------------------------------------------------------------------------------- */
-
-struct gather {
-	struct iovec iov[GATHER_PAGES];
-	char *pages[GATHER_PAGES];
-	unsigned npages;
-	int niov;
-};
-
-static void
-gather_add(struct gather *g, char *page, const struct piece *p)
-{
-	struct iovec *last = g->niov > 0 ? &g->iov[g->niov - 1] : NULL;
-
-	g->pages[g->npages++] = page;
-	if (last != NULL && (char *)last->iov_base + last->iov_len == page + p->from)
-		last->iov_len += p->bytes;
-	else
-		g->iov[g->niov++] = (struct iovec){ page + p->from, p->bytes };
-}
-
-static void
-gather_put(struct file *f, struct gather *g)
-{
-	for (unsigned i = 0; i < g->npages; i++)
-		page_put(f, g->pages[i], 0);
-}
-
-/* 0 too if there is something before the error, unless all is wanted. */
-static int
-gather_get(struct fs *fs, struct file *f, struct gather *g, bool all, uint64_t offset, uint64_t end)
-{
-	struct piece p;
-	char *page;
-	int err;
-
-	g->npages = 0;
-	g->niov = 0;
-	for (; offset < end; offset += p.bytes) {
-		err = g->npages == GATHER_PAGES ? EAGAIN : piece_at(f, offset, end, &p);
-		if (err == 0)
-			err = g->npages == 0 ? page_get_timed(fs, f, &p, &page) :
-					       page_get(f, &p, &page);
-		if (err == EAGAIN || err == ENOMEM || (err != 0 && (all || g->npages == 0)))
-			return err;
-		if (err != 0)
-			break;
-		gather_add(g, page, &p);
-	}
-	return 0;
-}
-
-static int
-copy_out(struct file *f, bool all, char *buf, uint64_t offset, uint64_t end, size_t *donep)
-{
-	size_t done = 0;
-	struct piece p;
-	char *page;
-	int err;
-
-	for (; offset < end; offset += p.bytes) {
-		if ((err = piece_at(f, offset, end, &p)) != 0 ||
-		    (err = page_get(f, &p, &page)) != 0) {
-			if (all || done == 0)
-				return err;
-			break;
-		}
-		memcpy(buf + done, page + p.from, p.bytes);
-		page_put(f, page, 0);
-		done += p.bytes;
-	}
-	*donep = done;
-	return 0;
-}
-
-static int
-read_copied(struct file *f, bool all, uint64_t offset, uint64_t end,
-    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
-{
-	struct iovec iov;
-	int err;
-
-	if ((iov.iov_base = malloc((size_t)(end - offset))) == NULL)
-		return ENOMEM;
-	if ((err = copy_out(f, all, iov.iov_base, offset, end, &iov.iov_len)) == 0)
-		reply(arg, &iov, 1);
-	free(iov.iov_base);
-	return err;
-}
-
-static int
-read_pinned(struct fs *fs, struct file *f, bool all, uint64_t offset, uint64_t end,
-    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
-{
-	struct gather g;
-	int err;
-
-	if ((err = gather_get(fs, f, &g, all, offset, end)) == 0)
-		reply(arg, g.iov, g.niov);
-	gather_put(f, &g);
-	return err;
-}
-
-static void
-prefetch(struct file *f, uint64_t offset, uint64_t end)
-{
-	size_t page_bytes = mpool_file_pagesize(f->mpf);
-	uint64_t first = offset / page_bytes, last = (end - 1) / page_bytes;
-
-	if (last > first && last <= UINT32_MAX)
-		(void)memp_fprefetch(f->mpf, (db_pgno_t)first, (db_pgno_t)(last - first + 1));
-}
-
-/*
- * HOME's filesystem knows whether a read moves the access time.  A read at the end tells it of
- * one, and reads nothing.
- */
-static void
-touch_atime(const struct fs *fs, const struct file *f, off_t length)
-{
-	char byte;
-
-	if (!fs->opt->read_only && !fs->opt->no_atime)
-		(void)!pread(mpool_file_fd(f->mpf), &byte, 1, length);
-}
-
-/*
- * The kernel may keep what it is given here, zeros behind the end as well, while others change the
- * file: it is remembered, to the byte, so it is copied first.
- */
-static int
-read_tracked(struct fs *fs, struct file *f, size_t bytes, uint64_t offset,
-    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
-{
-	struct iovec iov = { .iov_base = malloc(bytes), .iov_len = 0 };
-	uint64_t end = 0;
-	off_t length;
-	int err;
-
-	if (iov.iov_base == NULL)
-		return ENOMEM;
-	if ((err = coherence_give_begin(fs, f, offset, offset + bytes)) == 0 &&
-	    (err = memp_fsize(f->mpf, &length)) == 0) {
-		end = min_u64(offset + bytes, (uint64_t)length);
-		if (end < offset + bytes)
-			coherence_shows(f, (uint64_t)length);
-		if (offset < end)
-			err = copy_out(f, true, iov.iov_base, offset, end, &iov.iov_len);
-	}
-	if (err == 0) {
-		coherence_give_end(
-		    fs, f, offset, offset + bytes, iov.iov_base, iov.iov_len);
-		reply(arg, &iov, iov.iov_len > 0 ? 1 : 0);
-	}
-	free(iov.iov_base);
-	return err;
-}
-
-static int
-read_range(struct fs *fs, struct file *f, bool for_cache, uint64_t offset, uint64_t end,
-    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
-{
-	int err = EAGAIN;
-
-	if (end - offset <= __atomic_load_n(&fs->gather_bytes, __ATOMIC_RELAXED))
-		err = read_pinned(fs, f, for_cache, offset, end, reply, arg);
-	if (err == EAGAIN || err == ENOMEM)
-		err = read_copied(f, for_cache, offset, end, reply, arg);
-	return err;
-}
-
-static int
-read_locked(struct fs *fs, struct file *f, off_t length, bool for_cache, size_t bytes,
-    uint64_t offset, void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
-{
-	uint64_t end;
-
-	touch_atime(fs, f, length);
-	end = min_u64(offset + bytes, length > 0 ? (uint64_t)length : 0);
-	if (offset < end)
-		prefetch(f, offset, end);
-	if (offset + bytes > (uint64_t)length)
-		coherence_shows(f, (uint64_t)length);
-	if (for_cache && coherence_is_untold(fs, f))
-		return ESTALE;
-	if (for_cache)
-		coherence_gives(f);
-	if (for_cache && coherence_tracks(f))
-		return read_tracked(fs, f, bytes, offset, reply, arg);
-	if (offset < end)
-		return read_range(fs, f, for_cache, offset, end, reply, arg);
-	reply(arg, NULL, 0);
-	return 0;
-}
-
-/* Has a client cut the file meanwhile? */
-static bool
-was_cut(struct file *f, off_t before)
-{
-	off_t length;
-
-	return memp_fsize(f->mpf, &length) == 0 && length < before;
-}
-
-int
-io_read(struct fs *fs, struct node *node, bool for_cache, size_t bytes, uint64_t offset,
-    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
-{
-	struct file *f;
-	off_t length;
-	int err;
-
-	if (offset > INT64_MAX - bytes)
-		return EINVAL;
-	if ((err = file_get_data(fs, node, false, &f)) != 0)
-		return err;
-	(void)pthread_rwlock_rdlock(&f->io);
-	while ((err = memp_fsize(f->mpf, &length)) == 0) {
-		err = read_locked(fs, f, length, for_cache, bytes, offset, reply, arg);
-		if (err != EINVAL || !for_cache || !was_cut(f, length))
-			break;
-	}
-	(void)pthread_rwlock_unlock(&f->io);
-	file_put(fs, f);
-	return err;
-}
-
 /* --- writing ------------------------------------------------------------------------------- */
 
 void
@@ -280,7 +32,7 @@ io_touch(struct file *f, const struct caller *c)
 	struct stat st;
 	mode_t mode;
 
-	if (fstat(fd, &st) == 0 && c->uid != 0) {
+	if (c->uid != 0 && fstat(fd, &st) == 0) {
 		mode = st.st_mode & ~(mode_t)S_ISUID;
 		if (mode & S_IXGRP)
 			mode &= ~(mode_t)S_ISGID;
@@ -288,6 +40,7 @@ io_touch(struct file *f, const struct caller *c)
 			mpool_file_restamp(f->mpf);
 	}
 	mpool_file_set_mtime(f->mpf, os_now_nsec_coarse());
+	__atomic_store_n(&f->read_nsec, 0, __ATOMIC_RELAXED);
 }
 
 /* A write(2), once it is known where it goes. */
@@ -479,9 +232,8 @@ write_locked(struct fs *fs, struct file *f, struct handle *h, const struct calle
 }
 
 int
-io_write(struct fs *fs, struct handle *h, const struct caller *c, int flags,
-    bool through_cache, const char *buf, size_t bytes, uint64_t offset, size_t *donep,
-    struct written **wp)
+io_write(struct fs *fs, struct handle *h, const struct caller *c, int flags, bool through_cache,
+    const char *buf, size_t bytes, uint64_t offset, size_t *donep, struct written **wp)
 {
 	struct change w = { .buf = buf,
 		.offset = offset,

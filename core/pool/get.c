@@ -20,6 +20,7 @@
 #include "prefetch.h"
 #include "tally.h"
 
+#define FRAMES_AHEAD 4
 #define MISSES_MOST 20000 /* rounds of one memp_fget before the table is called damaged */
 
 int
@@ -189,10 +190,9 @@ is_pinnable(uint64_t w)
  * which is left to the careful path, and nothing has been done.
  */
 static inline int
-hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
+hit_in(struct thread *t, struct pin_block *pb, DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
 {
 	DB_MPOOL *p = mpf->pool;
-	struct thread *t = thread_at_hand(p);
 	const struct frame *fr;
 	uint64_t w, unused;
 	uint32_t f, *slot;
@@ -200,7 +200,7 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
 	size_t i;
 	bool plain;
 
-	if (t == NULL || (unused = ~t->first.used) == 0 || !pool_is_usable(p) ||
+	if ((unused = ~pb->used) == 0 || !pool_is_usable(p) ||
 	    (uint64_t)pgno << mpf->pageshift >= load_relaxed(&mpf->row->length))
 		return EAGAIN;
 	f = load_relaxed(table_memo(p, mpf->file, pgno));
@@ -208,7 +208,7 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
 		return EAGAIN;
 	fr = frame_at(p, f);
 	i = (size_t)__builtin_ctzll(unused);
-	slot = &t->first.b->slots[i];
+	slot = &pb->b->slots[i];
 	pin_store(p, slot, f);
 	w = load_seq(&fr->word);
 	plain = (w & IS_PLAIN) == (FRAME_VALID | FW_USED);
@@ -217,8 +217,8 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
 		store_release(slot, 0);
 		return EAGAIN;
 	}
-	t->first.used |= unused & -unused;
-	pin = &t->first.pins[i];
+	pb->used |= unused & -unused;
+	pin = &pb->pins[i];
 	*pagep = p->area + ((uint64_t)f << PAGE_SHIFT_MIN) + (f & p->frame_mask) * mpf->stride;
 	pin->page = *pagep;
 	store_release(&pin->mpf, mpf);
@@ -226,6 +226,14 @@ hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
 	if (!plain || (p->lru && !policy_stamp_at_once(p, t, f)) || !tally_hit_at_once(t, mpf))
 		count_first_hit(t, mpf, f, w);
 	return 0;
+}
+
+static inline int
+hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
+{
+	struct thread *t = thread_at_hand(mpf->pool);
+
+	return t == NULL ? EAGAIN : hit_in(t, &t->first, mpf, pgno, pagep);
 }
 
 static void
@@ -503,8 +511,8 @@ memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pa
 	return 0;
 }
 
-int
-mpool_overwrite(DB_MPOOLFILE *mpf, db_pgno_t pgno, const void *bytes)
+static int
+overwrite_carefully(DB_MPOOLFILE *mpf, db_pgno_t pgno, const void *bytes)
 {
 	/* counted as a page that was created: nothing is read */
 	struct getting g = { .mpf = mpf, .pgno = pgno, .source = bytes, .zero = true };
@@ -528,5 +536,55 @@ mpool_overwrite(DB_MPOOLFILE *mpf, db_pgno_t pgno, const void *bytes)
 	hand_out(&g, &page);
 	if (hit)
 		memcpy(page, bytes, mpf->pagesize);
+	return memp_fput(mpf, page, DB_MPOOL_DIRTY);
+}
+
+/* A block of the thread with an empty slot; NULL: it needs another. */
+static struct pin_block *
+block_at_hand(const struct thread *t)
+{
+	for (unsigned i = 0; i < t->npins; i++)
+		if (t->pins[i]->used != UINT64_MAX)
+			return t->pins[i];
+	return NULL;
+}
+
+/* The frames of the next pages are asked for early: each is a line that this core does not have. */
+static inline void
+frame_prefetch(const DB_MPOOL *p, const DB_MPOOLFILE *mpf, db_pgno_t pgno)
+{
+	uint32_t f = load_relaxed(table_memo(p, mpf->file, pgno));
+
+	if ((f & mpf->misfit) == 0)
+		__builtin_prefetch(frame_at(p, f));
+}
+
+unsigned
+mpool_get_at_hand(DB_MPOOLFILE *mpf, db_pgno_t first, unsigned n, void **pages)
+{
+	struct thread *t = thread_at_hand(mpf->pool);
+	struct pin_block *pb = NULL;
+	unsigned got;
+
+	if (t == NULL)
+		return 0;
+	for (got = 0; got < n && first + got >= first; got++) {
+		frame_prefetch(mpf->pool, mpf, first + got + FRAMES_AHEAD);
+		if (pb == NULL || pb->used == UINT64_MAX)
+			pb = block_at_hand(t);
+		if (pb == NULL || hit_in(t, pb, mpf, first + got, &pages[got]) != 0)
+			break;
+	}
+	return got;
+}
+
+int
+mpool_overwrite(DB_MPOOLFILE *mpf, db_pgno_t pgno, const void *bytes)
+{
+	void *page;
+
+	if (mpf->rdonly || hit_at_once(mpf, pgno, &page) != 0)
+		return overwrite_carefully(mpf, pgno, bytes);
+	memcpy(page, bytes, mpf->pagesize);
 	return memp_fput(mpf, page, DB_MPOOL_DIRTY);
 }

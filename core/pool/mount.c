@@ -36,22 +36,10 @@ mpool_file_pagesize(const DB_MPOOLFILE *mpf)
 	return mpf->pagesize;
 }
 
-int
-mpool_get_timed(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, void **pagep, uint64_t *nsecp)
+uint64_t
+mpool_file_cuts(const DB_MPOOLFILE *mpf)
 {
-	uint64_t hits, begun, nsec;
-	struct thread *t;
-	int ret;
-
-	if ((ret = enter(mpf->pool, &t)) != 0)
-		return ret;
-	hits = thread_hits(t);
-	begun = os_monotonic_nsec();
-	ret = memp_fget(mpf, pgnoaddr, 0, pagep);
-	nsec = os_monotonic_nsec() - begun;
-	if (ret == 0)
-		*nsecp = thread_hits(t) != hits ? nsec : 0;
-	return ret;
+	return load_seq(&mpf->row->cuts);
 }
 
 int

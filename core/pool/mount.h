@@ -40,10 +40,24 @@ int mpool_file_revalidate(DB_MPOOLFILE *mpf);
 void mpool_file_restamp(DB_MPOOLFILE *mpf);
 
 /*
+ * mpool_get_at_hand - pin n pages from first on, up to the first that is not in the pool where
+ * this process found it last, or that lies behind the end.  Returns how many are in pages[].
+ * Nothing is read and nobody is waited for: what is not at hand memp_fget gets.  Each counts as a
+ * memp_fget that was a hit.
+ *
+ * mpool_put_all - memp_fput without flags of n pages, best in the order in which they were got.
+ */
+unsigned mpool_get_at_hand(DB_MPOOLFILE *mpf, db_pgno_t first, unsigned n, void **pages);
+void mpool_put_all(DB_MPOOLFILE *mpf, void **pages, unsigned n);
+
+/*
  * Replace all bytes of a page before the end, and put it dirty.  A page that is not in the pool
  * is not read for it.  EINVAL behind the end; EACCES; as memp_fget.
  */
 int mpool_overwrite(DB_MPOOLFILE *mpf, db_pgno_t pgno, const void *bytes);
+
+/* How often the file was made shorter, by whatever process, since the pool knows it. */
+uint64_t mpool_file_cuts(const DB_MPOOLFILE *mpf);
 
 /* Make the length at least bytes; never shorter.  The disk file follows at write-back or sync. */
 int mpool_file_extend(DB_MPOOLFILE *mpf, off_t bytes);
@@ -83,12 +97,6 @@ bool mpool_page_is_unwritten(const DB_MPOOLFILE *mpf, const void *page);
 
 /* The file's type; 0: its pages are in the pool as they are in the file. */
 int mpool_file_type(const DB_MPOOLFILE *mpf);
-
-/*
- * memp_fget without flags; *nsecp: how long that took, two looks at the clock included, if the page
- * was in the cache; else 0.
- */
-int mpool_get_timed(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, void **pagep, uint64_t *nsecp);
 
 /*
  * Around whatever the caller itself writes to the file, or punches in it, through mpool_file_fd():

@@ -352,6 +352,17 @@ put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	return ret != 0 ? ret : (ret = region_usable(mpf->pool->region)) != 0 ? ret : 0;
 }
 
+/* The newest pin of a block that has some, if it is of that page.  False: nothing has been done. */
+static inline bool
+put_newest(struct thread *t, struct pin_block *pb, DB_MPOOLFILE *mpf, const void *pgaddr)
+{
+	unsigned i = 63u - (unsigned)__builtin_clzll(pb->used);
+	const struct pin *pin = &pb->pins[i];
+
+	return load_relaxed(&pin->mpf) == mpf && pin->page == pgaddr && pin->set == 0 &&
+	    release_alone(t, pb, i);
+}
+
 /*
  * The put of a page that this thread has pinned last or nearly so and says nothing more about.
  * False: nothing has been done.
@@ -360,15 +371,9 @@ static inline bool
 put_at_once(DB_MPOOLFILE *mpf, const void *pgaddr)
 {
 	struct thread *t = thread_at_hand(mpf->pool);
-	struct pin *pin;
-	unsigned i;
 
-	if (t == NULL || !pool_is_usable(mpf->pool) || t->first.used == 0)
-		return false;
-	i = 63u - (unsigned)__builtin_clzll(t->first.used);
-	pin = &t->first.pins[i];
-	return load_relaxed(&pin->mpf) == mpf && pin->page == pgaddr && pin->set == 0 &&
-	    release_alone(t, &t->first, i);
+	return t != NULL && pool_is_usable(mpf->pool) && t->first.used != 0 &&
+	    put_newest(t, &t->first, mpf, pgaddr);
 }
 
 int
@@ -377,6 +382,20 @@ memp_fput(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	if (flags == 0 && mpf != NULL && put_at_once(mpf, pgaddr))
 		return 0;
 	return put_carefully(mpf, pgaddr, flags);
+}
+
+void
+mpool_put_all(DB_MPOOLFILE *mpf, void **pages, unsigned n)
+{
+	struct thread *t = thread_at_hand(mpf->pool);
+	unsigned b = t == NULL || !pool_is_usable(mpf->pool) ? 0 : t->npins;
+
+	while (n-- > 0) {
+		while (b > 0 && t->pins[b - 1]->used == 0)
+			b--;
+		if (b == 0 || !put_newest(t, t->pins[b - 1], mpf, pages[n]))
+			(void)memp_fput(mpf, pages[n], 0);
+	}
 }
 
 int
