@@ -6,7 +6,8 @@
  * later: each write first reserves exactly its range with fallocate(2), without changing the
  * length.  A file that grows reserves ahead, as much again as it has, 1 MiB at most, so that
  * small files have no surplus and large ones few calls; what lies behind the end is given back at
- * the last close.  The range that was reserved last is remembered, as long as writes join it.
+ * the last close.  The range that was reserved last is remembered, as long as writes join it, with
+ * the data that the disk has around it.
  *
  * Where fallocate(2) is not supported, or promises nothing because blocks are never written in
  * place, a write goes through to the file before it returns.
@@ -77,6 +78,47 @@ remember_range(struct file *f, uint64_t from, uint64_t to)
 		f->reserved_to = to;
 }
 
+/*
+ * Filesystems that say truly where a file has no blocks: where they say hole there may be some, but
+ * not the other way round.
+ */
+static bool
+knows_holes(int fd)
+{
+	struct statfs sf;
+
+	return fstatfs(fd, &sf) == 0 &&
+	    (sf.f_type == EXT4_SUPER_MAGIC || sf.f_type == XFS_SUPER_MAGIC ||
+		sf.f_type == TMPFS_MAGIC);
+}
+
+/* Around [offset, end) there may be data: for that nothing needs to be reserved. */
+static void
+remember_data(struct file *f, uint64_t offset, uint64_t end)
+{
+	int fd = mpool_file_fd(f->mpf);
+	off_t hole;
+
+	hole = lseek(fd, 0, SEEK_HOLE);
+	if (hole != -1 && (uint64_t)hole >= end)
+		offset = 0;
+	else
+		hole = lseek(fd, (off_t)offset, SEEK_HOLE);
+	if (hole != -1 && (uint64_t)hole > end && knows_holes(fd))
+		remember_range(f, offset, (uint64_t)hole);
+}
+
+static bool
+has_blocks(struct file *f, uint64_t offset, uint64_t end)
+{
+	uint64_t cuts = mpool_file_cuts(f->mpf);
+
+	if (cuts != f->reserved_cuts) /* by another process, perhaps */
+		f->reserved_from = f->reserved_to = 0;
+	f->reserved_cuts = cuts;
+	return offset >= f->reserved_from && end <= f->reserved_to;
+}
+
 static uint64_t
 bytes_ahead(uint64_t end, uint64_t length)
 {
@@ -99,6 +141,8 @@ reserve(struct file *f, const struct caller *c, uint64_t offset, uint64_t end, u
 	if (err != 0)
 		return err;
 	remember_range(f, offset, end + ahead);
+	if (end <= length)
+		remember_data(f, offset, end);
 	f->surplus |= ahead > 0;
 	mpool_file_restamp(f->mpf);
 	return 0;
@@ -128,7 +172,7 @@ space_reserve(struct fs *fs, struct file *f, const struct caller *c, uint64_t of
 		return EFBIG; /* to reserve blocks behind the end is not held against the limit */
 	if (bytes == 0 || fs->writes_through)
 		return 0;
-	if (offset >= f->reserved_from && end <= f->reserved_to)
+	if (has_blocks(f, offset, end))
 		return 0;
 	err = reserve(f, c, offset, end, length);
 	for (int tries = 0; err == ENOSPC && tries < 20 && removed_lately(fs); tries++) {

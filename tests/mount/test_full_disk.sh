@@ -40,6 +40,8 @@ full_disk()
 	check "${kind}_room_of_a_truncated_file_is_free_at_once" cp /bin/bash "$mnt/files/bash"
 	check "${kind}_and_holds_what_was_written" cmp /bin/bash "$mnt/files/bash"
 	rm "$mnt/files/a" "$mnt/files/bash"
+	check "${kind}_holes_are_refused_and_blocks_are_not" python3 \
+		"$TEST_SRC/mount/holes.py" "$mnt/files" "$home" "$TEST_BIN/page_client"
 	unmount_pool
 }
 
