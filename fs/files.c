@@ -163,6 +163,14 @@ files_root(struct fs *fs, struct node **np)
 	return node_fd_get(fs, *np, &fd);
 }
 
+static void
+found(struct fs *fs, struct node *node, const struct statx *sx, struct stat *st)
+{
+	if (sx->stx_nlink > 0)
+		file_is_named(fs, node);
+	fill(fs, node, sx, st);
+}
+
 int
 files_found(
     struct fs *fs, struct node *dir, const char *name, int fd, struct node **np, struct stat *st)
@@ -181,24 +189,52 @@ files_found(
 	}
 	if ((err = node_of(fs, dir, name, fd, &sx, np)) != 0)
 		return err;
-	if (sx.stx_nlink > 0)
-		file_is_named(fs, *np);
-	fill(fs, *np, &sx, st);
+	found(fs, *np, &sx, st);
+	return 0;
+}
+
+/* What has a node already need not be opened.  *np NULL: it is to be. */
+static int
+lookup_known(
+    struct fs *fs, struct node *dir, int dirfd, const char *name, struct node **np, struct stat *st)
+{
+	struct os_ident id;
+	struct statx sx;
+	int err;
+
+	*np = NULL;
+	if (strcmp(name, "..") == 0)
+		return 0; /* which path_fd_open sees to */
+	if ((err = node_statx_at(dirfd, name, &sx)) != 0)
+		return err;
+	node_ident(&sx, &id);
+	if (files_is_region(fs, &id) || (*np = node_find(fs, &id)) == NULL)
+		return 0;
+	node_moved(fs, *np, dir, name);
+	found(fs, *np, &sx, st);
 	return 0;
 }
 
 int
 files_lookup(struct fs *fs, struct node *dir, const char *name, struct node **np, struct stat *st)
 {
+	struct node *known;
 	int dirfd, fd, err;
 
 	if (files_hidden(name))
 		return ENOENT;
 	if ((err = node_fd_get(fs, dir, &dirfd)) != 0)
 		return err;
-	err = path_fd_open(dirfd, name, O_PATH, &fd);
+	err = lookup_known(fs, dir, dirfd, name, &known, st);
+	if (err == 0 && known == NULL)
+		err = path_fd_open(dirfd, name, O_PATH, &fd);
 	node_fd_put(fs, dir);
-	return err != 0 ? err : files_found(fs, dir, name, fd, np, st);
+	if (err != 0)
+		return err;
+	if (known == NULL)
+		return files_found(fs, dir, name, fd, np, st);
+	*np = known;
+	return 0;
 }
 
 int
@@ -325,6 +361,8 @@ change_watched(struct fs *fs, struct node *node, int fd, const struct caller *c,
 	if (f != NULL && f->writable && sets_mtime)
 		(void)file_write_out(f, true);
 	err = change_on_disk(fs, fd, c, change);
+	if (f != NULL)
+		__atomic_store_n(&f->read_nsec, 0, __ATOMIC_RELAXED);
 	if (err == 0 && f != NULL && sets_mtime)
 		keep_mtime(f);
 	file_change_end(fs, f);

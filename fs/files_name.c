@@ -38,7 +38,7 @@ files_mknod(struct fs *fs, struct node *dir, const char *name, const struct call
 
 	if ((err = make_begin(fs, dir, name, &dirfd)) != 0)
 		return err;
-	identity_enter(c);
+	identity_enter_to_create(c);
 	err = mknodat(dirfd, name, identity_mode(c, mode), rdev) == -1 ? errno : 0;
 	identity_leave();
 	node_fd_put(fs, dir);
@@ -53,7 +53,7 @@ files_mkdir(struct fs *fs, struct node *dir, const char *name, const struct call
 
 	if ((err = make_begin(fs, dir, name, &dirfd)) != 0)
 		return err;
-	identity_enter(c);
+	identity_enter_to_create(c);
 	err = mkdirat(dirfd, name, identity_mode(c, mode)) == -1 ? errno : 0;
 	identity_leave();
 	node_fd_put(fs, dir);

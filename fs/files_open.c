@@ -102,7 +102,7 @@ create_at(struct fs *fs, struct node *dir, const char *name, const struct caller
 
 	if ((err = node_fd_get(fs, dir, &dirfd)) != 0)
 		return err;
-	identity_enter(c);
+	identity_enter_to_create(c);
 	*fdp = openat(dirfd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC,
 	    identity_mode(c, mode & 07777));
 	err = *fdp == -1 ? errno : 0;

@@ -191,9 +191,15 @@ switch_umask(mode_t mask)
 void
 identity_enter(const struct caller *c)
 {
-	switch_umask(c->umask);
 	if (is_root && (c->uid != 0 || c->gid != 0))
 		switch_user(c);
+}
+
+void
+identity_enter_to_create(const struct caller *c)
+{
+	switch_umask(c->umask);
+	identity_enter(c);
 }
 
 /* Where a thread cannot have a umask of its own, default ACLs are not asked. */
@@ -211,5 +217,6 @@ identity_leave(void)
 		(void)setfsgid(0);
 		self.switched = false;
 	}
-	switch_umask(own_umask);
+	if (self.unshared)
+		switch_umask(own_umask);
 }

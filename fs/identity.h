@@ -22,13 +22,15 @@ void identity_init(void);
 bool identity_can_switch(void);
 
 /*
- * The calling thread's filesystem ids, groups and umask become the caller's, where the daemon may
- * do that (it runs as root), until identity_leave.  Does not nest.
+ * The calling thread's filesystem ids and groups become the caller's, where the daemon may do that
+ * (it runs as root), until identity_leave.  Does not nest.
  */
 void identity_enter(const struct caller *c);
+/* The umask as well: around a call that makes something with a mode. */
+void identity_enter_to_create(const struct caller *c);
 void identity_leave(void);
 
-/* The mode to create something with, between the two. */
+/* The mode to create something with, after identity_enter_to_create. */
 mode_t identity_mode(const struct caller *c, mode_t mode);
 
 #endif

@@ -82,12 +82,18 @@ node_table_fini(struct fs *fs)
 /* --- identity ------------------------------------------------------------------------------ */
 
 int
-node_statx(int fd, struct statx *sx)
+node_statx_at(int dirfd, const char *name, struct statx *sx)
 {
-	if (statx(fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME,
-		sx) == -1)
+	if (statx(dirfd, name, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+		STATX_BASIC_STATS | STATX_BTIME, sx) == -1)
 		return errno;
 	return 0;
+}
+
+int
+node_statx(int fd, struct statx *sx)
+{
+	return node_statx_at(fd, "", sx);
 }
 
 void

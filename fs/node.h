@@ -98,6 +98,7 @@ void node_table_fini(struct fs *fs);
 /* A statx(2) as the rest wants it. */
 void node_ident(const struct statx *sx, struct os_ident *id);
 int node_statx(int fd, struct statx *sx);
+int node_statx_at(int dirfd, const char *name, struct statx *sx); /* follows no link */
 
 /*
  * The node of what fd (O_PATH, taken over) is open on, seen as name in parent, made if need be.

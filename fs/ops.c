@@ -11,7 +11,8 @@
  * The kernel caches no attributes and names of what is no directory, so that what other processes
  * do is seen at once; of data it caches what coherence.h lets it.  Nothing but changes made in HOME
  * itself can make a directory's name and attributes old: dir_timeout is for how long they may be.
- * Without it every name in a path costs two requests, each time.
+ * Without it every name in a path costs two requests, each time.  Names of the mount's own, and
+ * those directories that are everybody's to read, never change.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,8 @@
 #include "files.h"
 #include "ops_impl.h"
 #include "pool.h"
+
+#define FOREVER_SEC (365.0 * 86400)
 
 void
 reply_error(fuse_req_t req, int err)
@@ -34,10 +37,15 @@ reply_error(fuse_req_t req, int err)
 
 /* --- entries ------------------------------------------------------------------------------- */
 
-/* Those of pages/ come and go with the pool's pages. */
+/*
+ * What of the mount's own never changes is kept for good.  The directories of pages/ come and go
+ * with the pool's pages.
+ */
 static double
 kept_seconds(const struct fs *fs, const struct node *node)
 {
+	if (status_attr_stays(node))
+		return FOREVER_SEC;
 	return S_ISDIR(node->type) && node->kind != NODE_PAGES ? fs->opt->dir_timeout : 0;
 }
 
@@ -55,8 +63,9 @@ entry_fill(struct fs *fs, struct node *node, const struct stat *st, struct fuse_
 	node_put(fs, node);
 }
 
+/* stays: the name is good for as long as the mount lives. */
 static void
-reply_entry(fuse_req_t req, int err, struct node *node, const struct stat *st)
+reply_name(fuse_req_t req, int err, struct node *node, const struct stat *st, bool stays)
 {
 	struct fs *fs = fs_of(req);
 	struct fuse_entry_param e;
@@ -66,9 +75,17 @@ reply_entry(fuse_req_t req, int err, struct node *node, const struct stat *st)
 		return;
 	}
 	entry_fill(fs, node, st, &e);
+	if (stays)
+		e.entry_timeout = FOREVER_SEC;
 	/* A reply that the kernel no longer wants leaves it without the lookup. */
 	if (fuse_reply_entry(req, &e) != 0)
 		node_forget(fs, node, 1);
+}
+
+static void
+reply_entry(fuse_req_t req, int err, struct node *node, const struct stat *st)
+{
+	reply_name(req, err, node, st, false);
 }
 
 static void
@@ -85,17 +102,19 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct node *dir = node_at(req, parent), *node = NULL;
 	struct fs *fs = fs_of(req);
+	bool stays = false;
 	struct stat st;
 	int err;
 
 	coherence_settle(fs);
 	if (!in_files(dir)) {
 		err = status_lookup(fs, dir, name, &node, &st);
+		stays = err == 0 && status_name_stays(fs, node);
 	} else if ((err = pool_get(fs)) == 0) {
 		err = files_lookup(fs, dir, name, &node, &st);
 		pool_put(fs);
 	}
-	reply_entry(req, err, node, &st);
+	reply_name(req, err, node, &st, stays);
 }
 
 static void
@@ -358,9 +377,9 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	const unsigned want = FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_ACL |
 	    FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_PARALLEL_DIROPS |
 	    (caches ? FUSE_CAP_EXPLICIT_INVAL_DATA : FUSE_CAP_AUTO_INVAL_DATA);
-	const unsigned refuse = (caches ? FUSE_CAP_AUTO_INVAL_DATA : 0) |
-	    FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-	    FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE;
+	const unsigned refuse = (caches ? FUSE_CAP_AUTO_INVAL_DATA : 0) | FUSE_CAP_WRITEBACK_CACHE |
+	    FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_SPLICE_READ |
+	    FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE;
 
 	/* Names and attributes are not cached: what readdirplus brings is asked for again. */
 	conn->want = ((conn->want | want) & conn->capable) & ~refuse;

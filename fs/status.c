@@ -271,6 +271,19 @@ status_is_events(const struct node *node)
 }
 
 bool
+status_name_stays(const struct fs *fs, const struct node *node)
+{
+	return node->kind == NODE_STATUS || node == fs->nodes.home;
+}
+
+bool
+status_attr_stays(const struct node *node)
+{
+	return node->kind == NODE_STATUS && S_ISDIR(node->type) &&
+	    node->entry->access == OPEN_TO_ALL;
+}
+
+bool
 status_takes_truncate(const struct fs *fs, const struct node *node)
 {
 	return node == fs->status[STATUS_CTL];
