@@ -5,9 +5,10 @@
  *	null_server none|keep FILE_MIB MOUNTPOINT
  *
  * One file, "file", of so many MiB in memory, every 4 KiB block of which begins with its number, as
- * bench_read makes them.  Same library, same loop and same options as poolfs: low-level calls,
- * several threads, a channel for each, no time that anything is valid; none answers every open with
- * direct_io, keep lets the kernel keep its pages.  Serves until it is unmounted.
+ * bench_read makes them; and empty files, "file.0" and so on, which can be made and removed.  Same
+ * library, same loop and same options as poolfs: low-level calls, several threads, a channel for
+ * each, permissions looked at by the kernel, no time that anything is valid; none answers every
+ * open with direct_io, keep lets the kernel keep its pages.  Serves until it is unmounted.
  */
 #define FUSE_USE_VERSION 312
 #include <errno.h>
@@ -23,27 +24,60 @@
 #include "bench.h"
 
 #define FILE_INO 2
+#define EMPTY_INO 3 /* and on: the empty files */
+#define EMPTY_FILES 16
 #define BLOCK 4096u
 #define THREADS 16
 
 static char *bytes_of_file;
 static size_t file_bytes;
 static bool keeps;
+static bool exists[EMPTY_FILES]; /* atomic */
 
-static bool
+/* The number of "file.N"; EMPTY_FILES: of no such name. */
+static unsigned
+number_of(const char *name)
+{
+	unsigned n = EMPTY_FILES;
+	char *end;
+
+	if (strncmp(name, "file.", 5) == 0 && name[5] != '\0') {
+		n = (unsigned)strtoul(name + 5, &end, 10);
+		if (*end != '\0' || n > EMPTY_FILES)
+			n = EMPTY_FILES;
+	}
+	return n;
+}
+
+/* 0: there is no such name. */
+static fuse_ino_t
+find(fuse_ino_t parent, const char *name)
+{
+	unsigned n;
+
+	if (parent != FUSE_ROOT_ID)
+		return 0;
+	if (strcmp(name, "file") == 0)
+		return FILE_INO;
+	n = number_of(name);
+	return n < EMPTY_FILES && __atomic_load_n(&exists[n], __ATOMIC_ACQUIRE) ? EMPTY_INO + n : 0;
+}
+
+static void
 fill_stat(fuse_ino_t ino, struct stat *st)
 {
 	memset(st, 0, sizeof(*st));
 	st->st_ino = ino;
-	if (ino == FUSE_ROOT_ID) {
-		st->st_mode = S_IFDIR | 0755;
-		st->st_nlink = 2;
-	} else {
-		st->st_mode = S_IFREG | 0644;
-		st->st_nlink = 1;
-		st->st_size = (off_t)file_bytes;
-	}
-	return ino == FUSE_ROOT_ID || ino == FILE_INO;
+	st->st_mode = ino == FUSE_ROOT_ID ? S_IFDIR | 0755 : S_IFREG | 0644;
+	st->st_nlink = ino == FUSE_ROOT_ID ? 2 : 1;
+	st->st_size = ino == FILE_INO ? (off_t)file_bytes : 0;
+}
+
+static void
+fill_entry(fuse_ino_t ino, struct fuse_entry_param *e)
+{
+	*e = (struct fuse_entry_param){ .ino = ino, .generation = 1 };
+	fill_stat(ino, &e->attr);
 }
 
 static void
@@ -58,13 +92,14 @@ null_init(void *userdata, struct fuse_conn_info *conn)
 static void
 null_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct fuse_entry_param e = { .ino = FILE_INO, .generation = 1 };
+	fuse_ino_t ino = find(parent, name);
+	struct fuse_entry_param e;
 
-	if (parent != FUSE_ROOT_ID || strcmp(name, "file") != 0) {
+	if (ino == 0) {
 		(void)fuse_reply_err(req, ENOENT);
 		return;
 	}
-	(void)fill_stat(FILE_INO, &e.attr);
+	fill_entry(ino, &e);
 	(void)fuse_reply_entry(req, &e);
 }
 
@@ -74,29 +109,60 @@ null_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct stat st;
 
 	(void)fi;
-	if (fill_stat(ino, &st))
-		(void)fuse_reply_attr(req, &st, 0);
-	else
-		(void)fuse_reply_err(req, ENOENT);
+	fill_stat(ino, &st);
+	(void)fuse_reply_attr(req, &st, 0);
+}
+
+static void
+set_caching(struct fuse_file_info *fi)
+{
+	fi->direct_io = !keeps;
+	fi->keep_cache = keeps;
 }
 
 static void
 null_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	fi->direct_io = !keeps;
-	fi->keep_cache = keeps;
+	set_caching(fi);
 	(void)fuse_reply_open(req, fi);
+}
+
+static void
+null_create(
+    fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	unsigned n = parent == FUSE_ROOT_ID ? number_of(name) : EMPTY_FILES;
+	struct fuse_entry_param e;
+
+	(void)mode;
+	if (n == EMPTY_FILES) {
+		(void)fuse_reply_err(req, EPERM);
+		return;
+	}
+	__atomic_store_n(&exists[n], true, __ATOMIC_RELEASE);
+	fill_entry(EMPTY_INO + n, &e);
+	set_caching(fi);
+	(void)fuse_reply_create(req, &e, fi);
+}
+
+static void
+null_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	unsigned n = parent == FUSE_ROOT_ID ? number_of(name) : EMPTY_FILES;
+
+	if (n < EMPTY_FILES)
+		__atomic_store_n(&exists[n], false, __ATOMIC_RELEASE);
+	(void)fuse_reply_err(req, n < EMPTY_FILES ? 0 : EPERM);
 }
 
 static void
 null_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct fuse_file_info *fi)
 {
-	size_t from = (size_t)offset < file_bytes ? (size_t)offset : file_bytes;
-	struct iovec iov = { bytes_of_file + from,
-		bytes < file_bytes - from ? bytes : file_bytes - from };
+	size_t end = ino == FILE_INO ? file_bytes : 0;
+	size_t from = (size_t)offset < end ? (size_t)offset : end;
+	struct iovec iov = { bytes_of_file + from, bytes < end - from ? bytes : end - from };
 
-	(void)ino;
 	(void)fi;
 	(void)fuse_reply_iov(req, &iov, 1);
 }
@@ -105,9 +171,8 @@ static void
 null_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t bytes, off_t offset,
     struct fuse_file_info *fi)
 {
-	(void)ino;
 	(void)fi;
-	if ((size_t)offset > file_bytes || bytes > file_bytes - (size_t)offset) {
+	if (ino != FILE_INO || (size_t)offset > file_bytes || bytes > file_bytes - (size_t)offset) {
 		(void)fuse_reply_err(req, ENOSPC);
 		return;
 	}
@@ -135,6 +200,8 @@ static const struct fuse_lowlevel_ops ops = {
 	.lookup = null_lookup,
 	.getattr = null_getattr,
 	.open = null_open,
+	.create = null_create,
+	.unlink = null_unlink,
 	.read = null_read,
 	.write = null_write,
 	.flush = null_nothing,
@@ -176,7 +243,7 @@ serve(struct fuse_session *se)
 int
 main(int argc, char **argv)
 {
-	char *words[] = { argv[0], "-o", "fsname=null_server" };
+	char *words[] = { argv[0], "-o", "fsname=null_server,default_permissions" };
 	struct fuse_args args = FUSE_ARGS_INIT(3, words);
 	struct fuse_session *se;
 	int ret = 1;
