@@ -100,6 +100,22 @@ def rwf_append_appends():
         os.close(fd)
 
 
+def rwf_noappend_is_not_seen():
+    """A write request says how the file is open, and nothing of the flags of one call."""
+    RWF_NOAPPEND = 0x20
+    for where, wanted in ((home, b"ab..."), (path, b".....ab")):
+        fd = os.open(where("noappend"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o644)
+        os.write(fd, b".....")
+        try:
+            os.pwritev(fd, [b"ab"], 0, RWF_NOAPPEND)
+        except OSError as e:
+            assert e.errno == errno.EOPNOTSUPP
+            return "this kernel has no RWF_NOAPPEND"
+        os.close(fd)
+        with open(where("noappend"), "rb") as f:
+            assert f.read() == wanted
+
+
 def dirty_pages_win_over_a_change_in_home_and_it_is_said():
     put("both", b"a" * 8192)
     fd = os.open(path("both"), os.O_RDWR)
