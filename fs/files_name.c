@@ -136,7 +136,7 @@ object_open(struct fs *fs, int dirfd, const char *name, struct object *o)
 	if (files_is_region(fs, &o->ident))
 		return EPERM;
 	o->mode = sx.stx_mode;
-	o->node = node_find(fs, &o->ident);
+	o->node = node_find(fs, &o->ident, o->mode & S_IFMT);
 	return 0;
 }
 

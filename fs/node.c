@@ -135,12 +135,13 @@ node_shown_ino(const struct fs *fs, const struct os_ident *id)
 
 /* --- the table ----------------------------------------------------------------------------- */
 
+/* Where there are no birth times, the number of a removed directory may be a file's by now. */
 static struct node **
-node_slot_locked(struct fs *fs, const struct os_ident *id)
+node_slot_locked(struct fs *fs, const struct os_ident *id, mode_t type)
 {
 	struct node **slot = &fs->nodes.buckets[ident_bucket(id)];
 
-	while (*slot != NULL && !ident_equal(&(*slot)->ident, id))
+	while (*slot != NULL && ((*slot)->type != type || !ident_equal(&(*slot)->ident, id)))
 		slot = &(*slot)->hash_next;
 	return slot;
 }
@@ -208,12 +209,12 @@ node_create(struct fs *fs, const struct os_ident *id, const struct statx *sx)
 }
 
 struct node *
-node_find(struct fs *fs, const struct os_ident *id)
+node_find(struct fs *fs, const struct os_ident *id, mode_t type)
 {
 	struct node *node;
 
 	(void)pthread_mutex_lock(&fs->nodes.lock);
-	if ((node = *node_slot_locked(fs, id)) != NULL)
+	if ((node = *node_slot_locked(fs, id, type)) != NULL)
 		node->refs++;
 	(void)pthread_mutex_unlock(&fs->nodes.lock);
 	return node;
@@ -226,7 +227,7 @@ node_insert(struct fs *fs, struct node *fresh)
 	struct node **slot, *node;
 
 	(void)pthread_mutex_lock(&fs->nodes.lock);
-	slot = node_slot_locked(fs, &fresh->ident);
+	slot = node_slot_locked(fs, &fresh->ident, fresh->type);
 	if ((node = *slot) == NULL) {
 		node = *slot = fresh;
 		node->generation = ++fs->nodes.generation;
@@ -248,7 +249,7 @@ node_of(struct fs *fs, struct node *parent, const char *name, int fd, const stru
 	struct node *node;
 
 	node_ident(sx, &id);
-	if ((node = node_find(fs, &id)) == NULL) {
+	if ((node = node_find(fs, &id, sx->stx_mode & S_IFMT)) == NULL) {
 		if ((node = node_create(fs, &id, sx)) == NULL) {
 			(void)close(fd);
 			return ENOMEM;

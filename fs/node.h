@@ -107,8 +107,8 @@ int node_statx_at(int dirfd, const char *name, struct statx *sx); /* follows no 
 int node_of(struct fs *fs, struct node *parent, const char *name, int fd, const struct statx *sx,
     struct node **np);
 
-/* The node with that identity, with a reference, or NULL. */
-struct node *node_find(struct fs *fs, const struct os_ident *id);
+/* The node with that identity, of that type (S_IFMT), with a reference, or NULL. */
+struct node *node_find(struct fs *fs, const struct os_ident *id, mode_t type);
 
 /*
  * The node of one view of a region (or of what is in pages/), made if need be.  The caller owns a

@@ -80,7 +80,7 @@ fd_check(const struct node *node, int fd)
 		return err;
 	node_ident(&sx, &id);
 	if (id.dev != node->ident.dev || id.ino != node->ident.ino ||
-	    id.btime_nsec != node->ident.btime_nsec)
+	    id.btime_nsec != node->ident.btime_nsec || (sx.stx_mode & S_IFMT) != node->type)
 		return ESTALE;
 	return 0;
 }

@@ -51,6 +51,8 @@ if LD_PRELOAD=$preload prlimit --nofile=300:300 setpriv --bounding-set=-sys_reso
 	2>"$work/words"; then
 	same many_are_found_by_name 300 "$(cd "$mnt/files/many" && stat -c %n ./* | wc -l)"
 	same and_the_top_is_still_there many "$(ls "$mnt/files" | grep many)"
+	same a_file_is_none_though_it_has_the_number_of_a_removed_directory fine \
+		"$(timeout 60 python3 "$TEST_SRC/mount/used_number.py" "$mnt/files/many")"
 	unmount_pool
 else
 	ok mounts_with_few_descriptors 1
