@@ -208,7 +208,7 @@ lookup_known(
 	if ((err = node_statx_at(dirfd, name, &sx)) != 0)
 		return err;
 	node_ident(&sx, &id);
-	if (files_is_region(fs, &id) || (*np = node_find(fs, &id)) == NULL)
+	if (files_is_region(fs, &id) || (*np = node_find(fs, &id, sx.stx_mode & S_IFMT)) == NULL)
 		return 0;
 	node_moved(fs, *np, dir, name);
 	found(fs, *np, &sx, st);
