@@ -78,6 +78,13 @@ os_getxattr(const char *path, const char *name, char *value, size_t room)
 	return 0;
 }
 
+bool
+os_has_acl(int fd)
+{
+	return fgetxattr(fd, "system.posix_acl_access", NULL, 0) >= 0 ||
+	    (errno != ENODATA && errno != EOPNOTSUPP);
+}
+
 /* --- handles ------------------------------------------------------------------------------- */
 
 union handle_room {

@@ -31,6 +31,9 @@ bool os_is_fuse(const char *path);
 /* The attribute as a string, NUL-terminated, of at most room - 1 bytes. */
 int os_getxattr(const char *path, const char *name, char *value, size_t room);
 
+/* Has the open file an access control list, beyond its mode?  True if that cannot be told. */
+bool os_has_acl(int fd);
+
 /* h->bytes is 0 if there is none, which is no error. */
 void os_handle_of(int fd, struct os_handle *h);
 

@@ -66,6 +66,7 @@ describe(int32_t id, const struct shmid_ds *ds, struct os_segment *segment)
 		.bytes = ds->shm_segsz,
 		.uid = ds->shm_perm.uid,
 		.cuid = ds->shm_perm.cuid,
+		.gid = ds->shm_perm.gid,
 		.mode = ds->shm_perm.mode & 0777u,
 		.attached = ds->shm_nattch,
 		.changed_sec = ds->shm_ctime,

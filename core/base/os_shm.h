@@ -18,7 +18,8 @@ struct os_segment {
 	uint64_t bytes; /* as asked for at creation, not rounded */
 	uint32_t uid;	/* of the owner, who may have been changed, */
 	uint32_t cuid;	/* and of the creator */
-	uint32_t mode;	/* permissions */
+	uint32_t gid;
+	uint32_t mode; /* permissions */
 	uint64_t attached;
 	int64_t changed_sec; /* wall clock: creation, or the last change of owner or mode */
 	bool removed;	     /* goes with the last who is attached */

@@ -20,6 +20,7 @@
 #include "names.h"
 #include "page_table.h"
 #include "thread.h"
+#include "vouch.h"
 
 #define FOPEN_FLAGS (DB_CREATE | DB_NOMMAP | DB_RDONLY | DB_ODDFILESIZE)
 
@@ -167,6 +168,8 @@ handle_enter(struct thread *t, DB_MPOOLFILE *mpf, const struct file_spec *spec, 
 		return ret;
 	}
 	handle_bind(mpf, row, id, rec);
+	if (spec->ident != NULL && !mpf->rdonly)
+		vouch_for(t->pool, row, id, spec->ident);
 	if ((ret = check_shift(mpf)) != 0 ||
 	    (spec->ident != NULL && (ret = file_revalidate(t, mpf)) != 0) ||
 	    (spec->ident != NULL && (ret = odd_length(mpf, spec->path)) != 0)) {

@@ -10,6 +10,7 @@
 #include "format.h"
 #include "tally.h"
 #include "thread.h"
+#include "vouch.h"
 
 int
 memp_fsize(DB_MPOOLFILE *mpf, off_t *bytesp)
@@ -210,7 +211,8 @@ mpool_confine(DB_MPOOL *p, const char *directory)
 
 	if (real == NULL)
 		return errno;
-	if ((ret = os_open(real, O_PATH | O_DIRECTORY, 0, &p->confined_fd)) == 0)
+	if ((ret = vouch_init(p)) == 0 &&
+	    (ret = os_open(real, O_PATH | O_DIRECTORY, 0, &p->confined_fd)) == 0)
 		p->confined = real;
 	else
 		free(real);

@@ -190,7 +190,9 @@ int mpool_write_old(DB_MPOOL *mp, uint64_t usec, uint64_t *nwrotep);
 /*
  * From now on a file that another client had open, and which is opened here to write its pages, is
  * only opened beneath the directory, through no link of any kind.  Pages of files elsewhere count
- * as pinned: memp_sync is DB_INCOMPLETE.  Once for a handle.
+ * as pinned: memp_sync is DB_INCOMPLETE.  If others may write the region, pages of a file that was
+ * not opened for writing here are written only if all of them may write the file, too: else
+ * memp_sync is EIO.  Once for a handle.
  */
 int mpool_confine(DB_MPOOL *mp, const char *directory);
 

@@ -19,6 +19,7 @@
 #include "reap.h"
 #include "resize.h"
 #include "thread.h"
+#include "vouch.h"
 #include "writeback.h"
 #include "writer.h"
 
@@ -220,6 +221,7 @@ handle_free(DB_MPOOL *p)
 	if (p->confined != NULL)
 		os_close(p->confined_fd);
 	free(p->confined);
+	vouch_fini(p);
 	environment_fini(&p->place);
 	free(p);
 }

@@ -74,6 +74,7 @@ struct __db_mpool {
 	bool no_handles; /* open_by_handle_at(2) is not for us */
 	char *confined;	 /* files of others are opened beneath this directory only, or NULL */
 	int confined_fd; /* that directory */
+	struct vouched *vouched; /* see vouch.c; NULL: nobody is served */
 	struct environment place;
 	struct geometry g;
 	/* addresses in the region */

@@ -9,7 +9,8 @@
  *
  * Handle, path and identity come from shared memory, so all this can do is to open what the
  * process may open anyhow (rule S12).  A process that must not even do that, because it serves
- * others, is confined: it opens beneath one directory, through no link, and no handles.
+ * others, is confined: it opens beneath one directory, through no link, and no handles, and only
+ * files of which vouch.c says that it may.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -17,12 +18,16 @@
 
 #include "../base/os_path.h"
 #include "reopen.h"
+#include "vouch.h"
 
 #define REOPEN_FLAGS (O_RDWR | O_NONBLOCK | O_NOCTTY)
 
-/* Is what was opened the row's file, with a name?  Else it is closed. */
+/*
+ * Is what was opened the row's file, with a name, and one that we may write what is in the pool?
+ * Else it is closed.
+ */
 static int
-verify(const struct file_row *row, int fd, bool *gonep)
+verify(DB_MPOOL *p, const struct file_row *row, uint32_t id, int fd, bool *gonep)
 {
 	struct os_stat st;
 	int ret;
@@ -35,6 +40,8 @@ verify(const struct file_row *row, int fd, bool *gonep)
 		*gonep = true;
 		ret = ENOENT;
 	}
+	if (ret == 0)
+		ret = vouch_check(p, row, id, fd, &st);
 	if (ret != 0)
 		os_close(fd);
 	return ret;
@@ -94,7 +101,7 @@ by_handle(DB_MPOOL *p, struct file_row *row, uint32_t id, const char *path, int 
 	os_close(mount_fd);
 	if (ret == EPERM)
 		store_relaxed(&p->no_handles, true);
-	if (ret == 0 && (ret = verify(row, fd, gonep)) == 0)
+	if (ret == 0 && (ret = verify(p, row, id, fd, gonep)) == 0)
 		*fdp = fd;
 	return ret;
 }
@@ -124,7 +131,7 @@ file_reopen(DB_MPOOL *p, struct file_row *row, uint32_t id, int *fdp, bool *gone
 	*gonep = false;
 	by = ret = by_handle(p, row, id, path, fdp, &no_name);
 	if (ret != 0 && path != NULL && (ret = open_path(p, path, &fd)) == 0 &&
-	    (ret = verify(row, fd, &no_name)) == 0)
+	    (ret = verify(p, row, id, fd, &no_name)) == 0)
 		*fdp = fd;
 	if (ret == ESTALE && path != NULL)
 		env_err(p->dbenv,

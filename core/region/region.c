@@ -18,9 +18,12 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../base/atomics.h"
+#include "../base/os_path.h"
+#include "../base/os_shm.h"
 
 #define PANIC_WAIT_USEC 100000 /* for another who reports */
 #define PANIC_LOOK_USEC 1000
@@ -51,6 +54,44 @@ region_usable(const struct region *r)
 	if (load_relaxed(&r->lost) != LOST_NOT)
 		return say_lost((struct region *)(uintptr_t)r);
 	return valid ? 0 : ESTALE;
+}
+
+/* A segment has its file's owner, group and mode, unless somebody has changed them since. */
+static int
+add_segment(const struct region *r, struct region_writers *w, uint32_t *modep)
+{
+	struct os_segment s;
+	int ret;
+
+	if ((ret = os_shm_stat(r->segid, &s)) != 0)
+		return ret;
+	*modep |= s.mode;
+	if (s.uid != w->uid || s.gid != w->gid || (s.cuid != w->uid && s.cuid != 0))
+		w->others = true;
+	return 0;
+}
+
+int
+region_writers(const struct region *r, struct region_writers *w)
+{
+	struct os_stat st;
+	uint32_t mode;
+	int ret;
+
+	*w = (struct region_writers){ .uid = (uint32_t)geteuid() };
+	if (r->is_private)
+		return 0;
+	if ((ret = os_fstat(r->fd, &st)) != 0)
+		return ret;
+	w->uid = st.uid;
+	w->gid = st.gid;
+	mode = st.mode;
+	if (r->is_system && (ret = add_segment(r, w, &mode)) != 0)
+		return ret;
+	w->group = (mode & S_IWGRP) != 0;
+	/* with a list the group's bits are those of whomever the list names */
+	w->others |= (mode & S_IWOTH) != 0 || (w->group && os_has_acl(r->fd));
+	return 0;
 }
 
 size_t

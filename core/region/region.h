@@ -161,6 +161,17 @@ int region_unlink_leftover(DB_ENV *dbenv, const char *dir, const char *file);
  */
 int region_usable(const struct region *r);
 
+/* Whom the kernel lets write a region, beside root. */
+struct region_writers {
+	uint32_t uid; /* its owner */
+	uint32_t gid;
+	bool group;  /* the members of that group */
+	bool others; /* others, whoever they are */
+};
+
+/* As it is now: of the file, and of the segment that it names.  A private region is its owner's. */
+int region_writers(const struct region *r, struct region_writers *w);
+
 /*
  * region_write_begin, region_write_end - around each write to a file of the region's home (and each
  * change of its length), the look at the region's state included: region_usable's answer, and
