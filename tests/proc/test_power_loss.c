@@ -425,6 +425,27 @@ number_of(const struct disk *d, unsigned file, unsigned n, unsigned s)
 	return stamp[2];
 }
 
+/*
+ * The same where all work at once: a sync writes a page that somebody has pinned as it is just
+ * then, half stamped perhaps.  The least of the numbers.
+ */
+static uint32_t
+least_number_of(const struct disk *d, unsigned file, unsigned n, unsigned s)
+{
+	const uint8_t *sector = d->bytes + n * PS + s * SECTOR;
+	uint32_t stamp[4], least = UINT32_MAX;
+
+	for (unsigned i = 0; i < SECTOR; i += sizeof(stamp)) {
+		memcpy(stamp, sector + i, sizeof(stamp));
+		t_check(stamp[0] == 0 || stamp[0] == file + 1);
+		t_check(stamp[1] == 0 || stamp[1] == n);
+		t_check(stamp[3] == 0 || stamp[3] == s);
+		if (stamp[2] < least)
+			least = stamp[2];
+	}
+	return least;
+}
+
 /* --- what must be there ---------------------------------------------------------------------- */
 
 struct promise {
@@ -450,7 +471,8 @@ check_disk(const struct disk *d, unsigned file, const struct promise *p, bool in
 	cuts_checked++;
 	for (unsigned n = 0; n < PAGES; n++)
 		for (unsigned s = 0; s < SECTORS; s++) {
-			uint32_t number = number_of(d, file, n, s);
+			uint32_t number =
+			    in_turns ? number_of(d, file, n, s) : least_number_of(d, file, n, s);
 
 			if (p->r == NULL || n >= p->r->pages || is_kept(p, n, number, in_turns))
 				continue;
