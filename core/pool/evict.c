@@ -25,10 +25,11 @@
 #include "victims.h"
 #include "writeback.h"
 
-#define SPOILT_TRIES 10000
-#define SPOILT_PINNED 8 /* scans in a row that found a pin: it is no passer-by's */
-#define AHEAD 8		/* frames whose words are asked for early */
-#define LOOK_ROUNDS 64	/* between looks at all pages in transition */
+#define SPOILT_USEC 500000u /* its writer may be stopped */
+#define SPOILT_ROUNDS 16    /* between looks whether it has one */
+#define SPOILT_PINNED 8	    /* scans in a row that found a pin: it is no passer-by's */
+#define AHEAD 8		    /* frames whose words are asked for early */
+#define LOOK_ROUNDS 64	    /* between looks at all pages in transition */
 
 /* VALID (and clean, unless dirty may go) with the expected key -> EVICTING. */
 static bool
@@ -210,20 +211,24 @@ evict_undone(struct thread *t, uint32_t f, uint64_t key, uint64_t version)
 bool
 evict_spoilt(struct thread *t, uint32_t f, uint64_t key)
 {
+	uint64_t until = os_monotonic_usec() + SPOILT_USEC;
 	const struct frame *fr = frame_at(t->pool, f);
-	unsigned in_a_row = 0;
+	unsigned in_a_row = 0, tries = 0;
 	bool pinned;
 
-	for (unsigned tries = 0; tries < SPOILT_TRIES && in_a_row < SPOILT_PINNED; tries++) {
+	while (in_a_row < SPOILT_PINNED && os_monotonic_usec() < until && pool_is_usable(t->pool)) {
 		if (evict_frames(t, &f, &key, 1, 0, &pinned) > 0 || load_acquire(&fr->key) != key ||
 		    !fw_is_spoilt(load_seq(&fr->word)))
 			return true;
 		in_a_row = pinned ? in_a_row + 1 : 0;
 		if (!pinned)
 			(void)frame_cancel(t->pool, f);
+		if (++tries % SPOILT_ROUNDS == 0)
+			frame_look(t, f);
 		os_sleep_usec(20);
 	}
-	return false;
+	frame_look(t, f);
+	return !pool_is_usable(t->pool);
 }
 
 static unsigned

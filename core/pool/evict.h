@@ -40,7 +40,8 @@ unsigned evict_frames(struct thread *t, const uint32_t frames[], const uint64_t 
  */
 void evict_undone(struct thread *t, uint32_t f, uint64_t key, uint64_t version);
 /*
- * P17: drop a spoilt page that nobody has pinned.  False: it is there, and somebody has.
+ * P17: drop a spoilt page that nobody has pinned.  False: it is there, and somebody has, or a
+ * stopped process writes it.
  */
 bool evict_spoilt(struct thread *t, uint32_t f, uint64_t key);
 /*

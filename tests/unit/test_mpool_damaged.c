@@ -81,6 +81,22 @@ mpool_frames_that_nobody_loads_are_damage_and_not_a_full_pool(void **state)
 	(void)memp_close(mp);
 }
 
+/* Of one that a killed process had pinned, so that it is to be read again. */
+static void
+mpool_get_waited_for_a_write_of_a_spoilt_page_that_nobody_writes(void **state)
+{
+	DB_MPOOLFILE *f;
+	DB_MPOOL *mp = full_pool(*state, &f);
+
+	for (uint32_t i = 0; i < mp->g.nframes; i++)
+		if (fw_state(mp->frames[i].word) == FRAME_VALID)
+			store_seq(&mp->frames[i].word,
+			    fw_with(mp->frames[i].word, FRAME_WRITING, mp->self) | FW_SUSPECT);
+
+	assert_int_equal(get_error(f, 2 * BYTES / PS - 1, 0), DB_RUNRECOVERY);
+	(void)memp_close(mp);
+}
+
 static void
 mpool_resize_waited_seconds_for_a_client_that_does_not_resize(void **state)
 {
@@ -254,6 +270,7 @@ main(void)
 		t_test(mpool_get_waited_seconds_for_an_extent_that_nobody_changes),
 		t_test(mpool_extents_of_all_ones_are_damage_and_not_a_full_pool),
 		t_test(mpool_frames_that_nobody_loads_are_damage_and_not_a_full_pool),
+		t_test(mpool_get_waited_for_a_write_of_a_spoilt_page_that_nobody_writes),
 		t_test(mpool_resize_waited_seconds_for_a_client_that_does_not_resize),
 		t_test(mpool_open_waited_seconds_for_a_mount_that_has_no_file_open),
 		t_test(mpool_open_of_a_file_whose_row_has_a_wrong_number_died_without_a_row),
