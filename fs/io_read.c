@@ -9,6 +9,7 @@
  *
  * What the kernel keeps, where it may, is copied too, and remembered (coherence.h).
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 #include "state.h"
 
 #define GATHER_PAGES 256u
+#define AHEAD_BYTES ((uint64_t)4 << 20)
 
 /* Pages of a request that are pinned together. */
 struct gather {
@@ -39,11 +41,32 @@ get_first(struct fs *fs, struct file *f, db_pgno_t pgno, void **pages)
 	return got;
 }
 
+/*
+ * Who reads what is missing in order will want what follows: the disk is asked for that now, and is
+ * at work while this is copied and answered.  It goes to the OS's cache, not to the pool.
+ */
+static void
+announce(struct file *f, uint64_t from, uint64_t to)
+{
+	uint64_t before = __atomic_exchange_n(&f->missed_to, to, __ATOMIC_RELAXED), ahead;
+
+	if (before != from)
+		return;
+	ahead = AHEAD_BYTES > to - from ? AHEAD_BYTES - (to - from) : 0;
+	(void)posix_fadvise(
+	    mpool_file_fd(f->mpf), (off_t)(to + ahead), (off_t)(to - from), POSIX_FADV_WILLNEED);
+}
+
+/* Of a request that goes on to page last. */
 static int
 get_missing(struct file *f, struct gather *g, db_pgno_t pgno, uint64_t last)
 {
-	if (!g->fetched && last > pgno && last <= UINT32_MAX)
+	size_t page_bytes = mpool_file_pagesize(f->mpf);
+
+	if (!g->fetched && last > pgno && last <= UINT32_MAX) {
+		announce(f, (uint64_t)pgno * page_bytes, (last + 1) * page_bytes);
 		(void)memp_fprefetch(f->mpf, pgno, (db_pgno_t)(last - pgno + 1));
+	}
 	g->fetched = true;
 	return memp_fget(f->mpf, &pgno, 0, &g->pages[g->npages]);
 }
