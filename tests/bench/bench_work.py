@@ -1,0 +1,297 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""What programs do, under a mount and in the bare directory, in turn; and how cost grows.
+
+usage: bench_work.py POOLFS NULL_SERVER
+Rows of markdown tables.  Each figure is the median of BENCH_ROUNDS (3) rounds of the time that a
+piece of work takes, a ratio is the bare directory's time by the mount's.  Cold means that neither
+the pool nor the OS cache has any of the file: each round drops both, and sees that it is so.
+BENCH_MODES: the cache modes, "none keep" without it; BENCH_DIR (else TMPDIR, else /tmp) needs
+4 GiB; BENCH_MIB is how much is written in one piece of work (1024).
+"""
+
+import errno
+import os
+import random
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+MIB = 1 << 20
+COLD_MIB = 128
+COLD_READS = 2000
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
+WRITE_MIB = int(os.environ.get("BENCH_MIB", "1024"))
+MODES = os.environ.get("BENCH_MODES", "none keep").split()
+SOURCES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def quietly(*args, **kw):
+    subprocess.run(args, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **kw)
+
+
+class Mount:
+    """HOME/mounted is reached through the mount, HOME/bare is not."""
+
+    def __init__(self, poolfs, work, mode, cache_mib):
+        self.poolfs = poolfs
+        self.home, self.point = work + "/home", work + "/mnt"
+        for d in (self.point, self.home + "/mounted", self.home + "/bare"):
+            os.makedirs(d, exist_ok=True)
+        quietly(poolfs, "-o", "cache=" + mode, f"--cache-size={cache_mib}M", self.home, self.point)
+        self.mounted, self.bare = self.point + "/files/mounted", self.home + "/bare"
+
+    def end(self):
+        os.unlink(self.point + "/regions/mpool")
+        quietly(self.poolfs, "-u", self.point)
+
+    def daemon(self, key):
+        with open(self.point + "/stat/daemon", encoding="ascii") as f:
+            return int(dict(line.split(None, 1) for line in f)[key])
+
+    def drop(self, name):
+        """Nobody has anything of the file name, in either directory."""
+        for path in (self.home + "/mounted/" + name, self.bare + "/" + name):
+            fd = os.open(path, os.O_RDONLY)
+            os.fsync(fd)
+            if path.startswith(self.bare):
+                forget(fd)
+            else:
+                with open(self.point + "/ctl", "w", encoding="ascii") as f:
+                    f.write(f"evict {self.home}/mounted/{name}\n")
+                forget(fd)
+            os.close(fd)
+
+
+def forget(fd):
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    try:
+        os.preadv(fd, [bytearray(1)], 0, os.RWF_NOWAIT)
+    except BlockingIOError:
+        return
+    except OSError as e:
+        if e.errno != errno.EOPNOTSUPP:
+            raise
+        return
+    sys.exit("bench_work: the OS cache still has the file")
+
+
+def took(work, *args):
+    begun = time.monotonic()
+    work(*args)
+    return time.monotonic() - begun
+
+
+def row(what, mode, work, *dirs, before=None):
+    """work(DIRECTORY) in each in turn; the first is the mount's."""
+    times = [[] for d in dirs]
+    for _ in range(ROUNDS):
+        for t, d in zip(times, dirs):
+            if before is not None:
+                before(d)
+            t.append(took(work, d))
+    figures = [statistics.median(t) for t in times]
+    said = " | ".join(f"{f * 1000:.1f}" for f in figures)
+    print(f"| {what}, {mode} | {said} | {figures[1] / figures[0]:.2f} |", flush=True)
+    return figures
+
+
+def jobs(n, work):
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(n)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+
+
+# --- cold reads ------------------------------------------------------------------------------
+
+
+def make_file(path, mib):
+    with open(path, "wb") as f:
+        for _ in range(mib):
+            f.write(os.urandom(MIB))
+        os.fsync(f.fileno())
+
+
+def read_in_order(path, n):
+    def one(i):
+        fd = os.open(path, os.O_RDONLY)
+        for at in range(COLD_MIB // n * i, COLD_MIB // n * (i + 1)):
+            assert len(os.pread(fd, MIB, at * MIB)) == MIB
+        os.close(fd)
+
+    jobs(n, one)
+
+
+def read_at_random(path, n):
+    def one(i):
+        r = random.Random(i)
+        fd = os.open(path, os.O_RDONLY)
+        for _ in range(COLD_READS // n):
+            assert len(os.pread(fd, 4096, r.randrange(COLD_MIB * 256) * 4096)) == 4096
+        os.close(fd)
+
+    jobs(n, one)
+
+
+def cold(m, mode):
+    for d in (m.home + "/mounted", m.bare):
+        make_file(d + "/cold", COLD_MIB)
+    for n in (1, 2):
+        kinds = ("sequential, 1 MiB", read_in_order), ("random, 4 KiB", read_at_random)
+        for what, reads in kinds:
+            row(f"cold read, {what}, {n} job(s)", mode, lambda d, r=reads, n=n: r(d + "/cold", n),
+                m.mounted, m.bare, before=lambda d: m.drop("cold"))
+
+
+# --- programs --------------------------------------------------------------------------------
+
+
+def clean(d):
+    for name in ("clone", "tree", "new", "copy.tar", "db"):
+        path = d + "/" + name
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        elif os.path.exists(path):
+            os.unlink(path)
+
+
+def write_all(path, piece, mib):
+    data = os.urandom(piece)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    for at in range(0, mib * MIB, piece):
+        assert os.pwrite(fd, data, at) == piece
+    os.fsync(fd)
+    os.close(fd)
+
+
+def insert(d, journal):
+    db = sqlite3.connect(d + "/db", isolation_level=None)
+    db.execute(f"pragma journal_mode={journal}")
+    db.execute("create table t (a integer primary key, b text)")
+    for n in range(100):
+        db.execute("begin")
+        for i in range(10):
+            db.execute("insert into t (b) values (?)", (f"{n} {i}" * 20,))
+        db.execute("commit")
+    db.close()
+
+
+def programs(m, mode):
+    both = m.mounted, m.bare
+    for d in both:
+        os.makedirs(d + "/src", exist_ok=True)
+        quietly("sh", "-c", f"cd '{SOURCES}' && tar cf - --exclude=build --exclude=.git . |"
+                f"tar xf - -C '{d}/src'")
+    row("tar cf", mode, lambda d: quietly("tar", "cf", d + "/copy.tar", "-C", d, "src"),
+        *both, before=clean)
+    row("tar xf", mode, lambda d: quietly("tar", "xf", "/dev/stdin", "-C", d + "/tree",
+        stdin=open(m.bare + "/copy.tar", "rb")), *both,
+        before=lambda d: (shutil.rmtree(d + "/tree", True), os.mkdir(d + "/tree")))
+    row("grep -r", mode, lambda d: quietly("grep", "-rc", "include", d + "/src"), *both)
+    if shutil.which("git") and os.path.exists(SOURCES + "/.git"):
+        row("git clone", mode, lambda d: quietly("git", "clone", "-q", "--no-hardlinks",
+            "file://" + SOURCES, d + "/clone"), *both, before=clean)
+    for journal in ["delete"] + (["wal"] if mode != "none" else []):
+        row(f"sqlite, 100 transactions, {journal}", mode, lambda d, j=journal: insert(d, j),
+            *both, before=clean)
+    with open(m.point + "/stat/pool", "rb") as f, open(m.bare + "/pool", "wb") as g:
+        g.write(f.read())
+    row("cat of a status file, 20 times", mode,
+        lambda d: [quietly("cat", d + "/pool") for _ in range(20)], m.point + "/stat", m.bare)
+
+
+def writes(m, mode, null):
+    for piece, what in ((MIB, "1 MiB"), (4096, "4 KiB")):
+        f = row(f"{WRITE_MIB} MiB in pieces of {what}, fsync", mode,
+                lambda d, p=piece: write_all(d + ("/file" if d == null else "/new"), p, WRITE_MIB),
+                m.mounted, m.bare, null, before=clean)
+        print(f"|   as much of the null server's time and the bare directory's together | "
+              f"{(f[1] + f[2]) / f[0]:.2f} | | | |", flush=True)
+
+
+# --- how cost grows --------------------------------------------------------------------------
+
+
+def small_files(d, n):
+    for i in range(n):
+        fd = os.open(f"{d}/{i % 100}/{i}", os.O_RDONLY)
+        os.read(fd, 4096)
+        os.close(fd)
+
+
+def growth(m, mode, most):
+    for readers in (1, 4, 16):
+        t = took(jobs, readers, lambda i: read_at_random(m.mounted + "/cold", 1))
+        print(f"| {readers} reader(s), 4 KiB, {mode}: us a read | "
+              f"{t * 1e6 / COLD_READS / readers:.1f} |", flush=True)
+    for n in (10, 1000, 100000):
+        if n > most:
+            break
+        d = f"{m.home}/mounted/many{n}"
+        for i in range(min(n, 100)):
+            os.makedirs(f"{d}/{i}")
+        for i in range(n):
+            with open(f"{d}/{i % 100}/{i}", "wb") as f:
+                f.write(b"x" * 100)
+        small_files(m.mounted + f"/many{n}", n)
+        t = took(small_files, m.mounted + f"/many{n}", n)
+        print(f"| {n} files opened, read, closed, {mode}: us a file; the daemon's own MiB | "
+              f"{t * 1e6 / n:.1f}; {private_kib(m.daemon('pid')) / 1024:.1f} |", flush=True)
+
+
+def private_kib(pid):
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+        return int(dict(line.split(":") for line in f.readlines()[1:])["Anonymous"].split()[0])
+
+
+def start_null(null_server, mode, point):
+    os.makedirs(point, exist_ok=True)
+    p = subprocess.Popen([null_server, mode, str(WRITE_MIB), point])
+    while not os.path.ismount(point):
+        if p.poll() is not None:
+            sys.exit("bench_work: the null server does not start")
+        time.sleep(0.05)
+    return p
+
+
+def measure(poolfs, null_server, work, mode):
+    wanted = os.environ.get("BENCH_PARTS", "cold programs writes growth").split()
+    null = work + "/null"
+    m = Mount(poolfs, work, mode, 1536)
+    server = start_null(null_server, mode, null)
+    try:
+        if "cold" in wanted or "growth" in wanted:
+            cold(m, mode)
+        if "programs" in wanted:
+            programs(m, mode)
+        if "writes" in wanted:
+            writes(m, mode, null)
+        if "growth" in wanted:
+            growth(m, mode, int(os.environ.get("BENCH_FILES", "100000")))
+    finally:
+        quietly("umount", null)
+        server.wait()
+        m.end()
+        shutil.rmtree(m.home)
+
+
+def main():
+    base = os.environ.get("BENCH_DIR", tempfile.gettempdir())
+    work = tempfile.mkdtemp(prefix="poolfs-bench-", dir=base)
+    print("| work | mount, ms | bare directory, ms | (null server, ms) | speed, bare = 1 |")
+    print("|---|---:|---:|---:|---:|")
+    try:
+        for mode in MODES:
+            measure(sys.argv[1], sys.argv[2], work, mode)
+    finally:
+        shutil.rmtree(work)
+
+
+main()
