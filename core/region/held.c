@@ -8,8 +8,8 @@
  * that it is on.
  *
  * Without an id there are two ways, both through all segments of the system: a creator who died
- * left one of that very length which is empty or has the ids, and which nobody has attached; and
- * one that is in use, whose file has lost its bytes, still says which file that is.
+ * left one of that very length which has the ids, or is empty and attached by nobody; and one that
+ * is in use, whose file has lost its bytes, still says which file that is.
  *
  * Segments that cannot be attached are passed over: they are not the caller's.
  */
@@ -156,14 +156,16 @@ is_a_dead_creators(const struct os_segment *segment, void *arg)
 {
 	struct search *s = arg;
 
-	if (segment->attached > 0 || segment->cuid != s->file->uid ||
+	if (segment->cuid != s->file->uid ||
 	    segment->changed_sec < (int64_t)(s->named->created_usec / 1000000) - 1)
 		return 0;
 	if (!is_long_as_said(segment->bytes, s->named) || hold(segment->id, s->h) != 0 ||
 	    s->h->addr == NULL)
 		return 0;
-	if ((carries_ids(s->h, s->named) && held_names_file(s->h, &s->file->ident)) ||
-	    is_empty(s->h->addr))
+	/* Whoever looks at the dead one's memory just now may keep it attached for a while. */
+	if (carries_ids(s->h, s->named) && held_names_file(s->h, &s->file->ident))
+		return 1;
+	if (segment->attached == 0 && is_empty(s->h->addr))
 		return 1;
 	held_release(s->h);
 	return 0;

@@ -8,7 +8,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/shm.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static int
 attach_system_error(const struct t *t)
@@ -381,6 +385,48 @@ static void
 segments_creator_killed_at_any_call_leaves_none(void **state)
 {
 	assert_true(die_at_every_call(*state, IN_CREATION) > 15);
+}
+
+static int
+keeps_the_memory(void *arg)
+{
+	(void)arg;
+	while (syscall(SYS_ppoll, NULL, 0, NULL, NULL, 0) != 0)
+		continue;
+	return 0;
+}
+
+/* With the ids in the segment, and another process that has its memory, but none of its files. */
+static int
+dies_with_its_memory_kept(struct t_child *c, void *arg)
+{
+	static char stack[16384] __attribute__((aligned(16)));
+	int pid = clone(keeps_the_memory, stack + sizeof(stack), CLONE_VM | SIGCHLD, NULL);
+
+	t_tell_u64(c, (uint64_t)pid);
+	t_fault(OS_SHM, 3, T_FAULT_KILL);
+	(void)attach_system_error(arg);
+	return 0;
+}
+
+static void
+segment_of_a_dead_creator_goes_though_somebody_keeps_his_memory(void **state)
+{
+	struct t *t = *state;
+	struct t_child c;
+	pid_t keeper;
+
+	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+	t_fork(&c, dies_with_its_memory_kept, t);
+	keeper = (pid_t)t_await_u64(&c);
+	assert_int_equal(t_join(&c), 128 + SIGKILL);
+	assert_int_equal(segments(), 1);
+	detach(attach_system(t));
+	assert_int_equal(kill(keeper, SIGKILL), 0);
+	assert_int_equal(waitpid(keeper, NULL, 0), keeper);
+	assert_int_equal(segments(), 1);
+	assert_int_equal(region_unlink_forced(NULL, t->dir, REGION_FILE), 0);
+	assert_int_equal(segments(), 0);
 }
 
 static void
@@ -800,6 +846,7 @@ main(void)
 		segment_test(segment_creation_survives_failure_of_any_call),
 		segment_test(segment_join_survives_failure_of_any_call),
 		segment_test(segments_creator_killed_at_any_call_leaves_none),
+		segment_test(segment_of_a_dead_creator_goes_though_somebody_keeps_his_memory),
 		segment_test(segments_remover_killed_at_any_call_leaves_none),
 		segment_test(segments_forced_remover_killed_at_any_call_leaves_none),
 		segment_test(leftover_segments_next_creator_killed_at_any_call_leaves_none),
