@@ -124,6 +124,8 @@ int os_populate(void *addr, size_t bytes);
 
 /* Of this part of a mapping single pages are used: the kernel shall not bring neighbours along. */
 void os_scattered(void *addr, size_t bytes);
+/* Not so, after all. */
+void os_not_scattered(void *addr, size_t bytes);
 
 int os_malloc(size_t size, void **pp); /* ENOMEM */
 int os_calloc(size_t n, size_t size, void **pp); /* the same, zeroed */

@@ -170,3 +170,9 @@ os_scattered(void *addr, size_t bytes)
 {
 	(void)madvise(addr, bytes, MADV_RANDOM);
 }
+
+void
+os_not_scattered(void *addr, size_t bytes)
+{
+	(void)madvise(addr, bytes, MADV_NORMAL);
+}

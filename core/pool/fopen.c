@@ -188,7 +188,7 @@ prepare_tables(DB_MPOOL *p)
 
 	pthread_mutex_lock(&p->files_mutex);
 	if (p->memo == NULL && (ret = table_memo_make(p)) == 0)
-		format_tables_used(p);
+		format_pages_used(p);
 	pthread_mutex_unlock(&p->files_mutex);
 	return ret;
 }

@@ -230,7 +230,6 @@ format_init(struct region *r, void *arg)
 	places(&own, r->layout->body);
 	if (format_initial_bytes(&own) > r->size || own.region_bytes > r->mapped)
 		return EINVAL;
-	os_scattered(r->addr, own.area & ~(uint64_t)(os_page_size() - 1));
 	mp->g = own;
 	mp->extents_open = (uint32_t)(own.initial_bytes >> own.extent_shift);
 	extents = (uint64_t *)(void *)(r->addr + own.extents);
@@ -307,11 +306,13 @@ format_addresses(DB_MPOOL *p)
 }
 
 void
-format_tables_used(const DB_MPOOL *p)
+format_pages_used(const DB_MPOOL *p)
 {
-	/* Most descriptors are those of pages smaller than there are.  Segments have no file. */
-	if (!p->region->is_system)
-		os_scattered(p->region->addr, p->g.area & ~(uint64_t)(os_page_size() - 1));
+	uint64_t area = p->g.area & ~(uint64_t)(os_page_size() - 1);
+
+	/* Of the tables only descriptors of pages that there are. */
+	if (!p->region->is_system && !p->region->is_private && area < p->region->mapped)
+		os_not_scattered(p->region->addr + area, p->region->mapped - (size_t)area);
 }
 
 /* For the message about a region of an earlier boot: frames that are dirty. */

@@ -40,8 +40,8 @@ int format_check(const struct region *r, const struct mpool *mp, struct geometry
 /* Fill in the addresses of p from p->region and p->g. */
 void format_addresses(DB_MPOOL *p);
 
-/* Once a page is going to be looked at. */
-void format_tables_used(const DB_MPOOL *p);
+/* Before pages are looked at. */
+void format_pages_used(const DB_MPOOL *p);
 
 /* region_spec.count_lost */
 uint64_t format_count_dirty(struct region *r, void *arg);

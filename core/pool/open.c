@@ -168,6 +168,7 @@ attach(void *arg)
 	DB_MPOOL *p = o->p;
 	struct geometry g;
 	struct region_spec spec = { .is_pool = true,
+		.scattered = true,
 		.file = MPOOL_FILE,
 		.mode = o->mode,
 		.create = (o->flags & DB_CREATE) != 0,

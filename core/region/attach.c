@@ -148,6 +148,13 @@ format_region(const struct region_spec *spec, struct region *r)
 	return 0;
 }
 
+/* The first touch of a file must not bring in megabytes of what is never used. */
+static void
+keep_small(const struct region_spec *spec, struct region *r)
+{
+	os_scattered(r->addr, spec->scattered || r->mapped < HEAD_BYTES ? r->mapped : HEAD_BYTES);
+}
+
 static int
 create_in_file(const struct region_spec *spec, struct region *r)
 {
@@ -157,8 +164,7 @@ create_in_file(const struct region_spec *spec, struct region *r)
 	if ((ret = memory_allocate(r->fd, 0, size)) != 0 ||
 	    (ret = memory_map_file(r, size, max, spec->body_align)) != 0)
 		return ret;
-	/* The first touch must not bring in megabytes of what is never used. */
-	os_scattered(r->addr, HEAD_BYTES < r->mapped ? HEAD_BYTES : r->mapped);
+	keep_small(spec, r);
 	if (spec->huge)
 		memory_ask_huge(r);
 	layout_init(r->layout, spec, size, max);
@@ -228,20 +234,14 @@ create(const struct region_spec *spec, struct region *r, uint64_t deadline, enum
 
 /*
  * In the file, before the segment: who dies in between must not leave it saying for ever that all
- * was written.  On a disk without room for that (where nothing is written in place) it goes on
- * saying so, since a pool that nobody can join is worse.
+ * was written.
  */
 static int
 note_in_use(const struct region_spec *spec, struct region *r)
 {
 	int ret = segment_note_clean(r, 0);
 
-	if (ret != ENOSPC && ret != EDQUOT)
-		return ret == 0 ? 0 : say(spec, r, "cannot write", ret);
-	env_warn(spec->dbenv,
-	    "%s: no room to note that it is in use: until there is, do not change the version",
-	    r->path);
-	return 0;
+	return ret == 0 ? 0 : say(spec, r, "cannot write", ret);
 }
 
 static int
@@ -250,9 +250,11 @@ join(const struct region_spec *spec, struct region *r, const RLAYOUT *copy)
 	uint32_t attached;
 	int ret;
 
-	if (!r->is_system &&
-	    (ret = memory_map_file(r, copy->size, copy->max, spec->body_align)) != 0)
-		return say(spec, r, "cannot map", ret);
+	if (!r->is_system) {
+		if ((ret = memory_map_file(r, copy->size, copy->max, spec->body_align)) != 0)
+			return say(spec, r, "cannot map", ret);
+		keep_small(spec, r);
+	}
 	set_clients(r, copy->nclients);
 	if ((ret = client_take(r)) == EAGAIN) {
 		env_err(spec->dbenv, "%s: all %u client numbers are taken", r->path, r->nclients);

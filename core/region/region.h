@@ -54,6 +54,7 @@ struct region_spec {
 	bool last_detach;  /* of a created region: its last detach removes it */
 	bool populate;	   /* give each page its memory at creation */
 	bool guard;	   /* a file that is truncated is DB_RUNRECOVERY, not SIGBUS; guard.c */
+	bool scattered;	   /* of a file: os_scattered is said of all of it, which is the cheapest */
 	bool huge;	   /* ask for huge pages; without them a sentence, and ordinary ones */
 	int32_t shm_key;   /* of a created segment; 0: none */
 	uint64_t size;	   /* bytes for a created region, all included; rounded up to OS pages */
@@ -110,8 +111,8 @@ struct region {
  * System memory: ENOMEM if the machine has not size bytes to spare; ENXIO if the segment is in
  * another IPC namespace; EIDRM if it is gone though there are live clients (with none, the region
  * is made anew); EXDEV if it is of a file on another device that is this one but for that, nobody
- * uses it, and it may hold something unwritten; EEXIST if shm_key is taken.  On a disk without
- * room for a byte of the file, the file goes on saying that nothing is unwritten, with a warning.
+ * uses it, and it may hold something unwritten; EEXIST if shm_key is taken.  ENOSPC or EDQUOT
+ * if there is no room to note in the file that it is in use, and its mode cannot be changed either.
  * With a home: EBUSY if another pool is in use over it, if its regions are elsewhere, or if a
  * client of one that was removed by force is still writing; ESTALE, without a sentence, if dir was
  * not asked for and the home does not say so any more.
