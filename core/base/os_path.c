@@ -28,6 +28,16 @@ os_remove(const char *path, bool is_directory)
 }
 
 int
+os_fchmod(int fd, uint32_t mode)
+{
+	int ret;
+
+	if ((ret = os_fault(OS_TRUNCATE, "")) != 0)
+		return ret;
+	return fchmod(fd, (mode_t)mode) == -1 ? errno : 0;
+}
+
+int
 os_rename(const char *from, const char *to)
 {
 	int ret;

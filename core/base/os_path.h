@@ -22,6 +22,8 @@ struct os_handle {
 int os_remove(const char *path, bool is_directory);
 int os_rename(const char *from, const char *to);
 
+int os_fchmod(int fd, uint32_t mode);
+
 /* Open beneath an open directory, through no link of any kind. */
 int os_open_beneath(int dirfd, const char *path, int oflags, int *fdp);
 

@@ -313,6 +313,8 @@ region_peek(const char *path, RLAYOUT *copy)
 	if (ret != 0)
 		return ret;
 	own.panic_why[sizeof(own.panic_why) - 1] = '\0';
+	if ((st.mode & FILE_IN_USE) != 0)
+		own.clean = 0;
 	*copy = own;
 	return 0;
 }

@@ -291,6 +291,16 @@ layout_judge_copy(const struct region_spec *spec, const char *path, int fd, uint
 	return judge_valid(spec, path, fd, bytes, copy, verdict);
 }
 
+/* What the file's mode takes back; see segment_note_clean. */
+static void
+take_back_clean(int fd, RLAYOUT *copy)
+{
+	struct os_stat st;
+
+	if (copy->clean != 0 && (os_fstat(fd, &st) != 0 || (st.mode & FILE_IN_USE) != 0))
+		copy->clean = 0;
+}
+
 int
 layout_judge(const struct region_spec *spec, const char *path, int fd, uint64_t file_bytes,
     RLAYOUT *copy, enum layout_verdict *verdict)
@@ -303,6 +313,7 @@ layout_judge(const struct region_spec *spec, const char *path, int fd, uint64_t 
 		env_err(spec->dbenv, "%s: cannot read: %s", path, db_strerror(ret));
 		return ret;
 	}
+	take_back_clean(fd, copy);
 	if (is_zero((const uint8_t *)copy, n)) {
 		*verdict = LAYOUT_LEFTOVER;
 		return 0;

@@ -163,7 +163,12 @@ bool segment_is_left(const struct region *r, const RLAYOUT *copy);
 /* Remove the mapped segment; the file is marked first, and is to be removed next. */
 int segment_remove(struct region *r);
 
-/* Tell the file, for a later boot, whether anything unwritten is in the segment. */
+/*
+ * Tell the file, for a later boot, whether anything unwritten is in the segment.  On a full disk
+ * not even a byte can be changed where nothing is written in place; but the file's mode can, in
+ * which FILE_IN_USE takes back what clean says.
+ */
+#define FILE_IN_USE S_ISVTX
 int segment_note_clean(struct region *r, uint32_t clean);
 
 /*

@@ -28,6 +28,7 @@
 #include <unistd.h>
 
 #include "../base/atomics.h"
+#include "../base/os_path.h"
 #include "../base/os_shm.h"
 #include "held.h"
 
@@ -452,11 +453,31 @@ segment_remove(struct region *r)
 	return ret;
 }
 
+static int
+set_in_use(struct region *r, bool in_use)
+{
+	uint32_t mode =
+	    (r->file.mode & 07777 & ~(uint32_t)FILE_IN_USE) | (in_use ? FILE_IN_USE : 0);
+	int ret;
+
+	if (mode == (r->file.mode & 07777))
+		return 0;
+	if ((ret = os_fchmod(r->fd, mode)) == 0)
+		r->file.mode = (r->file.mode & ~(uint32_t)07777) | mode;
+	return ret;
+}
+
 int
 segment_note_clean(struct region *r, uint32_t clean)
 {
 	/* For those who cannot see the segment: after a restart, from elsewhere, other versions. */
-	return write_field(r, offsetof(RLAYOUT, clean), clean);
+	int ret = write_field(r, offsetof(RLAYOUT, clean), clean);
+
+	if (ret == 0)
+		return set_in_use(r, false);
+	if (clean == 0 && (ret == ENOSPC || ret == EDQUOT) && set_in_use(r, true) == 0)
+		return 0;
+	return ret;
 }
 
 void

@@ -8,6 +8,7 @@
 
 #include <signal.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 
 #include <poolfs/lock.h>
 #include <poolfs/mpool.h>
@@ -77,29 +78,73 @@ closed_region_of_another_version_is_made_anew(void **state)
 	}
 }
 
+static mode_t
+file_mode(const struct t *t)
+{
+	struct stat st;
+
+	t_check(stat(t_path(t, REGION_FILE), &st) == 0);
+	return st.st_mode & 07777;
+}
+
+/* The mode says so, to those who look at the file, until there is room again. */
 static void
-closed_segment_is_joined_though_its_file_has_no_room(void **state)
+closed_segment_whose_file_has_no_room_is_not_called_closed_while_in_use(void **state)
 {
 	static const int no_room[] = { ENOSPC, EDQUOT };
 	struct t *t = *state;
 	struct region_spec spec = spec_of_kind(t, true);
 	struct region *r;
+	RLAYOUT copy;
 	uint64_t id;
 
 	for (int k = 0; k < 2; k++) {
 		id = close_region(attach_system(t));
+		assert_int_equal(file_mode(t), 0600);
 		t_fault_always(OS_PWRITE, no_room[k]);
-		test_env.db_verbose = 1;
 		assert_int_equal(region_attach(&spec, &r), 0);
-		test_env.db_verbose = 0;
 		assert_true(t_fault_off());
 		assert_true(r->layout->region_id == id && r->layout->clean == 0);
-		assert_non_null(strstr(last_sentence, "no room"));
-		(void)close_region(r);
+		assert_int_equal(region_peek(t_path(t, REGION_FILE), &copy), 0);
+		assert_int_equal(copy.clean, 0);
+		/* as if it had died here, and the next one were of another version */
+		detach(r);
+		poke_field(t, format, REGION_FORMAT + 1);
+		expect_refusal(t, EPROTO, "format");
+		poke_field(t, format, REGION_FORMAT);
+		/* there is room again */
+		assert_true(close_region(attach_system(t)) == id);
+		assert_int_equal(file_mode(t), 0600);
+		assert_int_equal(region_peek(t_path(t, REGION_FILE), &copy), 0);
+		assert_int_equal(copy.clean, 1);
 	}
-	t_fault_always(OS_PWRITE, EIO);
-	assert_int_equal(region_attach(&spec, &r), EIO);
-	assert_true(t_fault_off());
+}
+
+static int full_disk_error;
+
+static int
+full_disk(enum os_call call, const char *what)
+{
+	(void)what;
+	return call == OS_PWRITE ? full_disk_error : call == OS_TRUNCATE ? EPERM : 0;
+}
+
+static void
+closed_segment_is_not_joined_if_nothing_can_say_that_it_is_in_use(void **state)
+{
+	static const int errors[] = { ENOSPC, EDQUOT, EIO };
+	struct t *t = *state;
+	struct region_spec spec = spec_of_kind(t, true);
+	struct region *r;
+
+	(void)close_region(attach_system(t));
+	for (int k = 0; k < 3; k++) {
+		full_disk_error = errors[k];
+		os_fault_hook = full_disk;
+		assert_int_equal(region_attach(&spec, &r), errors[k]);
+		os_fault_hook = NULL;
+		assert_non_null(strstr(last_sentence, "cannot write"));
+	}
 	assert_int_equal(region_detach(attach_system(t), true, NULL, NULL), 0);
 }
 
@@ -271,7 +316,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		segment_test(closed_region_of_another_version_is_made_anew),
-		segment_test(closed_segment_is_joined_though_its_file_has_no_room),
+		segment_test(
+		    closed_segment_whose_file_has_no_room_is_not_called_closed_while_in_use),
+		segment_test(closed_segment_is_not_joined_if_nothing_can_say_that_it_is_in_use),
 		segment_test(closed_segment_of_another_version_goes_with_its_name),
 		segment_test(closed_lock_table_of_another_version_is_made_anew),
 		segment_test(region_of_another_version_that_was_not_closed_is_refused),
