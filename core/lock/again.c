@@ -59,6 +59,7 @@ take(DB_LOCKTAB *lt, struct own *e, DB_LOCK birth, DB_LOCK *lockp)
 
 	if (c == NULL)
 		return false;
+	LOCK_POINT(POINT_MATCHED);
 	w = load_acquire(&c->word);
 	if ((uint32_t)w != e->idle || load_relaxed(&c->u.lock.born) != born ||
 	    word_life(w) - born >= RETAKES_MOST ||

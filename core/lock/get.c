@@ -444,6 +444,14 @@ conclude(DB_LOCKTAB *lt, struct lock_request *rq, bool queued)
 }
 
 static int
+refuse_upgrade(DB_LOCKTAB *lt, const struct lock_request *rq)
+{
+	env_err(lt->dbenv, "lock_get: DB_LOCK_UPGRADE: locker %#x has no such lock to change",
+	    rq->m->id);
+	return refuse(lt, rq, false, DB_LOCK_NOTHELD);
+}
+
+static int
 request_try(DB_LOCKTAB *lt, struct lock_request *rq, enum step *stepp)
 {
 	int ret;
@@ -456,7 +464,7 @@ request_try(DB_LOCKTAB *lt, struct lock_request *rq, enum step *stepp)
 		if (*stepp == STEP_GRANTED || *stepp == STEP_QUEUED)
 			return 0;
 		if (*stepp == STEP_NOT_HELD)
-			return refuse(lt, rq, false, DB_LOCK_NOTHELD);
+			return refuse_upgrade(lt, rq);
 		if (*stepp == STEP_BLOCKED && reap_set(lt, &rq->blockers) == 0)
 			return refuse(lt, rq, true, DB_LOCK_NOTGRANTED);
 		if (*stepp == STEP_NO_ROOM && (ret = provide(lt, rq)) != 0)

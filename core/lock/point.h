@@ -9,6 +9,7 @@
 
 enum lock_point {
 	POINT_NONE,
+	POINT_MATCHED,	/* a slot names the lock that is wanted, and its cell is to be looked at */
 	POINT_TAKEN,	/* a lock was taken again, and nobody was told */
 	POINT_KEEPING,	/* it was looked at, and is to be put to IDLE */
 	POINT_LONG_WAY, /* that could not be done; its partition is not locked yet */

@@ -146,6 +146,42 @@ lock_calls_refuse_what_there_is_not(void **state)
 }
 
 static void
+vec_refuses(int error, DB_LOCKTAB *lt, u_int32_t id, DB_LOCKREQ req)
+{
+	DB_LOCKREQ list[2] = { { .op = DB_LOCK_PUT_ALL }, req }, *failed = NULL;
+
+	refuses(error, lock_vec(lt, id, 0, list, 2, &failed));
+	assert_ptr_equal(failed, &list[1]);
+}
+
+static void
+lock_vec_and_upgrades_refuse_what_there_is_not(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t a = locker_of(lt), b = locker_of(lt);
+	DBT obj = named("o"), empty = { 0 };
+	DB_LOCK lock = get(lt, b, "o", DB_LOCK_READ), none = 0;
+
+	vec_refuses(EINVAL, lt, a, (DB_LOCKREQ){ .op = (db_lockop_t)0 });
+	vec_refuses(EINVAL, lt, a, (DB_LOCKREQ){ .op = (db_lockop_t)5 });
+	vec_refuses(EINVAL, lt, a, (DB_LOCKREQ){ .op = DB_LOCK_PUT });
+	vec_refuses(EINVAL, lt, a, (DB_LOCKREQ){ .op = DB_LOCK_PUT_OBJ });
+	vec_refuses(EINVAL, lt, a, (DB_LOCKREQ){ .op = DB_LOCK_PUT_OBJ, .obj = &empty });
+	vec_refuses(EINVAL, lt, a, (DB_LOCKREQ){ .op = DB_LOCK_GET, .mode = DB_LOCK_READ });
+	vec_refuses(EINVAL, lt, a, (DB_LOCKREQ){ .op = DB_LOCK_GET, .obj = &obj });
+	vec_refuses(DB_LOCK_NOTHELD, lt, a, (DB_LOCKREQ){ .op = DB_LOCK_PUT, .lock = lock });
+	refuses(EINVAL, lock_vec(lt, a, 0, NULL, 1, NULL));
+	refuses(EINVAL, lock_vec(lt, a, 0, &(DB_LOCKREQ){ .op = DB_LOCK_PUT_ALL }, -1, NULL));
+	refuses(EINVAL, lock_vec(lt, b + 1, 0, NULL, 0, NULL));
+	refuses(DB_LOCK_NOTHELD, lock_get(lt, a, DB_LOCK_UPGRADE, &obj, DB_LOCK_WRITE, &none));
+	refuses(DB_LOCK_NOTHELD, lock_get(lt, a, DB_LOCK_UPGRADE, NULL, DB_LOCK_WRITE, &lock));
+	refuses(EINVAL, lock_get(lt, b, DB_LOCK_UPGRADE, NULL, (db_lockmode_t)3, &lock));
+	assert_int_equal(none, 0);
+	must(lock_put(lt, lock));
+	finish(*state, lt);
+}
+
+static void
 lock_put_of_a_freed_or_foreign_lock_is_refused(void **state)
 {
 	const struct t *t = *state;
@@ -409,6 +445,7 @@ main(void)
 		t_test(lock_joiner_with_another_matrix_is_refused),
 		t_test(lock_open_refuses_what_there_is_not),
 		t_test(lock_calls_refuse_what_there_is_not),
+		t_test(lock_vec_and_upgrades_refuse_what_there_is_not),
 		t_test(lock_put_of_a_freed_or_foreign_lock_is_refused),
 		t_test(lock_id_is_unique_also_when_numbers_come_again),
 		t_test(lock_id_takes_back_idle_lockers_when_there_are_too_many),

@@ -308,6 +308,43 @@ lock_upgrade_by_handle_does_not_change_what_was_taken_since(void **state)
 	ends_empty(*state, lt, id);
 }
 
+/* Until the cell of that lock is another's, idle, of the same partition and mode. */
+static void
+reuse_cell(DB_LOCKTAB *lt, u_int32_t id, DB_LOCK was, char *name, size_t bytes)
+{
+	DB_LOCK lock = 0;
+
+	for (int i = 0; i < 100000 && (uint32_t)lock != (uint32_t)was; i++) {
+		(void)snprintf(name, bytes, "%d", i);
+		lock = get(lt, id, name, DB_LOCK_READ);
+	}
+	t_check((uint32_t)lock == (uint32_t)was);
+	must(lock_put(lt, lock));
+}
+
+static void
+lock_that_is_anothers_by_now_is_not_taken_again(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t id = locker_of(lt), other = locker_of(lt);
+	struct standing s = { .name = "o", .mode = DB_LOCK_READ, .at = { POINT_MATCHED } };
+	DB_LOCK first = get(lt, id, "o", DB_LOCK_READ), lock;
+	char name[16];
+
+	must(lock_put(lt, first));
+	begin(&s, lt, id, true);
+	lock = get(lt, other, "o", DB_LOCK_WRITE);
+	must(lock_put(lt, lock));
+	reuse_cell(lt, other, first, name, sizeof(name));
+	assert_int_equal(end(&s), 0);
+	assert_false(is_free(lt, "o", DB_LOCK_WRITE));
+	assert_true(is_free(lt, name, DB_LOCK_WRITE));
+	must(lock_put(lt, s.lock));
+	put_everything(lt, other);
+	must(lock_id_free(lt, other));
+	ends_empty(*state, lt, id);
+}
+
 static struct {
 	DB_LOCKTAB *lt;
 	u_int32_t id;
@@ -373,6 +410,7 @@ main(void)
 		t_test(lock_put_the_long_way_does_not_put_what_was_taken_since),
 		t_test(lock_put_the_long_way_leaves_what_another_has_put),
 		t_test(lock_upgrade_by_handle_does_not_change_what_was_taken_since),
+		t_test(lock_that_is_anothers_by_now_is_not_taken_again),
 		t_test(lock_in_the_way_is_settled_in_one_step),
 	};
 
