@@ -335,8 +335,13 @@ coherence_closed(struct fs *fs, struct file *f, bool pool_usable)
 		mpool_kcache_end(f->mpf, keep);
 	(void)pthread_mutex_unlock(&c->gate);
 	let_file_go(fs, f, pool_usable);
-	if (ends)
-		node_put(fs, f->node);
+	if (!ends)
+		return;
+	(void)pthread_mutex_lock(&c->lock);
+	c->again = true;
+	(void)pthread_cond_broadcast(&c->wake);
+	(void)pthread_mutex_unlock(&c->lock);
+	node_put(fs, f->node);
 }
 
 void

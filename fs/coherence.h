@@ -74,6 +74,7 @@ struct coherence {
 	atomic_ullong dropped; /* how often pages were dropped */
 	atomic_ullong merged;  /* how often the kernel wrote back a page of a tracked file */
 	atomic_bool look;      /* for files that are to be dropped, whatever drops_seen says */
+	bool again;	       /* [k] a file is not cached any more: who told of it is answered */
 	bool flush;	       /* [k] all pages of all files are to go */
 	bool stop;	       /* [k] */
 	bool runs;

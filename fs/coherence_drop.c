@@ -431,12 +431,13 @@ wait_for_files(struct coherence *c)
 
 	(void)pthread_mutex_lock(&c->lock);
 	while (!c->stop && link_is_alone(&c->live) && link_is_alone(&c->writtens) &&
-	    link_is_alone(&c->openings) && !c->flush) {
+	    link_is_alone(&c->openings) && !c->flush && !c->again) {
 		(void)clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_sec += 1;
 		(void)pthread_cond_timedwait(&c->wake, &c->lock, &until);
 	}
 	stop = c->stop;
+	c->again = false;
 	(void)pthread_mutex_unlock(&c->lock);
 	return !stop;
 }

@@ -12,6 +12,31 @@
 #include "space.h"
 #include "state.h"
 
+/*
+ * What a program stored before somebody else cut it off does not come back: who may cut the file
+ * waits for the copy, or comes before it.
+ */
+static int
+merge_page(struct fs *fs, struct file *f, char *page, uint64_t at, const char *buf, size_t bytes,
+    bool *anyp)
+{
+	off_t length;
+	int err;
+
+	*anyp = false;
+	if (!coherence_tracks(f)) {
+		*anyp = coherence_merge(fs, f, page, at, buf, bytes);
+		return 0;
+	}
+	if ((err = mpool_file_hold_end(f->mpf, &length)) != 0)
+		return err;
+	if (at < (uint64_t)length)
+		*anyp = coherence_merge(
+		    fs, f, page, at, buf, min_u64(bytes, (uint64_t)length - at));
+	mpool_file_let_end(f->mpf);
+	return 0;
+}
+
 static int
 merge_pages(struct fs *fs, struct file *f, const char *buf, uint64_t offset, uint64_t end)
 {
@@ -24,8 +49,10 @@ merge_pages(struct fs *fs, struct file *f, const char *buf, uint64_t offset, uin
 	for (; at < end; at += p.bytes) {
 		if ((err = piece_at(f, at, end, &p)) != 0 || (err = page_get(f, &p, &page)) != 0)
 			return err;
-		any = coherence_merge(fs, f, page + p.from, at, buf + (at - offset), p.bytes);
+		err = merge_page(fs, f, page + p.from, at, buf + (at - offset), p.bytes, &any);
 		page_put(f, page, any ? DB_MPOOL_DIRTY : 0);
+		if (err != 0)
+			return err;
 	}
 	return 0;
 }

@@ -177,6 +177,11 @@ kcache_told_page(struct thread *t, struct file_row *row, uint32_t id, db_pgno_t 
 	store_relaxed(&b->told_file, id);
 	store_relaxed(&b->told_pgno, pgno);
 	store_seq(&b->told_ticket, ticket);
+	/* a mount that has ended it before does not look for tickets any more */
+	if (!(load_seq(&row->kcache) & KCACHE_LIVE)) {
+		(void)cas_seq(&b->told_ticket, &ticket, ticket + 1);
+		return;
+	}
 	ring(t->pool);
 	while (load_acquire(&b->told_ticket) == ticket) {
 		os_futex_wait(&b->told_ticket, ticket, LOOK_USEC);

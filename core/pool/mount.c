@@ -220,6 +220,28 @@ mpool_confine(DB_MPOOL *p, const char *directory)
 }
 
 int
+mpool_file_hold_end(DB_MPOOLFILE *mpf, off_t *lengthp)
+{
+	struct thread *t;
+	int ret;
+
+	if ((ret = enter(mpf->pool, &t)) != 0 ||
+	    (ret = file_trunc_begin(t, mpf->row, mpf->file)) != 0)
+		return ret;
+	*lengthp = (off_t)load_seq(&mpf->row->length);
+	return 0;
+}
+
+void
+mpool_file_let_end(DB_MPOOLFILE *mpf)
+{
+	struct thread *t;
+
+	if (thread_self(mpf->pool, &t) == 0)
+		file_trunc_end(t, mpf->row);
+}
+
+int
 mpool_file_write_begin(DB_MPOOLFILE *mpf)
 {
 	return region_write_begin(mpf->pool->region);

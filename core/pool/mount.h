@@ -99,6 +99,13 @@ bool mpool_page_is_unwritten(const DB_MPOOLFILE *mpf, const void *page);
 int mpool_file_type(const DB_MPOOLFILE *mpf);
 
 /*
+ * Between the two nobody cuts the file, and *lengthp is how long it is, or it is longer.  The
+ * caller has pinned what he needs: meanwhile he gets no page.
+ */
+int mpool_file_hold_end(DB_MPOOLFILE *mpf, off_t *lengthp);
+void mpool_file_let_end(DB_MPOOLFILE *mpf);
+
+/*
  * Around whatever the caller itself writes to the file, or punches in it, through mpool_file_fd():
  * region_write_begin and region_write_end, with what they say.
  */
