@@ -24,6 +24,7 @@
 #include "file_idle.h"
 
 #define COPIES_MOST 8192u /* of one file; then its pages are dropped */
+#define COPIES_ALL 16384u /* of all */
 #define COPIES_STEP 1024u
 
 /* --- who may cache --------------------------------------------------------------------------- */
@@ -74,6 +75,16 @@ count_first_locked(struct coherence *c, struct file *f)
 	(void)pthread_cond_broadcast(&c->wake);
 }
 
+/* [k] Before it is looked what the kernel was given. */
+int
+coherence_track_locked(struct file *f)
+{
+	struct copies *fresh = copies_create();
+
+	__atomic_store_n(&f->copies, fresh, __ATOMIC_SEQ_CST);
+	return fresh == NULL ? ENOMEM : 0;
+}
+
 /* [k] C2.  *keptp: what the kernel has of it is good. */
 static int
 track_locked(struct file *f, bool *keptp)
@@ -81,7 +92,7 @@ track_locked(struct file *f, bool *keptp)
 	if (f->direct_writers == 0 || f->copies != NULL)
 		return 0;
 	*keptp = false;
-	return (f->copies = copies_create()) == NULL ? ENOMEM : 0;
+	return coherence_track_locked(f);
 }
 
 /* The gate is closed, and the file open in the pool.  kept: what the kernel has of it is good. */
@@ -140,7 +151,7 @@ count_direct(struct fs *fs, struct file *f, struct handle *h)
 	(void)pthread_mutex_lock(&c->lock);
 	h->keep = !writes(h) && f->cached > 0;
 	if (writes(h) && f->cached > 0 && f->copies == NULL)
-		err = (f->copies = copies_create()) == NULL ? ENOMEM : 0;
+		err = coherence_track_locked(f);
 	if (writes(h) && err == 0) {
 		f->direct_writers++;
 		h->counted = true;
@@ -458,12 +469,24 @@ coherence_shows(struct file *f, uint64_t length)
 		continue;
 }
 
+static size_t
+count_all_locked(const struct coherence *c)
+{
+	size_t n = 0;
+
+	for (const struct link *l = c->live.next; l != &c->live; l = l->next)
+		if (link_entry(l, const struct file, live)->copies != NULL)
+			n += copies_count(link_entry(l, const struct file, live)->copies);
+	return n;
+}
+
 void
-coherence_grew_locked(struct file *f, size_t before)
+coherence_grew_locked(const struct coherence *c, struct file *f, size_t before)
 {
 	size_t now = copies_count(f->copies);
 
-	if (now > COPIES_MOST && before / COPIES_STEP != now / COPIES_STEP)
+	if (before / COPIES_STEP != now / COPIES_STEP &&
+	    (now > COPIES_MOST || count_all_locked(c) > COPIES_ALL))
 		mpool_kcache_ask_drop(f->mpf);
 }
 
@@ -478,7 +501,7 @@ coherence_give_begin(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
 	if (f->copies != NULL) {
 		before = copies_count(f->copies);
 		err = copies_announce(f->copies, from, to, ++c->age);
-		coherence_grew_locked(f, before);
+		coherence_grew_locked(c, f, before);
 	}
 	(void)pthread_mutex_unlock(&c->lock);
 	return err;

@@ -11,7 +11,9 @@
 
 #include <poll.h>
 #include <stdlib.h>
+#include <syslog.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "coherence_impl.h"
 #include "copies.h"
@@ -150,7 +152,7 @@ drop_file(struct fs *fs, struct file *f)
 
 	(void)pthread_mutex_lock(&c->lock);
 	track = (shared || f->direct_writers > 0) && f->cached > 0;
-	while (track && f->copies == NULL && (f->copies = copies_create()) == NULL) {
+	while (track && f->copies == NULL && coherence_track_locked(f) != 0) {
 		/* those who ask wait, and so does this, for memory */
 		(void)pthread_mutex_unlock(&c->lock);
 		os_sleep_usec(BELL_USEC);
@@ -516,6 +518,11 @@ coherence_init(struct fs *fs)
 	struct coherence *c = &fs->coherence;
 
 	c->mode = fs->opt->cache;
+	if (c->mode != FS_CACHE_NONE && sysconf(_SC_PAGESIZE) != (long)COPY_BYTES) {
+		fs_log(LOG_WARNING, "the kernel's pages are not of %u bytes: cache=none",
+		    COPY_BYTES);
+		c->mode = FS_CACHE_NONE;
+	}
 	link_init(&c->live);
 	link_init(&c->writtens);
 	link_init(&c->openings);

@@ -23,7 +23,10 @@ void coherence_takes(struct file *f, uint64_t length);
 void coherence_drop_part(struct fs *fs, struct file *f, uint64_t from, uint64_t to, bool aside);
 
 /* Copies became more: the mount drops all when they are too many. */
-void coherence_grew_locked(struct file *f, size_t before);
+void coherence_grew_locked(const struct coherence *c, struct file *f, size_t before);
+
+/* What the kernel is given is remembered from now on (C2); [k]. */
+int coherence_track_locked(struct file *f);
 
 /*
  * One step of a write(2) that waits.  aside: as above; then only one that may hold a page locked.

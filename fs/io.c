@@ -62,12 +62,34 @@ piece_put(struct file *f, char *page, bool in_file)
 	page_put(f, page, in_file && !mpool_page_is_unwritten(f->mpf, page) ? 0 : DB_MPOOL_DIRTY);
 }
 
+/* The same of a file that a client may cut meanwhile: what is cut off then does not come back. */
+static int
+piece_write_beside(struct file *f, const struct piece *p, const char *buf)
+{
+	uint64_t at = (uint64_t)p->pgno * mpool_file_pagesize(f->mpf) + p->from;
+	off_t length;
+	char *page;
+	int err;
+
+	if ((err = page_get(f, p, &page)) != 0)
+		return err;
+	if ((err = mpool_file_hold_end(f->mpf, &length)) == 0) {
+		if (at < (uint64_t)length)
+			memcpy(page + p->from, buf, min_u64(p->bytes, (uint64_t)length - at));
+		mpool_file_let_end(f->mpf);
+	}
+	page_put(f, page, err == 0 ? DB_MPOOL_DIRTY : 0);
+	return err;
+}
+
 static int
 piece_write(struct file *f, const struct piece *p, const char *buf, bool in_file)
 {
 	char *page;
 	int err;
 
+	if (coherence_tracks(f) && !in_file)
+		return piece_write_beside(f, p, buf);
 	if (p->bytes == mpool_file_pagesize(f->mpf) && !in_file)
 		return mpool_overwrite(f->mpf, p->pgno, buf);
 	if ((err = page_get(f, p, &page)) != 0)
@@ -113,12 +135,18 @@ static int
 write_range(struct file *f, const struct change *w, size_t *donep)
 {
 	uint64_t end = w->offset + w->bytes;
+	bool again = false;
 	size_t done = 0;
 	int err;
 
-	if (end > w->length && (err = mpool_file_extend(f->mpf, (off_t)end)) != 0)
-		return err;
-	err = copy_in(f, w, &done);
+	/* cut by a client meanwhile: then this comes after it */
+	do {
+		if ((end > w->length || again) &&
+		    (err = mpool_file_extend(f->mpf, (off_t)end)) != 0)
+			return err;
+		err = copy_in(f, w, &done);
+		again = err == EINVAL && file_was_cut(f, (off_t)end);
+	} while (again);
 	settle_length(f, w->length, err == 0 ? w->offset + done : 0, end);
 	if (err == 0)
 		*donep = done;
@@ -292,52 +320,6 @@ io_truncate(struct fs *fs, struct node *node, const struct caller *c, uint64_t b
 		f->surplus = false;
 		io_touch(f, c);
 	}
-	(void)pthread_rwlock_unlock(&f->io);
-	file_put(fs, f);
-	return err;
-}
-
-static int
-seek_locked(struct fs *fs, struct file *f, uint64_t offset, int whence, off_t *resultp)
-{
-	off_t length, found;
-	int64_t mtime;
-	int err;
-
-	if ((err = memp_fsize(f->mpf, &length)) != 0)
-		return err;
-	if (offset >= (uint64_t)length)
-		return ENXIO;
-	/* The disk knows where the holes are, once it has all that was written. */
-	if (coherence_may_be_stored(f) ||
-	    (!f->writable &&
-		mpool_ident_attr(fs->pool, &f->node->ident, &found, &mtime) != ENOENT)) {
-		/* it lacks what others have put or stored, which is not ours to write: no hole */
-		*resultp = whence == SEEK_DATA ? (off_t)offset : length;
-		return 0;
-	}
-	if ((err = file_write_out(f, true)) != 0)
-		return err;
-	if ((found = lseek(mpool_file_fd(f->mpf), (off_t)offset, whence)) == -1)
-		return errno;
-	if (found >= length && whence == SEEK_DATA)
-		return ENXIO;
-	*resultp = found > length ? length : found;
-	return 0;
-}
-
-int
-io_seek(struct fs *fs, struct node *node, uint64_t offset, int whence, off_t *resultp)
-{
-	struct file *f;
-	int err;
-
-	if (offset > INT64_MAX)
-		return ENXIO;
-	if ((err = file_get_data(fs, node, false, &f)) != 0)
-		return err;
-	(void)pthread_rwlock_wrlock(&f->io);
-	err = seek_locked(fs, f, offset, whence, resultp);
 	(void)pthread_rwlock_unlock(&f->io);
 	file_put(fs, f);
 	return err;

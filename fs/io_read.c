@@ -292,15 +292,6 @@ read_locked(struct fs *fs, struct file *f, off_t length, bool for_cache, size_t 
 	return 0;
 }
 
-/* Has a client cut the file meanwhile? */
-static bool
-was_cut(struct file *f, off_t before)
-{
-	off_t length;
-
-	return memp_fsize(f->mpf, &length) == 0 && length < before;
-}
-
 int
 io_read(struct fs *fs, struct node *node, bool for_cache, size_t bytes, uint64_t offset,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
@@ -316,7 +307,7 @@ io_read(struct fs *fs, struct node *node, bool for_cache, size_t bytes, uint64_t
 	(void)pthread_rwlock_rdlock(&f->io);
 	while ((err = memp_fsize(f->mpf, &length)) == 0) {
 		err = read_locked(fs, f, length, for_cache, bytes, offset, reply, arg);
-		if (err != EINVAL || !for_cache || !was_cut(f, length))
+		if (err != EINVAL || !for_cache || !file_was_cut(f, length))
 			break;
 	}
 	(void)pthread_rwlock_unlock(&f->io);

@@ -27,6 +27,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -44,6 +45,7 @@
 #define REQUEST_BYTES (((size_t)1 << 20) + 65536)
 #define DRAIN_MSEC 20
 #define SLOW_MSEC 20
+#define LOOKS 50u /* of SLOW_MSEC, between looks whether the child stands still */
 #define TAKERS 2u
 
 struct order {
@@ -339,17 +341,45 @@ await_answer(struct notifier *n, uint64_t cookie, int msec)
 	}
 }
 
+/* Stopped, by a debugger or a signal, with all that is asked of it. */
+static bool
+is_stopped(pid_t pid)
+{
+	char path[64], line[256], *state;
+	ssize_t n;
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) == -1)
+		return false;
+	n = read(fd, line, sizeof(line) - 1);
+	(void)close(fd);
+	line[n > 0 ? n : 0] = '\0';
+	return (state = strrchr(line, ')')) != NULL && (state[2] == 'T' || state[2] == 't');
+}
+
+/* Nobody gains by waiting for it. */
+static void
+end_stopped(struct notifier *n)
+{
+	if (n->pid != -1 && n->own == NULL && is_stopped(n->pid))
+		(void)kill(n->pid, SIGKILL);
+}
+
 /* EPIPE: nobody does it. */
 static int
 give_order(struct notifier *n, const struct order *o, void (*slow)(void *arg), void *arg)
 {
-	unsigned takers = n->takers;
+	unsigned takers = n->takers, looks = 0;
 	int err;
 
 	if (n->fd == -1 || send(n->fd, o, sizeof(*o), MSG_NOSIGNAL) != (ssize_t)sizeof(*o))
 		return EPIPE;
-	while ((err = await_answer(n, o->cookie, slow == NULL ? -1 : SLOW_MSEC)) == EAGAIN) {
-		slow(arg);
+	while ((err = await_answer(n, o->cookie, SLOW_MSEC)) == EAGAIN) {
+		if (++looks % LOOKS == 0)
+			end_stopped(n);
+		if (slow != NULL)
+			slow(arg);
 		if (n->takers != takers) /* the order was given to those who are gone */
 			return give_order(n, o, slow, arg);
 	}
@@ -393,6 +423,7 @@ notifier_stop(struct notifier *n)
 		free(n->own);
 		n->own = NULL;
 	}
+	end_stopped(n);
 	while (n->pid != -1 && waitpid(n->pid, NULL, 0) == -1 && errno == EINTR)
 		continue;
 	n->pid = -1;

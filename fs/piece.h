@@ -56,4 +56,13 @@ page_put(struct file *f, char *page, unsigned long flags)
 	(void)memp_fput(f->mpf, page, flags);
 }
 
+/* Has somebody else cut it meanwhile, so that it is shorter than that? */
+static inline bool
+file_was_cut(struct file *f, off_t than)
+{
+	off_t length;
+
+	return memp_fsize(f->mpf, &length) == 0 && length < than;
+}
+
 #endif

@@ -47,8 +47,10 @@ merge_pages(struct fs *fs, struct file *f, const char *buf, uint64_t offset, uin
 	int err;
 
 	for (; at < end; at += p.bytes) {
-		if ((err = piece_at(f, at, end, &p)) != 0 || (err = page_get(f, &p, &page)) != 0)
+		if ((err = piece_at(f, at, end, &p)) != 0)
 			return err;
+		if ((err = page_get(f, &p, &page)) != 0)
+			return file_was_cut(f, (off_t)at + 1) ? 0 : err;
 		err = merge_page(fs, f, page + p.from, at, buf + (at - offset), p.bytes, &any);
 		page_put(f, page, any ? DB_MPOOL_DIRTY : 0);
 		if (err != 0)

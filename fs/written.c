@@ -135,7 +135,7 @@ note_whole_pages_locked(struct coherence *c, struct file *f, const struct changi
 	if ((err = copies_announce(f->copies, first, end, ++c->age)) == 0)
 		copies_fill(
 		    f->copies, first, ch->buf + (first - ch->from), (size_t)(end - first), end);
-	coherence_grew_locked(f, before);
+	coherence_grew_locked(c, f, before);
 	return err;
 }
 

@@ -334,7 +334,8 @@ mpool_kcache_drop_begin(DB_MPOOLFILE *mpf)
 	do
 		if ((w & KCACHE_OWNER) != mpf->pool->self + 1 || !(w & KCACHE_DROP))
 			return false;
-	while (!cas_seq(&mpf->row->kcache, &w, (w & ~KCACHE_DROP) | KCACHE_BUSY));
+	while (!cas_seq(&mpf->row->kcache, &w,
+	    (w & ~(KCACHE_DROP | KCACHE_LATE)) | KCACHE_BUSY));
 	return true;
 }
 

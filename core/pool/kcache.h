@@ -9,7 +9,7 @@
  *   KEPT       the kernel's pages are those of the file: they may serve the next open(2), too
  *   DROP       somebody asks the mount to drop all of the kernel's pages of the file
  *   BUSY       the mount is about it
- *   LATE       and took so long that those who change the file do not wait any more
+ *   LATE       nor did it begin for so long that those who change the file do not wait any more
  *   drops      (upper half) how often it was done
  *
  * P24. A mount sets LIVE only while no other process has the file open for writing; so who

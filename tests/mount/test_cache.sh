@@ -43,6 +43,7 @@ for mode in open keep; do
 	check "litmus_appends_$mode" litmus appends "$rounds"
 	check "litmus_cuts_$mode" litmus cuts "$rounds"
 	check "litmus_grows_$mode" litmus grows "$rounds"
+	check "litmus_cut_stores_$mode" litmus cut_stores "$rounds"
 	unmount_pool
 done
 finish

@@ -6,6 +6,7 @@
  */
 #include "litmus.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -54,6 +55,41 @@ program_sees_growth(void)
 		pass(0);
 	}
 }
+
+/* --- what is cut off stays away, though the kernel is just writing it back ------------------- */
+
+void
+program_is_cut(void)
+{
+	unsigned at;
+
+	for (unsigned long n = 1; n <= rounds; n++) {
+		at = TAIL + (unsigned)(dice() % ((PAGE - TAIL) / 8)) * 8;
+		*word_at(1, at) = n;
+		*word_at(3, at) = n;
+		pass(0);
+		MUST(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) == 0);
+		await(1);
+		MUST(fsync(fd) == 0);
+		must_see("read(2) of what was cut off", n, 0, read_number(1, at));
+		must_see("load of what was cut off", n, 0, *word_at(3, at));
+	}
+	pass(0);
+}
+
+void
+client_cuts_stores(void)
+{
+	for (unsigned long n = 1; n <= rounds; n++) {
+		await(0);
+		MUST(memp_ftruncate(file, place(1, TAIL)) == 0);
+		MUST(memp_ftruncate(file, place(PAGES, 0)) == 0);
+		pass(1);
+	}
+	await(0);
+}
+
+/* --- longer ---------------------------------------------------------------------------------- */
 
 static void
 make_longer(unsigned pgno, unsigned at, uint64_t n)

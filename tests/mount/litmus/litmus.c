@@ -405,6 +405,7 @@ static const struct test {
 	{ "appends", program_appends, client_appends },
 	{ "cuts", program_sees_cut, client_cuts },
 	{ "grows", program_sees_growth, client_grows },
+	{ "cut_stores", program_is_cut, client_cuts_stores },
 	{ "pairs", cross_pairs, NULL },
 	{ "killed", outlive, NULL },
 	{ "stopped", be_patient, NULL },

@@ -76,6 +76,8 @@ place(unsigned pgno, unsigned at)
 
 void program_sees_growth(void);
 void client_grows(void);
+void program_is_cut(void);
+void client_cuts_stores(void);
 
 /* --- pairs.c --------------------------------------------------------------------------------- */
 
