@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <syslog.h>
 
 #include "coherence_impl.h"
@@ -521,28 +522,44 @@ coherence_give_end(
 
 /* --- write-back ------------------------------------------------------------------------------ */
 
+/* [k] The bytes lie in one of the kernel's pages. */
+static bool
+merge_part_locked(const struct coherence *c, const struct file *f, char *page, uint64_t from,
+    const char *buf, size_t bytes)
+{
+	const char *given = NULL;
+	bool any = false;
+
+	if (f->copies != NULL)
+		given = copies_at(f->copies, from - from % COPY_BYTES);
+	if (given != NULL)
+		given += from % COPY_BYTES;
+	if (given != NULL && memcmp(given, buf, bytes) == 0)
+		return false;
+	for (size_t i = 0; i < bytes; i++) {
+		if ((given != NULL && given[i] == buf[i]) || written_covers_locked(c, f, from + i))
+			continue;
+		any = true;
+		page[i] = buf[i];
+	}
+	return any;
+}
+
 bool
 coherence_merge(
     struct fs *fs, struct file *f, char *page, uint64_t from, const char *buf, size_t bytes)
 {
 	struct coherence *c = &fs->coherence;
-	const char *given = NULL;
 	bool any = false;
 
-	(void)pthread_mutex_lock(&c->lock);
-	for (size_t i = 0; i < bytes; i++) {
-		uint64_t at = from + i;
-
-		if (i == 0 || at % COPY_BYTES == 0)
-			given =
-			    f->copies == NULL ? NULL : copies_at(f->copies, at - at % COPY_BYTES);
-		if ((given != NULL && given[at % COPY_BYTES] == buf[i]) ||
-		    written_covers_locked(c, f, at))
-			continue;
-		any = true;
-		page[i] = buf[i];
+	for (size_t at = 0, n; at < bytes; at += n) {
+		n = COPY_BYTES - (from + at) % COPY_BYTES;
+		if (n > bytes - at)
+			n = bytes - at;
+		(void)pthread_mutex_lock(&c->lock);
+		any |= merge_part_locked(c, f, page + at, from + at, buf + at, n);
+		(void)pthread_mutex_unlock(&c->lock);
 	}
-	(void)pthread_mutex_unlock(&c->lock);
 	return any;
 }
 

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -95,6 +96,15 @@ place_region_dir(struct options *o, const char *home)
 
 /* --- MOUNTPOINT ---------------------------------------------------------------------------- */
 
+/* Of a dead mount the kernel may still know what it was told a moment ago. */
+static int
+stat_now(const char *path, struct stat *st)
+{
+	struct statvfs sv;
+
+	return statvfs(path, &sv) == -1 ? -1 : stat(path, st);
+}
+
 static int
 complain_about_dead_mount(const char *mountpoint)
 {
@@ -145,8 +155,8 @@ check_mountpoint(struct options *o)
 	char *path;
 	int err;
 
-	if (stat(o->mountpoint, &st) == -1) {
-		if (errno == ENOTCONN)
+	if (stat_now(o->mountpoint, &st) == -1) {
+		if (errno == ENOTCONN || errno == ECONNABORTED)
 			return complain_about_dead_mount(o->mountpoint);
 		complain("cannot use MOUNTPOINT %s: %s", o->mountpoint, strerror(errno));
 		return EXIT_FAILURE;

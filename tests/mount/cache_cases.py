@@ -267,29 +267,56 @@ def it_goes_on_without_the_notifier():
     os.close(fd)
 
 
-def it_ends_while_writes_wait():
-    """The last one: the daemon gets its signal, and must end."""
-    fd = _file("last", b"1" * 40960)
-    c = _client("last")
-    begun = threading.Barrier(5)
-
-    def write_on(at):
+def _until_it_fails(act, tell):
+    """A process that does it on and on; after some times it says so."""
+    pid = os.fork()
+    if pid == 0:
         try:
-            _write_parts(fd, 5, at)
-            begun.wait()
-            _write_parts(fd, 1000000, at)
+            for _ in range(5):
+                act()
+            os.write(tell, b"x")
+            while True:
+                act()
         except OSError:
-            pass
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    return pid
 
+
+def it_ends_while_everything_is_done():
+    """The last one: the daemon gets its signal, and must end, and so must all who use it."""
+    fd = _file("last", b"1" * 40960)
+    m = mmap.mmap(fd, 8192)
+    c = _client("last")
+
+    def read():
+        os.pread(fd, 4096, 8192)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def store():
+        m[100] = (m[100] + 1) % 256
+        m.flush()
+
+    def truncate():
+        os.ftruncate(fd, 36864)
+        os.ftruncate(fd, 40960)
+
+    hear, tell = os.pipe()
+    acts = [lambda at=4096 * k: _write_parts(fd, 1, at) for k in range(4)]
+    acts += [read, store, truncate, lambda: os.close(os.open(path("last"), os.O_RDWR))]
+    pids = [_until_it_fails(act, tell) for act in acts]
+    seen = 0
+    while seen < len(acts):
+        c.ask("put %d put" % (4096 * seen % 8192))
+        seen += len(os.read(hear, 100)) if select.select([hear], [], [], 0)[0] else 0
     watch = os.pidfd_open(DAEMON)
-    threads = [threading.Thread(target=write_on, args=(4096 * k,)) for k in range(4)]
-    for t in threads:
-        t.start()
-    begun.wait()
     os.kill(DAEMON, signal.SIGTERM)
     assert select.select([watch], [], [], 60)[0], "it does not end"
-    for t in threads:
-        t.join()
+    for pid, act in zip(pids, acts):
+        status = os.waitpid(pid, 0)[1]
+        assert status == 0 or os.WTERMSIG(status) == signal.SIGBUS, (act, status)
+    c.ask("put 0 put")
     c.end()
     os.close(watch)
 
