@@ -9,6 +9,7 @@
 chmod 755 "$work" "$home"
 mount_pool --cache-size=4M -o allow_other
 mkdir "$mnt/files/d" "$work/bare"
+chmod 755 "$work/bare"
 lines_of users.py "$mnt/files/d" "$home/d"
 for seed in 1 2 3 4; do
 	mkdir "$mnt/files/$seed" "$work/bare/$seed"
