@@ -13,11 +13,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -124,6 +126,18 @@ int
 os_fstat(int fd, struct os_stat *st)
 {
 	return stat_at(fd, "", AT_EMPTY_PATH, st);
+}
+
+int
+os_fstat_ident(int fd, struct os_stat *st)
+{
+	int ret = os_fstat(fd, st);
+	long generation = 0;
+
+	if (ret == 0 && st->ident.btime_nsec == 0 && S_ISREG(st->mode) &&
+	    ioctl(fd, FS_IOC_GETVERSION, &generation) == 0)
+		st->ident.btime_nsec = -1 - (int64_t)(uint32_t)generation;
+	return ret;
 }
 
 int

@@ -56,7 +56,7 @@ os_fault(enum os_call call, const char *what)
 struct os_ident {
 	uint64_t dev;
 	uint64_t ino;
-	int64_t btime_nsec; /* birth time; 0 where the filesystem has none */
+	int64_t btime_nsec; /* birth time; where there is none see os_fstat_ident, else 0 */
 };
 
 /* What stat(2) says, as far as core cares. */
@@ -74,6 +74,8 @@ struct os_stat {
 int os_open(const char *path, int oflags, mode_t mode, int *fdp); /* O_CLOEXEC is added */
 void os_close(int fd);						  /* -1 is ignored */
 int os_fstat(int fd, struct os_stat *st);
+/* Instead of a birth time that there is not, a file's generation, below 0; 0 if that is unknown. */
+int os_fstat_ident(int fd, struct os_stat *st);
 int os_stat(const char *path, struct os_stat *st); /* follows symbolic links */
 int os_lstat(const char *path, struct os_stat *st);
 int os_symlink(const char *text, const char *path);

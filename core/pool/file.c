@@ -62,10 +62,11 @@ file_entry_taken(uint32_t r, uint32_t *freep, uint32_t *usedp)
 		store_release(usedp, r + 1);
 }
 
+/* Not by the birth, which not everybody knows of a file. */
 static uint32_t
-hash_ident(const DB_MPOOL *p, uint64_t dev, uint64_t ino, int64_t btime)
+hash_ident(const DB_MPOOL *p, uint64_t dev, uint64_t ino)
 {
-	uint64_t h = (ino ^ dev << 40 ^ (uint64_t)btime) * 0x9e3779b97f4a7c15ull;
+	uint64_t h = (ino ^ dev << 40) * 0x9e3779b97f4a7c15ull;
 
 	return (uint32_t)(h >> 32) & (p->g.nhash - 1);
 }
@@ -74,7 +75,7 @@ static void
 chain_add(DB_MPOOL *p, uint32_t r)
 {
 	struct file_row *row = &p->rows[r];
-	uint32_t h = hash_ident(p, row->dev, row->ino, row->btime_nsec);
+	uint32_t h = hash_ident(p, row->dev, row->ino);
 
 	row->next = p->hash[h];
 	p->hash[h] = r + 1;
@@ -84,7 +85,7 @@ static void
 chain_remove(DB_MPOOL *p, uint32_t r)
 {
 	struct file_row *row = &p->rows[r];
-	uint32_t *link = &p->hash[hash_ident(p, row->dev, row->ino, row->btime_nsec)];
+	uint32_t *link = &p->hash[hash_ident(p, row->dev, row->ino)];
 
 	for (uint32_t n = 0; *link != 0 && *link <= p->g.nrows && n < p->g.nrows; n++) {
 		if (*link == r + 1) {
@@ -193,16 +194,18 @@ file_row(const DB_MPOOL *p, uint32_t id)
 	return id != 0 && load_acquire(&row->id) == id ? row : NULL;
 }
 
+/* A birth of 0 is one that is not known: of a file that was not opened, where there are none. */
 bool
 file_has_ident(const struct file_row *row, const struct os_ident *id)
 {
-	return row->dev == id->dev && row->ino == id->ino && row->btime_nsec == id->btime_nsec;
+	return row->dev == id->dev && row->ino == id->ino &&
+	    (row->btime_nsec == id->btime_nsec || row->btime_nsec == 0 || id->btime_nsec == 0);
 }
 
 struct file_row *
 file_find_ident(DB_MPOOL *p, const struct os_ident *id)
 {
-	uint32_t r = p->hash[hash_ident(p, id->dev, id->ino, id->btime_nsec)];
+	uint32_t r = p->hash[hash_ident(p, id->dev, id->ino)];
 
 	for (uint32_t n = 0; r != 0 && r <= p->g.nrows && n < p->g.nrows; n++) {
 		struct file_row *row = &p->rows[r - 1];

@@ -230,7 +230,7 @@ open_descriptor(
 	int ret;
 
 	os_handle_of(fd, &handle);
-	if ((ret = os_fstat(fd, &st)) == 0 && !S_ISREG(st.mode)) {
+	if ((ret = os_fstat_ident(fd, &st)) == 0 && !S_ISREG(st.mode)) {
 		env_err(t->pool->dbenv, "%s: is not a regular file", spec->path);
 		ret = EINVAL;
 	}

@@ -32,9 +32,8 @@ verify(DB_MPOOL *p, const struct file_row *row, uint32_t id, int fd, bool *gonep
 	struct os_stat st;
 	int ret;
 
-	if ((ret = os_fstat(fd, &st)) == 0 &&
-	    (!S_ISREG(st.mode) || st.ident.dev != row->dev || st.ident.ino != row->ino ||
-		st.ident.btime_nsec != row->btime_nsec))
+	if ((ret = os_fstat_ident(fd, &st)) == 0 &&
+	    (!S_ISREG(st.mode) || !file_has_ident(row, &st.ident)))
 		ret = ESTALE;
 	if (ret == 0 && st.nlink == 0) {
 		*gonep = true;

@@ -594,6 +594,86 @@ mpool_dirty_file_changed_on_disk_keeps_what_was_put_with_a_message(void **state)
 	finish(mp);
 }
 
+/* --- where files have no birth time ---------------------------------------------------------- */
+
+/* Mounts a file system of the old kind at dir/old, seen by this process alone.  False: cannot. */
+static bool
+mount_old_file_system(const struct t *t)
+{
+	char command[1200];
+	const char *img = t_path(t, "img"), *at = t_path(t, "old");
+	struct os_stat st;
+
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 || mkdir(at, 0700) != 0)
+		return false;
+	(void)snprintf(command, sizeof(command),
+	    "exec >/dev/null 2>&1; PATH=$PATH:/sbin:/usr/sbin; mount --make-rprivate / && "
+	    "truncate -s 4M %s && mke2fs -q -F -t ext2 -I 128 %s && mount -o loop %s %s",
+	    img, img, img, at);
+	return system(command) == 0 && os_stat(at, &st) == 0 && st.ident.btime_nsec == 0;
+}
+
+static ino_t
+inode_of(const char *path)
+{
+	struct stat st;
+
+	t_check(stat(path, &st) == 0);
+	return st.st_ino;
+}
+
+/* In a child, since the mount goes with the process.  77: there can be no such file system. */
+static int
+makes_a_file_anew(struct t_child *c, void *arg)
+{
+	struct t *t = arg;
+	DB_MPOOL *mp;
+	DB_MPOOLFILE *f, *again;
+	ino_t ino;
+
+	(void)c;
+	if (!mount_old_file_system(t))
+		return 77;
+	mp = pool_of(t, 128 * KIB);
+	write_pages(t_path(t, "old/f"), 2, 1024, 'a');
+	f = file_with(mp, "old/f", 0, 1024);
+	fill(f, 0, 'x');
+	ino = inode_of(t_path(t, "old/f"));
+	must(memp_fclose(f));
+	t_check(unlink(t_path(t, "old/f")) == 0);
+	write_pages(t_path(t, "old/f"), 2, 1024, 'n');
+	if (inode_of(t_path(t, "old/f")) != ino)
+		return 77;
+	f = file_with(mp, "old/f", 0, 1024);
+	holds(f, 0, 'n');
+	fill(f, 1, 'y');
+	again = file_with(mp, "old/f", 0, 1024); /* and one file is one file */
+	holds(again, 1, 'y');
+	must(memp_fclose(again));
+	must(memp_fclose(f));
+	must(memp_sync(mp, NULL)); /* by a descriptor that is opened for it */
+	t_check(on_disk(t_path(t, "old/f"), 0, 1024, 'n'));
+	t_check(on_disk(t_path(t, "old/f"), 1024, 1024, 'y'));
+	fill(f = file_with(mp, "old/f", 0, 1024), 1, 'z');
+	must(memp_fclose(f));
+	must(memp_fremove(mp, "old/f")); /* found by what can be seen without opening it */
+	t_check(stat_of(mp).st_page_dirty == 0);
+	finish(mp);
+	return 0;
+}
+
+static void
+mpool_recreated_file_is_another_where_files_have_no_birth_time(void **state)
+{
+	struct t_child c;
+	int status;
+
+	t_fork(&c, makes_a_file_anew, *state);
+	if ((status = t_join(&c)) == 77)
+		t_skip("no file system without birth times, or none that uses an inode again");
+	assert_int_equal(status, 0);
+}
+
 int
 main(void)
 {
@@ -625,6 +705,7 @@ main(void)
 		t_test(mpool_temporary_file_with_the_identifier_of_another_is_its_own),
 		t_test(mpool_clean_file_changed_on_disk_is_read_again_at_fopen),
 		t_test(mpool_dirty_file_changed_on_disk_keeps_what_was_put_with_a_message),
+		t_test(mpool_recreated_file_is_another_where_files_have_no_birth_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
