@@ -9,7 +9,7 @@
 #include "page_table.h"
 #include "thread.h"
 
-#define STEAL_USEC 1000000u /* a load older than this is taken from its loader (P11) */
+#define STEAL_USEC 800000u /* a load older than this is taken from its loader (P11) */
 
 /* What a call of memp_fget is about. */
 struct getting {
