@@ -8,6 +8,10 @@
 #include <poolfs/lock.h>
 #include <poolfs/region.h>
 
+#include <limits.h>
+
+#include "region/region.h"
+
 #define POINTER "__db_regions"
 #define LOCK_NAME "__db_lock.share"
 #define MEMR_NAME "__db_mine.share"
@@ -235,8 +239,65 @@ environment_huge_pages_are_asked_for_or_a_sentence_says_why_not(void **state)
 	}
 }
 
+/* --- a set-user-ID program ------------------------------------------------------------------- */
+
+#define WHERE "where" /* as the program's argument: print the temporary directory, no more */
+
+static int
+print_where(void)
+{
+	char *dir;
+	bool temporary;
+	int ret = environment_dir(NULL, NULL, &dir, &temporary);
+
+	if (ret != 0)
+		return ret;
+	(void)puts(dir);
+	free(dir);
+	return 0;
+}
+
+/* Where would a copy of this program, of that owner and mode, have its regions?  False: cannot. */
+static bool
+asked_where(const struct t *t, uid_t owner, mode_t mode, char said[], size_t bytes)
+{
+	const char *copy = t_path(t, "copy");
+	char command[1200];
+	size_t n;
+	char *program = t_read_file("/proc/self/exe", &n);
+	FILE *f;
+
+	t_write_file(copy, program, n);
+	free(program);
+	if (chown(copy, owner, (gid_t)-1) != 0 || chmod(copy, mode) != 0)
+		return false;
+	(void)snprintf(command, sizeof(command), "TMPDIR=%s TEMP=%s TMP=%s %s " WHERE, t->dir,
+	    t->dir, t->dir, copy);
+	if ((f = popen(command, "re")) == NULL)
+		return false;
+	if (fgets(said, (int)bytes, f) == NULL)
+		said[0] = '\0';
+	said[strcspn(said, "\n")] = '\0';
+	return pclose(f) == 0 && unlink(copy) == 0;
+}
+
+static void
+environment_of_a_set_user_id_program_does_not_lead_its_regions(void **state)
+{
+	struct t *t = *state;
+	char said[PATH_MAX];
+
+	assert_true(asked_where(t, (uid_t)-1, 0700, said, sizeof(said)));
+	assert_string_equal(said, t->dir);
+	if (geteuid() != 0 || chmod(t->dir, 0755) != 0 ||
+	    !asked_where(t, 65534, 04755, said, sizeof(said)))
+		t_skip("not root, or no program can be made set-user-ID here");
+	assert_string_not_equal(said, t->dir);
+	assert_int_equal(said[0], '/');
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(environment_regions_of_every_kind_are_found_from_the_home_alone),
@@ -246,7 +307,10 @@ main(void)
 		t_test(env_remove_is_busy_while_one_of_them_is_in_use),
 		t_test(memr_unlink_removes_what_a_dead_process_left),
 		t_test(environment_huge_pages_are_asked_for_or_a_sentence_says_why_not),
+		t_test(environment_of_a_set_user_id_program_does_not_lead_its_regions),
 	};
 
+	if (argc == 2 && strcmp(argv[1], WHERE) == 0)
+		return print_where();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -384,6 +384,42 @@ mpool_home_that_makes_a_path_too_long_is_refused_and_not_left_out(void **state)
 	finish(mp);
 }
 
+/* --- stranded pages -------------------------------------------------------------------------- */
+
+/* Nobody can write them: they stay, whatever is done but for what asks to be rid of them. */
+static void
+mpool_stranded_pages_are_dropped_only_on_request(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 64 * KIB), *again;
+	DB_MPOOLFILE *g;
+	uint64_t old;
+	int wrote;
+
+	(void)may_open_by_handle(false);
+	leave_dirty(mp, "f", 3, 'a');
+	assert_int_equal(rename(t_path(t, "f"), t_path(t, "away")), 0);
+	refuses(memp_sync(mp, NULL), EIO);
+	refuses(memp_trickle(mp, 100, &wrote), EIO);
+	must(mpool_write_old(mp, 0, &old));
+	must(memp_reap(mp));
+	g = file_of(mp, "g", PS);
+	for (db_pgno_t n = 0; n < 200; n++)
+		fill(g, n, 'g'); /* for which everything else has to leave */
+	must(memp_fclose(g));
+	(void)memp_resize(mp, 20 * KIB); /* if they are not in the way */
+	again = pool_of(t, 0);
+	must(memp_close(again));
+	refuses(memp_unlink(NULL, 0, &test_env), EBUSY); /* we have it open */
+	assert_int_equal(stat_of(mp).st_stranded, 3);
+	assert_int_equal(fstat_of(mp, "/f").st_page_dirty, 3);
+	must(memp_fremove(mp, "away")); /* that is a request */
+	assert_int_equal(stat_of(mp).st_stranded, 0);
+	assert_int_equal(stat_of(mp).st_files, 1);
+	finish(mp);
+	(void)may_open_by_handle(true);
+}
+
 int
 main(void)
 {
@@ -403,6 +439,7 @@ main(void)
 		t_test(mpool_confined_process_opens_beneath_its_directory_only),
 		t_test(mpool_removed_files_space_is_not_held_by_who_wrote_it_for_others),
 		t_test(mpool_home_that_makes_a_path_too_long_is_refused_and_not_left_out),
+		t_test(mpool_stranded_pages_are_dropped_only_on_request),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -548,6 +548,68 @@ mpool_stat_of_a_nearly_empty_pool_adds_up_at_any_instant(void **state)
 	finish(mp);
 }
 
+/* --- nobody is blocked ----------------------------------------------------------------------- */
+
+static struct t_child *asker;
+static int said_bytes;
+
+/* Both of memp_stat's blocks: it stands still at each. */
+static void *
+stands_still_with_bytes(size_t bytes)
+{
+	t_tell(asker, 's');
+	t_await(asker, 'g');
+	said_bytes++;
+	return malloc(bytes);
+}
+
+static int
+asks_slowly(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 128 * KIB);
+	DB_MPOOL_STAT *s = NULL;
+	DB_MPOOL_FSTAT **list = NULL;
+
+	asker = c;
+	must(memp_stat(mp, &s, &list, stands_still_with_bytes));
+	t_check(said_bytes == 2);
+	free(s);
+	free(list);
+	must(memp_close(mp));
+	return 0;
+}
+
+static void
+mpool_stat_that_stands_still_blocks_nobody(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 128 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS), *g;
+	struct t_child c;
+	uint8_t *page;
+
+	t_fork(&c, asks_slowly, t);
+	for (unsigned i = 0; i < 2; i++) {
+		t_await(&c, 's');
+		for (db_pgno_t n = 0; n < 100; n++)
+			fill(f, n, 'a'); /* misses, evictions, writes */
+		holds(f, 99, 'a');
+		g = file_of(mp, "g", PS); /* the table of files */
+		(void)new_page(g, &page);
+		put(g, page, DB_MPOOL_DIRTY);
+		must(memp_fclose(g));
+		must(memp_fsync(f));
+		must(memp_ftruncate(f, 10 * PS));
+		must(memp_sync(mp, NULL));
+		must(memp_reap(mp));
+		(void)stat_of(mp);
+		t_tell(&c, 'g');
+	}
+	assert_int_equal(t_join(&c), 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -568,6 +630,7 @@ main(void)
 		t_test(mpool_stat_names_a_temporary_file_so),
 		t_test(mpool_stat_adds_up_at_any_instant_while_processes_work),
 		t_test(mpool_stat_of_a_nearly_empty_pool_adds_up_at_any_instant),
+		t_test(mpool_stat_that_stands_still_blocks_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
