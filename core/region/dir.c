@@ -109,7 +109,7 @@ environment_dir(const DB_ENV *dbenv, const char *dir, char **dirp, bool *tempora
 		dir = ".";
 	if (dir == NULL) {
 		env_err(dbenv, "there is no directory for temporary regions");
-		return ENOENT;
+		return EINVAL;
 	}
 	if ((ret = resolve(home, dir, dirp)) != 0) {
 		env_err(dbenv, "%s%s%s: not a usable directory: %s", home == NULL ? "" : home,

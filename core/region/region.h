@@ -282,7 +282,7 @@ int region_look_report(const struct region_look *look, struct region_report *rep
 /*
  * environment_dir - the absolute directory that a dir argument means (memp_open's rules for dir
  * and dbenv; private pools have none).  *dirp is the caller's, from malloc.  ENOENT if there is
- * none.
+ * none; EINVAL if dir is NULL, and there is none for temporary regions.
  */
 int environment_dir(const DB_ENV *dbenv, const char *dir, char **dirp, bool *temporaryp);
 

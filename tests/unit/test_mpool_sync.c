@@ -395,6 +395,38 @@ mpool_sync_with_a_pinned_dirty_page_is_incomplete(void **state)
 	finish(mp);
 }
 
+static int
+syncs_all(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 64 * KIB);
+
+	(void)c;
+	must(memp_sync(mp, NULL));
+	must(memp_close(mp));
+	return 0;
+}
+
+static void
+mpool_page_that_a_sync_could_not_write_is_written_by_whoever_comes_next(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	struct t_child c;
+	uint8_t *page;
+
+	fill(f, 0, 'a');
+	page = get(f, 0, 0);
+	refuses(memp_sync(mp, NULL), DB_INCOMPLETE);
+	put(f, page, 0);
+	t_fork(&c, syncs_all, t);
+	assert_int_equal(t_join(&c), 0);
+	assert_int_equal(stat_of(mp).st_page_dirty, 0);
+	assert_true(on_disk(t_path(t, "f"), 0, PS, 'a'));
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 /* What memp_sync fsyncs but does not write is synced too: written by eviction before. */
 static void
 mpool_sync_syncs_files_that_eviction_wrote(void **state)
@@ -511,6 +543,7 @@ main(void)
 		t_test(mpool_fsync_survives_every_failing_call),
 		t_test(mpool_sync_writes_all_dirty_pages_of_all_files_and_syncs_them),
 		t_test(mpool_sync_with_a_pinned_dirty_page_is_incomplete),
+		t_test(mpool_page_that_a_sync_could_not_write_is_written_by_whoever_comes_next),
 		t_test(mpool_sync_syncs_files_that_eviction_wrote),
 		t_test(mpool_trickle_percentage_is_1_to_100),
 		t_test(mpool_trickle_writes_until_that_part_is_clean),

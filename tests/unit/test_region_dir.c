@@ -136,6 +136,45 @@ environment_dir_temporary_is_from_variables_in_order(void **state)
 	free(old);
 }
 
+/* In a child, whose root directory is the test's: there those are that it makes.  77: not root. */
+static int
+makes_places(struct t_child *c, void *arg)
+{
+	static const char *const places[] = { "/tmp", "/temp", "/usr/tmp", "/var/tmp" };
+	const struct t *t = arg;
+	DB_ENV env = { 0 };
+	char *dir = NULL;
+	bool temporary;
+
+	(void)c;
+	unsetenv("TMPDIR");
+	unsetenv("TEMP");
+	unsetenv("TMP");
+	if (chroot(t->dir) != 0)
+		return 77;
+	t_check(chdir("/") == 0 && mkdir("/usr", 0700) == 0 && mkdir("/var", 0700) == 0);
+	t_check(environment_dir(&env, NULL, &dir, &temporary) == EINVAL && dir == NULL);
+	for (unsigned i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		t_check(mkdir(places[i], 0700) == 0);
+		t_check(environment_dir(&env, NULL, &dir, &temporary) == 0);
+		t_check(strcmp(dir, places[i]) == 0 && temporary);
+		free(dir);
+	}
+	return 0;
+}
+
+static void
+environment_dir_temporary_is_the_first_place_that_is_there_or_einval(void **state)
+{
+	struct t_child c;
+	int status;
+
+	t_fork(&c, makes_places, *state);
+	if ((status = t_join(&c)) == 77)
+		t_skip("only root can change its root directory");
+	assert_int_equal(status, 0);
+}
+
 static void
 environment_dir_uses_db_home_only_if_allowed(void **state)
 {
@@ -163,6 +202,7 @@ main(void)
 		t_test(region_peek_copies_only_what_is_a_region),
 		t_test(environment_dir_follows_memp_opens_rules),
 		t_test(environment_dir_temporary_is_from_variables_in_order),
+		t_test(environment_dir_temporary_is_the_first_place_that_is_there_or_einval),
 		t_test(environment_dir_uses_db_home_only_if_allowed),
 	};
 

@@ -106,8 +106,8 @@ typedef struct __db_mpool_fstat {
  * room for 28 processes, of less than 64 MiB for 256 threads of processes, else for 1100.
  * On success *mpp is the caller's, to be given to memp_close.
  *
- * Errors: EINVAL flags, mp_size of 1..20479 bytes or more than the machine's memory; ENOENT no
- * pool and no DB_CREATE, or no such directory; ENOSPC the region does not fit on the disk; EBUSY
+ * Errors: EINVAL flags, mp_size of 1..20479 bytes or more than the machine's memory, or no
+ * temporary directory; ENOENT no pool and no DB_CREATE, or no such directory; ENOSPC the region does not fit on the disk; EBUSY
  * another pool is in use over the same home, its regions are in another place, or for 5 s a process
  * has not come to the end of a write for a pool that was removed by force (the sentence names it:
  * it would overwrite what is written through the new one); EPROTO a region of another version that
