@@ -107,15 +107,16 @@ typedef struct __db_mpool_fstat {
  * On success *mpp is the caller's, to be given to memp_close.
  *
  * Errors: EINVAL flags, mp_size of 1..20479 bytes or more than the machine's memory, or no
- * temporary directory; ENOENT no pool and no DB_CREATE, or no such directory; ENOSPC the region does not fit on the disk; EBUSY
- * another pool is in use over the same home, its regions are in another place, or for 5 s a process
- * has not come to the end of a write for a pool that was removed by force (the sentence names it:
- * it would overwrite what is written through the new one); EPROTO a region of another version that
- * is in use, or was not closed with everything written; DB_RUNRECOVERY a damaged one; EAGAIN see
- * above; ENOMEM; what open(2) and mmap(2) return.  System memory: ENOMEM less is available than the
- * pool needs; EEXIST shm_key is taken; ENXIO the segment is in another IPC namespace; EIDRM it was
- * removed under live processes; EXDEV it was left by a pool on another device, which this home
- * was on or is a copy of, and may hold unwritten pages; what shmget(2) and shmat(2) return.
+ * temporary directory; ENOENT no pool and no DB_CREATE, or no such directory; ENOSPC the region
+ * does not fit on the disk; EBUSY another pool is in use over the same home, its regions are in
+ * another place, or for 5 s a process has not come to the end of a write for a pool that was
+ * removed by force (the sentence names it: it would overwrite what is written through the new
+ * one); EPROTO a region of another version that is in use, or was not closed with everything
+ * written; DB_RUNRECOVERY a damaged one; EAGAIN see above; ENOMEM; what open(2) and mmap(2)
+ * return.  System memory: ENOMEM less is available than the pool needs; EEXIST shm_key is taken;
+ * ENXIO the segment is in another IPC namespace; EIDRM it was removed under live processes;
+ * EXDEV it was left by a pool on another device, which this home was on or is a copy of, and may
+ * hold unwritten pages; what shmget(2) and shmat(2) return.
  */
 POOLFS_API int memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp);
 
