@@ -5,7 +5,7 @@
 usage: bench_work.py POOLFS NULL_SERVER
 Rows of markdown tables.  Each figure is the median of BENCH_ROUNDS (3) rounds of the time that a
 piece of work takes, a ratio is the bare directory's time by the mount's.  Cold means that neither
-the pool nor the OS cache has any of the file: each round drops both, and sees that it is so.
+the pool nor a kernel's cache has any of the file: each round drops both, and sees that it is so.
 BENCH_MODES: the cache modes, "none keep" without it; BENCH_DIR (else TMPDIR, else /tmp) needs
 4 GiB; BENCH_MIB is how much is written in one piece of work (1024).
 """
@@ -14,6 +14,7 @@ import errno
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import statistics
 import subprocess
@@ -55,16 +56,16 @@ class Mount:
             return int(dict(line.split(None, 1) for line in f)[key])
 
     def drop(self, name):
-        """Nobody has anything of the file name, in either directory."""
-        for path in (self.home + "/mounted/" + name, self.bare + "/" + name):
-            fd = os.open(path, os.O_RDONLY)
+        """Nobody has anything of the file name: no kernel, whichever way, and not the pool."""
+        paths = [self.mounted, self.home + "/mounted", self.bare]
+        fds = [os.open(p + "/" + name, os.O_RDONLY) for p in paths]
+        for fd in fds:
             os.fsync(fd)
-            if path.startswith(self.bare):
-                forget(fd)
-            else:
-                with open(self.point + "/ctl", "w", encoding="ascii") as f:
-                    f.write(f"evict {self.home}/mounted/{name}\n")
-                forget(fd)
+        forget(fds[0])
+        with open(self.point + "/ctl", "w", encoding="ascii") as f:
+            f.write(f"evict {self.home}/mounted/{name}\n")
+        for fd in fds:
+            forget(fd)
             os.close(fd)
 
 
@@ -283,6 +284,7 @@ def measure(poolfs, null_server, work, mode):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *args: sys.exit(1))
     base = os.environ.get("BENCH_DIR", tempfile.gettempdir())
     work = tempfile.mkdtemp(prefix="poolfs-bench-", dir=base)
     print("| work | mount, ms | bare directory, ms | (null server, ms) | speed, bare = 1 |")
