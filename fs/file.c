@@ -449,9 +449,10 @@ file_close(struct fs *fs, struct handle *h, bool pool_usable)
 
 	coherence_close(fs, h, pool_usable);
 	last = count_close(fs, f, h->flags);
-	coherence_closed(fs, f, pool_usable);
 	if (last && pool_usable)
 		file_settle(fs, f);
+	/* after blocks are given back: it lets go of the handle for writing */
+	coherence_closed(fs, f, pool_usable);
 	node_fd_put(fs, node);
 	node_put(fs, node);
 	free(h);

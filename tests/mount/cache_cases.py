@@ -12,6 +12,7 @@ import select
 import signal
 import tempfile
 import threading
+import time
 
 from checks import KEEP_SIZE, PUNCH_HOLE, Client, fallocate, home, libc, path, run
 
@@ -206,6 +207,18 @@ def a_hole_is_seen_only_where_nothing_was_stored():
         m[500000:500005] = b"hello"
         assert os.lseek(fd, 0, os.SEEK_DATA) <= 500000
     os.close(fd)
+
+
+def blocks_reserved_ahead_are_given_back_at_the_last_close():
+    fd = os.open(path("ahead"), os.O_RDWR | os.O_CREAT, 0o644)
+    for _ in range(300):
+        os.write(fd, b"1" * 10001)
+    os.fsync(fd)
+    os.close(fd)
+    end = time.monotonic() + 60
+    while os.stat(home("ahead")).st_blocks * 512 >= 300 * 10001 + 65536:
+        assert time.monotonic() < end, "not within a minute"
+        time.sleep(0.02)
 
 
 def more_files_than_the_pool_has_rows_stay_right():

@@ -123,7 +123,10 @@ def an_error_after_the_last_close_waits_for_the_next_open():
 
 
 def other_calls_that_meet_with_it_do_not_swallow_it():
-    for i, call in enumerate((lambda fd: os.lseek(fd, 0, os.SEEK_DATA),
+    # where the kernel caches, a file that is open for writing is shown without holes
+    cached = os.environ.get("MOUNT_CACHE", "none") != "none"
+    seek = [] if cached else [lambda fd: os.lseek(fd, 0, os.SEEK_DATA)]
+    for i, call in enumerate((*seek,
                               lambda fd: os.utime(fd, ns=(1, 1)),
                               lambda fd: os.fsync(top))):
         name = "five%d" % i
