@@ -282,15 +282,27 @@ extent_is_clean(const DB_MPOOL *p, uint32_t e)
 	return true;
 }
 
-/* region_detach's question: is anything dirty?  An extent without a word was never used. */
+/* Has the pool a length that the file does not have yet? */
 static bool
-nothing_dirty(struct region *r, void *arg)
+is_longer_than_its_file(const struct file_row *row)
+{
+	return load_acquire(&row->id) != 0 &&
+	    (load_relaxed(&row->flags) & (ROW_TEMP | ROW_GONE)) == 0 &&
+	    load_seq(&row->length) > load_relaxed(&row->disk_size);
+}
+
+/* region_detach's question: is all in files?  An extent without a word was never used. */
+static bool
+nothing_unwritten(struct region *r, void *arg)
 {
 	const DB_MPOOL *p = arg;
 
 	(void)r;
 	for (uint32_t e = 0; e < p->g.nextents; e++)
 		if (load_acquire(&p->extents[e]) != 0 && !extent_is_clean(p, e))
+			return false;
+	for (uint32_t n = 0; n < rows_used(p); n++)
+		if (is_longer_than_its_file(&p->rows[n]))
 			return false;
 	return true;
 }
@@ -321,7 +333,7 @@ memp_close(DB_MPOOL *p)
 		policy_company(p, p->self);
 	}
 	t_ret = region_detach(p->region, p->temporary && !forked,
-	    p->temporary && !p->removing ? NULL : nothing_dirty, p);
+	    p->temporary && !p->removing ? NULL : nothing_unwritten, p);
 	if (ret == 0)
 		ret = t_ret;
 	handle_free(p);

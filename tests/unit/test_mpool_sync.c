@@ -172,6 +172,40 @@ mpool_sync_makes_a_length_last_that_nothing_was_written_with(void **state)
 	finish(mp);
 }
 
+static uint32_t
+closed_clean(const struct t *t, DB_MPOOL *mp)
+{
+	RLAYOUT rl;
+
+	finish(mp);
+	t_check(region_peek(t_path(t, "__db_mpool.share"), &rl) == 0);
+	return rl.clean;
+}
+
+static void
+mpool_is_not_closed_clean_while_a_length_is_in_it_only(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	db_pgno_t n;
+	char *page;
+
+	fill(f, 0, 'a');
+	must(memp_fsync(f));
+	must(memp_fget(f, &n, DB_MPOOL_NEW, (void **)&page));
+	put(f, page, 0);
+	must(memp_fclose(f));
+	assert_int_equal(stat_of(mp).st_page_dirty, 0);
+	assert_int_equal(closed_clean(t, mp), 0);
+	assert_int_equal(disk_length(t_path(t, "f")), PS);
+
+	mp = pool_of(t, 64 * KIB);
+	must(memp_sync(mp, NULL));
+	assert_int_equal(disk_length(t_path(t, "f")), 2 * PS);
+	assert_int_equal(closed_clean(t, mp), 1);
+}
+
 static void
 mpool_fsync_joins_adjacent_pages_in_one_write(void **state)
 {
@@ -532,6 +566,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		t_test(mpool_fsync_writes_the_dirty_pages_and_syncs),
 		t_test(mpool_sync_makes_a_length_last_that_nothing_was_written_with),
+		t_test(mpool_is_not_closed_clean_while_a_length_is_in_it_only),
 		t_test(mpool_fsync_joins_adjacent_pages_in_one_write),
 		t_test(mpool_fsync_writes_in_page_order),
 		t_test(mpool_fsync_with_a_pinned_dirty_page_is_incomplete_the_others_are_on_disk),
