@@ -94,6 +94,29 @@ check flock_succeeds flock "$mnt/files/f" true
 check the_region_is_there_then test -e "$mnt/regions/lock"
 same nothing_is_locked_afterwards 0 "$(value nlocks)"
 
+# Another process finds a range locked, and the one behind it free; the table knows of neither.
+fcntl_locks()
+{
+	python3 - "$mnt/files/f" "$mnt/stat/lock" <<-'EOP'
+		import fcntl, os, sys
+		def get(start):
+		    with open(sys.argv[1], "r+") as f:
+		        try:
+		            fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB, 10, start)
+		        except BlockingIOError:
+		            return 0
+		        return 1
+		with open(sys.argv[1], "r+") as f:
+		    fcntl.lockf(f, fcntl.LOCK_EX, 10, 0)
+		    pid = os.fork()
+		    if pid == 0:
+		        os._exit(get(5) << 1 | get(10))
+		    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]),
+		          dict(l.split() for l in open(sys.argv[2]))["nlocks"])
+	EOP
+}
+same fcntl_ranges_stay_with_the_kernel "1 0" "$(fcntl_locks)"
+
 begin a flock "$mnt/files/f" head -n 1
 check flock_holds until_is nlocks 1
 check another_flock_is_refused is_locked
