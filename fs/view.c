@@ -74,7 +74,7 @@ view_readme(struct fs *fs, struct text *t)
 	    "                 processes use at the same time through the library (memp_fget ...)\n"
 	    "  regions/       the shared regions: NAME is the raw memory, to be read; rm NAME\n"
 	    "                 removes the region, after writing what is dirty in it, unless it is\n"
-	    "                 in use; NAME.layout its header; NAME.clients who is attached\n"
+	    "                 in use; NAME.layout its header; NAME.clients who is attached;\n"
 	    "                 NAME.heap its allocator\n"
 	    "  pages/         the resident pages of each cached file, one to a line\n"
 	    "  stat/pool      the pool's counters, one to a line\n"

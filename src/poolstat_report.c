@@ -62,7 +62,7 @@ report_pages(const struct sample *now)
 		     " %% of them dirty.\n",
 	    count_of(now, "cachesize"), count_text(clean + sample_number(now, "page_dirty"), false),
 	    dirty / 100, dirty % 100);
-	(void)printf("%s files are known to it, %s processes are attached, %s pages are pinned.\n",
+	(void)printf("Files known to it: %s; processes attached: %s; pages pinned: %s.\n",
 	    count_of(now, "files"), count_of(now, "clients"), count_of(now, "pins"));
 	if (sample_number(now, "stranded") > 0)
 		(void)printf("%s dirty pages could not be written by anybody lately.\n",
