@@ -53,13 +53,12 @@ page_in(db_pgno_t pgno, void *page, DBT *cookie)
 	return EILSEQ;
 }
 
+/* What failed, and why, the library has written to db_errfile. */
 static void
-must(const char *what, int error)
+must(int error)
 {
-	if (error == 0)
-		return;
-	(void)fprintf(stderr, "%s: %s\n", what, db_strerror(error));
-	exit(1);
+	if (error != 0)
+		exit(1);
 }
 
 int
@@ -75,18 +74,17 @@ main(int argc, char **argv)
 	if (!put && (argc != 4 || strcmp(argv[3], "get") != 0))
 		return 2;
 	env.db_home = argv[1];
-	must("memp_open", memp_open(NULL, DB_CREATE, 0, &env, &pool));
-	must("memp_register", memp_register(pool, FTYPE, page_in, page_out));
-	must("memp_fopen",
-	    memp_fopen(pool, argv[2], FTYPE, DB_CREATE, 0600, PAGE, -1, NULL, NULL, &file));
-	must("memp_fget", memp_fget(file, &first, DB_MPOOL_CREATE, (void **)&page));
+	must(memp_open(NULL, DB_CREATE, 0, &env, &pool));
+	must(memp_register(pool, FTYPE, page_in, page_out));
+	must(memp_fopen(pool, argv[2], FTYPE, DB_CREATE, 0600, PAGE, -1, NULL, NULL, &file));
+	must(memp_fget(file, &first, DB_MPOOL_CREATE, (void **)&page));
 	if (put)
 		(void)snprintf(page, PAGE - 8, "%s", argv[4]);
 	else
 		(void)printf("%.*s\n", PAGE - 8, page);
-	must("memp_fput", memp_fput(file, page, put ? DB_MPOOL_DIRTY : 0));
-	must("memp_fsync", memp_fsync(file));
-	must("memp_fclose", memp_fclose(file));
-	must("memp_close", memp_close(pool));
+	must(memp_fput(file, page, put ? DB_MPOOL_DIRTY : 0));
+	must(memp_fsync(file));
+	must(memp_fclose(file));
+	must(memp_close(pool));
 	return 0;
 }
