@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import traceback
 
 D, HOME = sys.argv[1], sys.argv[2]
@@ -53,6 +54,13 @@ def fails(wanted, call, *args, **kw):
         assert e.errno == wanted, (errno.errorcode[e.errno], errno.errorcode[wanted])
         return
     raise AssertionError("it succeeded instead of " + errno.errorcode[wanted])
+
+
+def until(condition):
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "not within a minute"
+        time.sleep(0.01)
 
 
 def fallocate(fd, mode, offset, length):

@@ -12,17 +12,10 @@ import stat
 import time
 
 from checks import (AT_FDCWD, Client, D, HOME, Handle, KERNEL_CACHES, fails, get, home, libc, path,
-                    pattern, put, run)
+                    pattern, put, run, until)
 
 MIB = 1 << 20
 EVENTS = os.path.join(os.path.dirname(os.path.dirname(D)), "stat/events")
-
-
-def _until(condition):
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end, "not within a minute"
-        time.sleep(0.01)
 
 
 def _child(work):
@@ -252,7 +245,7 @@ def blocks_reserved_ahead_are_given_back():
     os.fsync(fd)
     assert os.fstat(fd).st_size == 300 * 10001
     os.close(fd)
-    _until(lambda: os.stat(home("ahead")).st_blocks * 512 < 300 * 10001 + 65536)
+    until(lambda: os.stat(home("ahead")).st_blocks * 512 < 300 * 10001 + 65536)
     assert os.stat(home("ahead")).st_size == 300 * 10001
 
 
@@ -352,7 +345,7 @@ def a_file_handle_leads_to_its_file_or_to_none():
         found = [_read_by_handle(h) for h in handles]
         assert all(f in (None, n.encode()) for f, n in zip(found, names)), found
         return not any(found)
-    _until(are_stale)
+    until(are_stale)
     for name in names:
         os.unlink(path(name))
 
