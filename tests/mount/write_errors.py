@@ -11,6 +11,8 @@ import sys
 import time
 import traceback
 
+from checks import KERNEL_CACHES
+
 MOUNT, HOME, FAULT = sys.argv[1:4]
 FILES = MOUNT + "/files/"
 LOG = FAULT + ".log"
@@ -124,8 +126,7 @@ def an_error_after_the_last_close_waits_for_the_next_open():
 
 def other_calls_that_meet_with_it_do_not_swallow_it():
     # where the kernel caches, a file that is open for writing is shown without holes
-    cached = os.environ.get("MOUNT_CACHE", "none") != "none"
-    seek = [] if cached else [lambda fd: os.lseek(fd, 0, os.SEEK_DATA)]
+    seek = [] if KERNEL_CACHES else [lambda fd: os.lseek(fd, 0, os.SEEK_DATA)]
     for i, call in enumerate((*seek,
                               lambda fd: os.utime(fd, ns=(1, 1)),
                               lambda fd: os.fsync(top))):
