@@ -228,6 +228,14 @@ state_is()
 	[ "$(sed 's/.*) \(.\).*/\1/' /proc/"$1"/task/*/stat | sort -u)" = "$2" ]
 }
 
+# as UID COMMAND...: as that user, of the group of that number alone.
+as()
+{
+	uid=$1
+	shift
+	setpriv --reuid="$uid" --regid="$uid" --clear-groups "$@"
+}
+
 # fails_with ERRNO COMMAND: write(2) of the command must return it.
 fails_with()
 {

@@ -6,14 +6,6 @@
 
 . "$TEST_SRC/mount/lib.sh"
 
-# as UID COMMAND...
-as()
-{
-	uid=$1
-	shift
-	setpriv --reuid="$uid" --regid="$uid" --clear-groups "$@"
-}
-
 refused()
 {
 	! as "$@" </dev/null >/dev/null 2>&1

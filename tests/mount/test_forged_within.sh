@@ -31,16 +31,10 @@ setpriv --regid=1000 --clear-groups timeout 60 "$POOLFS" --mode=0660 --cache-siz
 umask 022
 same the_region_is_the_groups "0 1000 660" "$(stat -c '%u %g %a' "$home/__db_mpool.share")"
 
-# as_member COMMAND...
-as_member()
-{
-	setpriv --reuid=1000 --regid=1000 --clear-groups "$@"
-}
-
 # forge FILE VICTIM: FILE's row becomes VICTIM's; then all is to be written.
 forge()
 {
-	as_member "$work/forger" "$home" "$1" "$home/$2" "$home/$2" 2>"$work/why"
+	as 1000 "$work/forger" "$home" "$1" "$home/$2" "$home/$2" 2>"$work/why"
 	same "a_member_forges_$2" 137 $?
 	echo sync >"$mnt/ctl" 2>/dev/null
 }
@@ -65,7 +59,7 @@ echo 'root was here' >"$mnt/files/notes"
 chmod 600 "$home/notes"
 forge d roots
 same what_root_writes_is_written 'root was here' "$(cat "$home/notes")"
-start_partner setpriv --reuid=1000 --regid=1000 --clear-groups "$work/pool_client" "$home"
+start_partner as 1000 "$work/pool_client" "$home"
 client=$partner
 ask open e
 ask put 0 put by a member
