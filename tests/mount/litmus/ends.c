@@ -28,10 +28,11 @@ map_more(void)
 	MUST(map != MAP_FAILED);
 }
 
-static volatile uint64_t *
-word_at(unsigned pgno, unsigned at)
+/* Where in the last page, behind where it is cut; the same for both sides. */
+static unsigned
+draw_tail(void)
 {
-	return (volatile uint64_t *)(void *)(map + place(pgno, at));
+	return TAIL + (unsigned)(dice() % ((PAGE - TAIL) / 8)) * 8;
 }
 
 /* The page before the new one is the one that was the last, and perhaps a part of one. */
@@ -42,7 +43,7 @@ program_sees_growth(void)
 
 	map_more();
 	for (unsigned long n = 1; n <= rounds; n++, pgno = next_page(pgno)) {
-		at = TAIL + (unsigned)(dice() % ((PAGE - TAIL) / 8)) * 8;
+		at = draw_tail();
 		await(1);
 		must_see("load behind the old end", n, n, *word_at(pgno, at));
 		must_see("load of the old tail", n, n, *word_at(pgno - 1, at));
@@ -64,7 +65,7 @@ program_is_cut(void)
 	unsigned at;
 
 	for (unsigned long n = 1; n <= rounds; n++) {
-		at = TAIL + (unsigned)(dice() % ((PAGE - TAIL) / 8)) * 8;
+		at = draw_tail();
 		*word_at(1, at) = n;
 		*word_at(3, at) = n;
 		pass(0);
@@ -110,7 +111,7 @@ client_grows(void)
 	unsigned pgno = PAGES, at;
 
 	for (unsigned long n = 1; n <= rounds; n++, pgno = next_page(pgno)) {
-		at = TAIL + (unsigned)(dice() % ((PAGE - TAIL) / 8)) * 8;
+		at = draw_tail();
 		(void)dice();
 		if (pgno == PAGES || n % 8 == 0)
 			MUST(memp_ftruncate(file, place(pgno - 1, TAIL)) == 0);

@@ -102,7 +102,7 @@ program_loads(void)
 
 	for (unsigned long n = 1; n <= rounds; n++) {
 		draw(&pgno, &at);
-		word = (volatile uint64_t *)(void *)(map + place(pgno, at));
+		word = word_at(pgno, at);
 		await(1);
 		must_see("load after a put", n, n * 2, *word);
 		*word = n * 2 + 1;
@@ -118,8 +118,7 @@ program_loads(void)
 static void
 program_stores(void)
 {
-	volatile uint64_t *word = (volatile uint64_t *)(void *)(map + 8);
-	volatile uint64_t *theirs = (volatile uint64_t *)(void *)(map + 64);
+	volatile uint64_t *word = word_at(0, 8), *theirs = word_at(0, 64);
 	uint64_t seen, before;
 	unsigned long n = 0;
 
@@ -369,8 +368,7 @@ program_sees_cut(void)
 		must_see("read(2) before the end", n, n, read_number(1, 8));
 		MUST(ftruncate(fd, place(PAGES, 0)) == 0);
 		must_see("read(2) of what was cut off", n, 0, read_number(2, 96));
-		must_see(
-		    "load of what was cut off", n, 0, *(uint64_t *)(void *)(map + place(2, 96)));
+		must_see("load of what was cut off", n, 0, *word_at(2, 96));
 		pass(0);
 	}
 }
@@ -446,9 +444,8 @@ main(int argc, char **argv)
 	if (argc != 6 || (test = test_named(argv[3])) == NULL)
 		return 2;
 	home = argv[1];
-	mnt = argv[2];
 	name = argv[3];
-	(void)snprintf(path, sizeof(path), "%s/files/%s", mnt, name);
+	(void)snprintf(path, sizeof(path), "%s/files/%s", argv[2], name);
 	rounds = strtoul(argv[4], NULL, 10);
 	seed = strtoul(argv[5], NULL, 10) * 2 + 1;
 	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

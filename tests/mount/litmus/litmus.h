@@ -27,7 +27,7 @@ struct shared {
 };
 
 extern struct shared *sh;
-extern const char *home, *mnt;
+extern const char *home;
 extern const char *name; /* of the test, and of its file */
 extern char path[4096];	 /* of the file, in the mount */
 extern unsigned long rounds;
@@ -70,6 +70,13 @@ static inline off_t
 place(unsigned pgno, unsigned at)
 {
 	return (off_t)pgno * PAGE + (off_t)at;
+}
+
+/* As it is mapped. */
+static inline volatile uint64_t *
+word_at(unsigned pgno, unsigned at)
+{
+	return (volatile uint64_t *)(void *)(map + place(pgno, at));
 }
 
 /* --- ends.c ---------------------------------------------------------------------------------- */

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 struct shared *sh;
-const char *home, *mnt, *name;
+const char *home, *name;
 char path[4096];
 unsigned long rounds;
 uint64_t seed;
