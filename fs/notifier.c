@@ -346,15 +346,9 @@ static bool
 is_stopped(pid_t pid)
 {
 	char path[64], line[256], *state;
-	ssize_t n;
-	int fd;
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) == -1)
-		return false;
-	n = read(fd, line, sizeof(line) - 1);
-	(void)close(fd);
-	line[n > 0 ? n : 0] = '\0';
+	os_read_text(path, line, sizeof(line));
 	return (state = strrchr(line, ')')) != NULL && (state[2] == 'T' || state[2] == 't');
 }
 
