@@ -326,13 +326,9 @@ coherence_end_is_set(struct fs *fs, struct file *f, uint64_t length)
 	struct written *w;
 
 	coherence_takes(f, length);
-	if (!coherence_tracks(f))
+	if (!coherence_tracks(f) || (w = calloc(1, sizeof(*w))) == NULL)
 		return;
 	node_get(fs, f->node);
-	if ((w = calloc(1, sizeof(*w))) == NULL) {
-		node_put(fs, f->node);
-		return;
-	}
 	w->file = f;
 	w->from = length;
 	w->to = NO_END;
