@@ -445,11 +445,8 @@ file_close(struct fs *fs, struct handle *h, bool pool_usable)
 	struct node *node = h->node;
 	struct file *f = node->file;
 
-	bool last;
-
 	coherence_close(fs, h, pool_usable);
-	last = count_close(fs, f, h->flags);
-	if (last && pool_usable)
+	if (count_close(fs, f, h->flags) && pool_usable)
 		file_settle(fs, f);
 	/* after blocks are given back: it lets go of the handle for writing */
 	coherence_closed(fs, f, pool_usable);
