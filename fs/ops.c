@@ -52,12 +52,14 @@ kept_seconds(const struct fs *fs, const struct node *node)
 void
 entry_fill(struct fs *fs, struct node *node, const struct stat *st, struct fuse_entry_param *e)
 {
+	double kept = kept_seconds(fs, node);
+
 	*e = (struct fuse_entry_param){
 		.ino = (fuse_ino_t)(uintptr_t)node,
 		.generation = node->generation,
 		.attr = *st,
-		.attr_timeout = kept_seconds(fs, node),
-		.entry_timeout = kept_seconds(fs, node),
+		.attr_timeout = kept,
+		.entry_timeout = kept,
 	};
 	node_remember(fs, node);
 	node_put(fs, node);
@@ -381,7 +383,7 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 	    FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_SPLICE_READ |
 	    FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE;
 
-	/* Names and attributes are not cached: what readdirplus brings is asked for again. */
+	/* Of files they are not cached: names and attributes from readdirplus are asked again. */
 	conn->want = ((conn->want | want) & conn->capable) & ~refuse;
 }
 
