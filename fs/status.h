@@ -74,11 +74,10 @@ int status_read(struct fs *fs, struct status_handle *h, size_t bytes, uint64_t o
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg);
 /* A command for ctl; what a handle can write to was settled at open. */
 int status_write(struct fs *fs, struct status_handle *h, const char *buf, size_t bytes);
-/* May a shell's > have its way with this? */
 /* Is the entry, or are its attributes too, the same for as long as the mount lives? */
 bool status_name_stays(const struct fs *fs, const struct node *node);
 bool status_attr_stays(const struct node *node);
-
+/* May a shell's > have its way with this? */
 bool status_takes_truncate(const struct fs *fs, const struct node *node);
 /*
  * Is there something to read?  stat/events: since it was read, or opened; all others: always.  If
