@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fs/io.c - write, truncate and seek, through memp_*.
+ * fs/io.c - write and truncate, through memp_*.
  *
  * One request is atomic against every other through the mount: file.io, shared to read
  * (io_read.c) and exclusive to change.
@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
