@@ -253,6 +253,29 @@ is_innocent(struct t_child *c, void *arg)
 	return 0;
 }
 
+/* Its number. */
+static uint32_t
+fork_innocent(struct t *t, struct t_child *c, bool busy)
+{
+	t_fork(c, is_innocent, t);
+	t_tell_u64(c, busy);
+	return (uint32_t)t_await_u64(c);
+}
+
+static void
+let_it_unlock(struct t_child *c)
+{
+	t_tell(c, 'g');
+	t_await(c, 'u');
+}
+
+static void
+let_it_end(struct t_child *c)
+{
+	t_tell(c, 'e');
+	assert_int_equal(t_join(c), 0);
+}
+
 static void
 shlock_damaged_to_name_a_live_client_that_has_none_is_taken_over(void **state)
 {
@@ -261,9 +284,7 @@ shlock_damaged_to_name_a_live_client_that_has_none_is_taken_over(void **state)
 	struct shlock *l = &body_of(r)->lock;
 	struct t_child c;
 
-	t_fork(&c, is_innocent, t);
-	t_tell_u64(&c, 0);
-	l->owner = (uint32_t)t_await_u64(&c) + 1;
+	l->owner = fork_innocent(t, &c, false) + 1;
 	assert_int_equal(shlock_lock_counted(r, l), EOWNERDEAD);
 	assert_int_equal(l->owner, r->self + 1);
 	shlock_unlock_counted(r, l);
@@ -272,10 +293,8 @@ shlock_damaged_to_name_a_live_client_that_has_none_is_taken_over(void **state)
 	assert_int_equal(shlock_lock_counted(r, l), EOWNERDEAD);
 	shlock_unlock_counted(r, l);
 	assert_int_equal((uint32_t)r->clients[r->self].locks, 0);
-	t_tell(&c, 'g');
-	t_await(&c, 'u');
-	t_tell(&c, 'e');
-	assert_int_equal(t_join(&c), 0);
+	let_it_unlock(&c);
+	let_it_end(&c);
 	detach(r);
 }
 
@@ -289,18 +308,14 @@ shlock_damaged_to_name_a_client_in_another_lock_waits_until_it_is_out(void **sta
 	struct t_child c;
 	pthread_t thread;
 
-	t_fork(&c, is_innocent, t);
-	t_tell_u64(&c, 1);
-	l->owner = (uint32_t)t_await_u64(&c) + 1;
+	l->owner = fork_innocent(t, &c, true) + 1;
 	t_check(pthread_create(&thread, NULL, takes_the_lock, &w) == 0);
 	await_sleeper(r);
 	assert_int_equal(load_seq((uint32_t *)&w.ret), (uint32_t)-1);
-	t_tell(&c, 'g');
-	t_await(&c, 'u');
+	let_it_unlock(&c);
 	pthread_join(thread, NULL);
 	assert_int_equal(w.ret, EOWNERDEAD);
-	t_tell(&c, 'e');
-	assert_int_equal(t_join(&c), 0);
+	let_it_end(&c);
 	detach(r);
 }
 
@@ -312,11 +327,8 @@ marked_shlock_with_any_other_word_in_it_is_taken_over(void **state)
 	struct region *r = attach(t);
 	struct shlock *l = &body_of(r)->lock;
 	struct t_child c;
-	uint32_t other, i;
+	uint32_t other = fork_innocent(t, &c, false), i;
 
-	t_fork(&c, is_innocent, t);
-	t_tell_u64(&c, 0);
-	other = (uint32_t)t_await_u64(&c);
 	for (i = 0; i < 32 + CLIENTS + 2; i++) {
 		l->owner = i < 32 ? shlock_mark(other) ^ (uint32_t)1 << i : i - 31;
 		assert_int_equal(shlock_lock_marked(r, l), EOWNERDEAD);
@@ -324,10 +336,8 @@ marked_shlock_with_any_other_word_in_it_is_taken_over(void **state)
 		shlock_unlock_marked(r, l);
 		assert_int_equal(l->owner, 0);
 	}
-	t_tell(&c, 'g');
-	t_await(&c, 'u');
-	t_tell(&c, 'e');
-	assert_int_equal(t_join(&c), 0);
+	let_it_unlock(&c);
+	let_it_end(&c);
 	detach(r);
 }
 
