@@ -178,7 +178,7 @@ closed_clean(const struct t *t, DB_MPOOL *mp)
 	RLAYOUT rl;
 
 	finish(mp);
-	t_check(region_peek(t_path(t, "__db_mpool.share"), &rl) == 0);
+	t_check(region_peek(t_path(t, REGION_NAME), &rl) == 0);
 	return rl.clean;
 }
 
@@ -188,12 +188,11 @@ mpool_is_not_closed_clean_while_a_length_is_in_it_only(void **state)
 	struct t *t = *state;
 	DB_MPOOL *mp = pool_of(t, 64 * KIB);
 	DB_MPOOLFILE *f = file_of(mp, "f", PS);
-	db_pgno_t n;
-	char *page;
+	uint8_t *page;
 
 	fill(f, 0, 'a');
 	must(memp_fsync(f));
-	must(memp_fget(f, &n, DB_MPOOL_NEW, (void **)&page));
+	(void)new_page(f, &page);
 	put(f, page, 0);
 	must(memp_fclose(f));
 	assert_int_equal(stat_of(mp).st_page_dirty, 0);
