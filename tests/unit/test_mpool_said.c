@@ -15,7 +15,6 @@ struct things {
 	DB_MPOOLFILE *f;
 	DB_MPOOLFILE *readonly;
 	DB_MPOOLFILE *typed;
-	const struct t *t;
 };
 
 static int
@@ -35,12 +34,6 @@ pgin_that_calls(db_pgno_t n, void *page, DBT *cookie)
 	(void)page;
 	(void)cookie;
 	return get_error(called, n, 0);
-}
-
-static int
-gets(DB_MPOOLFILE *f, db_pgno_t n, unsigned long flags)
-{
-	return get_error(f, n, flags);
 }
 
 /* memp_fput or memp_fset of a page that is pinned. */
@@ -69,19 +62,19 @@ reads_with_error(struct things *at)
 	int ret;
 
 	t_fault_always(OS_PREAD, EIO);
-	ret = gets(at->f, 1, 0);
+	ret = get_error(at->f, 1, 0);
 	(void)t_fault_off();
 	return ret;
 }
 
 static int
-writes_with_error(struct things *at, int (*write)(DB_MPOOLFILE *f))
+syncs_with_error(struct things *at)
 {
 	int ret;
 
 	fill(at->f, 2, 'x');
 	t_fault_always(OS_PWRITE, ENOSPC);
-	ret = write(at->f);
+	ret = memp_fsync(at->f);
 	(void)t_fault_off();
 	return ret;
 }
@@ -91,7 +84,7 @@ reads_of_type(struct things *at, int (*pgin)(db_pgno_t, void *, DBT *))
 {
 	called = at->f;
 	must(memp_register(at->mp, TYPE, pgin, NULL));
-	return gets(at->typed, 0, 0);
+	return get_error(at->typed, 0, 0);
 }
 
 static int
@@ -131,11 +124,11 @@ call(struct things *at, unsigned i, int *wantedp, int *retp)
 			return #e;                                                                 \
 		}                                                                                  \
 	} while (0)
-	FAILS(EINVAL, gets(at->f, PAGES, 0));
-	FAILS(EINVAL, gets(at->f, 0, DB_MPOOL_CREATE | DB_MPOOL_NEW));
-	FAILS(EINVAL, gets(at->f, 0, 0x40));
-	FAILS(EINVAL, gets(at->readonly, 0, DB_MPOOL_NEW));
-	FAILS(EINVAL, gets(at->readonly, PAGES, DB_MPOOL_CREATE));
+	FAILS(EINVAL, get_error(at->f, PAGES, 0));
+	FAILS(EINVAL, get_error(at->f, 0, DB_MPOOL_CREATE | DB_MPOOL_NEW));
+	FAILS(EINVAL, get_error(at->f, 0, 0x40));
+	FAILS(EINVAL, get_error(at->readonly, 0, DB_MPOOL_NEW));
+	FAILS(EINVAL, get_error(at->readonly, PAGES, DB_MPOOL_CREATE));
 	FAILS(EIO, reads_with_error(at));
 	FAILS(ENOMEM, pins_too_much(at));
 	FAILS(EPERM, reads_of_type(at, pgin_that_fails));
@@ -152,7 +145,7 @@ call(struct things *at, unsigned i, int *wantedp, int *retp)
 	FAILS(EINVAL, memp_ftruncate(at->f, 1));
 	FAILS(EINVAL, memp_ftruncate(at->f, -1));
 	FAILS(EFBIG, memp_ftruncate(at->f, ((off_t)1 << 44) + PS));
-	FAILS(ENOSPC, writes_with_error(at, memp_fsync));
+	FAILS(ENOSPC, syncs_with_error(at));
 	FAILS(EINVAL, memp_sync(at->mp, &lsn));
 	FAILS(EINVAL, memp_trickle(at->mp, 0, NULL));
 	FAILS(EINVAL, memp_trickle(at->mp, 101, NULL));
@@ -179,7 +172,6 @@ things_of(struct t *t, struct things *at)
 
 	write_pages(t_path(t, "f"), PAGES, PS, 'a');
 	write_pages(t_path(t, "g"), PAGES, PS, 'a');
-	at->t = t;
 	at->mp = pool_of(t, 64 * KIB);
 	test_env.db_errpfx = prefix;
 	at->f = file_of(at->mp, "f", PS);
