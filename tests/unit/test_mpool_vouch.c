@@ -88,6 +88,8 @@ pool_to_write(struct t *t, mode_t region_mode)
 	DB_MPOOL *mp = NULL;
 	struct t_child c;
 
+	if (geteuid() != 0)
+		t_skip("giving files to groups needs root");
 	must(memp_open(NULL, DB_CREATE, 0600, env_of(t, 256 * KIB), &mp));
 	must(mpool_confine(mp, t->dir));
 	make_files(t);
@@ -102,11 +104,8 @@ static void
 files_that_the_regions_group_may_not_write_are_not_written(void **state)
 {
 	struct t *t = *state;
-	DB_MPOOL *mp;
+	DB_MPOOL *mp = pool_to_write(t, 0660);
 
-	if (geteuid() != 0)
-		t_skip("giving files to groups needs root");
-	mp = pool_to_write(t, 0660);
 	refuses(memp_sync(mp, NULL), EIO);
 	for (unsigned i = 0; i < CANDIDATES; i++)
 		assert_int_equal(is_written(t, candidates[i].name), candidates[i].written_0660);
@@ -118,11 +117,8 @@ static void
 files_that_anybody_may_not_write_are_not_written(void **state)
 {
 	struct t *t = *state;
-	DB_MPOOL *mp;
+	DB_MPOOL *mp = pool_to_write(t, 0606);
 
-	if (geteuid() != 0)
-		t_skip("giving files to groups needs root");
-	mp = pool_to_write(t, 0606);
 	refuses(memp_sync(mp, NULL), EIO);
 	for (unsigned i = 0; i < CANDIDATES; i++)
 		assert_int_equal(is_written(t, candidates[i].name), candidates[i].written_0606);
@@ -134,11 +130,8 @@ static void
 all_are_written_if_the_region_is_its_owners_alone(void **state)
 {
 	struct t *t = *state;
-	DB_MPOOL *mp;
+	DB_MPOOL *mp = pool_to_write(t, 0644);
 
-	if (geteuid() != 0)
-		t_skip("giving files to groups needs root");
-	mp = pool_to_write(t, 0644);
 	must(memp_sync(mp, NULL));
 	for (unsigned i = 0; i < CANDIDATES; i++)
 		assert_true(is_written(t, candidates[i].name));
@@ -161,11 +154,8 @@ static void
 what_was_open_for_writing_is_written_later(void **state)
 {
 	struct t *t = *state;
-	DB_MPOOL *mp;
+	DB_MPOOL *mp = pool_to_write(t, 0660);
 
-	if (geteuid() != 0)
-		t_skip("giving files to groups needs root");
-	mp = pool_to_write(t, 0660);
 	open_and_close(mp, t_path(t, "owners"), 0);
 	open_and_close(mp, t_path(t, "readable"), DB_RDONLY);
 	refuses(memp_sync(mp, NULL), EIO);
@@ -180,11 +170,8 @@ what_was_open_is_not_what_its_row_says_now(void **state)
 {
 	struct t *t = *state;
 	struct os_stat st;
-	DB_MPOOL *mp;
+	DB_MPOOL *mp = pool_to_write(t, 0660);
 
-	if (geteuid() != 0)
-		t_skip("giving files to groups needs root");
-	mp = pool_to_write(t, 0660);
 	open_and_close(mp, t_path(t, "owners"), 0);
 	write_pages(t_path(t, "victim"), 1, PS, 'v');
 	t_check(chmod(t_path(t, "victim"), 0600) == 0);
