@@ -8,11 +8,9 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 static int
 attach_system_error(const struct t *t)
@@ -416,7 +414,6 @@ segment_of_a_dead_creator_goes_though_somebody_keeps_his_memory(void **state)
 	struct t_child c;
 	pid_t keeper;
 
-	assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
 	t_fork(&c, dies_with_its_memory_kept, t);
 	keeper = (pid_t)t_await_u64(&c);
 	assert_int_equal(t_join(&c), 128 + SIGKILL);
