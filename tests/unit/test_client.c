@@ -11,7 +11,6 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-
 /* Attaches, tells its number, and detaches when told to. */
 static int
 is_a_client(struct t_child *c, void *arg)
