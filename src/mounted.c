@@ -10,6 +10,7 @@
 #include "mounted.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,4 +183,10 @@ mounted_still(const char *device, pid_t *pidp)
 	}
 	(void)closedir(proc);
 	return found;
+}
+
+bool
+mounted_is_dead(int err)
+{
+	return err == ENOTCONN || err == ECONNABORTED;
 }

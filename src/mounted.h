@@ -26,4 +26,7 @@ bool mounted_still(const char *device, pid_t *pidp);
 
 void mounted_fini(struct mounted *m);
 
+/* What a system call says of a mount that nobody serves any more. */
+bool mounted_is_dead(int err);
+
 #endif

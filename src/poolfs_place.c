@@ -156,7 +156,7 @@ check_mountpoint(struct options *o)
 	int err;
 
 	if (stat_now(o->mountpoint, &st) == -1) {
-		if (errno == ENOTCONN || errno == ECONNABORTED)
+		if (mounted_is_dead(errno))
 			return complain_about_dead_mount(o->mountpoint);
 		complain("cannot use MOUNTPOINT %s: %s", o->mountpoint, strerror(errno));
 		return EXIT_FAILURE;

@@ -97,8 +97,7 @@ sync_mount(const char *mountpoint)
 	int fd, err = 0;
 
 	if ((fd = open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) == -1) {
-		if (errno == ENOTCONN || errno == ECONNABORTED ||
-		    (errno == EACCES && geteuid() == 0))
+		if (mounted_is_dead(errno) || (errno == EACCES && geteuid() == 0))
 			return 0;
 		complain("cannot open %s: %s", mountpoint, strerror(errno));
 		return EXIT_FAILURE;
@@ -106,7 +105,7 @@ sync_mount(const char *mountpoint)
 	if (fsync(fd) == -1)
 		err = errno;
 	(void)close(fd);
-	if (err == 0 || err == ENOTCONN || err == ECONNABORTED)
+	if (err == 0 || mounted_is_dead(err))
 		return 0;
 	complain(
 	    "not unmounted: not everything in %s could be written: %s", mountpoint, strerror(err));

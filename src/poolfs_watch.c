@@ -99,7 +99,7 @@ watch_init(struct watch *w, const char *mountpoint, const char *home)
 	*w = (struct watch){ .process = -1, .home = -1 };
 	/* A dead mount does not answer, and there is nobody to wait for. */
 	if (!ask_number(mountpoint, "user.poolfs.pid", &pid)) {
-		w->is_blind = errno != ENOTCONN && errno != ECONNABORTED;
+		w->is_blind = !mounted_is_dead(errno);
 		return;
 	}
 	if (watch_process(w, mountpoint, pid))
