@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 
-#include "fd_path.h"
+#include "../fd_path.h"
 
 static ssize_t
 word_get(char *word, size_t bytes)

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "fd_path.h"
+#include "../fd_path.h"
 
 #define WAIT_MSEC 120000
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#include "fd_path.h"
+#include "../fd_path.h"
 
 int
 statx(int fd, const char *path, int flags, unsigned mask, struct statx *sx)

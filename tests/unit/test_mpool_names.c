@@ -2,9 +2,8 @@
 /*
  * core/pool: memp_fremove, memp_frename, and how a file whose name has changed is found again.
  */
+#include "../fd_path.h"
 #include "../pool_t.h"
-
-#include <limits.h>
 
 #define PS ((size_t)4096)
 
@@ -311,18 +310,12 @@ mpool_confined_process_opens_beneath_its_directory_only(void **state)
 static unsigned
 descriptors_of_removed(const char *path)
 {
-	char link[64], to[PATH_MAX];
+	char to[PATH_MAX];
 	unsigned n = 0;
 
-	for (int fd = 0; fd < 256; fd++) {
-		ssize_t len;
-
-		(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-		if ((len = readlink(link, to, sizeof(to) - 1)) <= 0)
-			continue;
-		to[len] = '\0';
-		n += strncmp(to, path, strlen(path)) == 0 && strstr(to, " (deleted)") != NULL;
-	}
+	for (int fd = 0; fd < 256; fd++)
+		n += fd_path(fd, to) != -1 && strncmp(to, path, strlen(path)) == 0 &&
+		    strstr(to, " (deleted)") != NULL;
 	return n;
 }
 

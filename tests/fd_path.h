@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fd_path.h - for what is preloaded: which file a descriptor is of.
+ * fd_path.h - which file a descriptor of this process is of.
  */
-#ifndef TESTS_MOUNT_FD_PATH_H
-#define TESTS_MOUNT_FD_PATH_H
+#ifndef TESTS_FD_PATH_H
+#define TESTS_FD_PATH_H
 
 #include <limits.h>
 #include <stdio.h>
