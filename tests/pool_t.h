@@ -68,6 +68,16 @@ pool_of(const struct t *t, size_t bytes)
 	return pool_with(env_of(t, bytes), 0);
 }
 
+/* One whose tables are made for pages of that size (0: nobody said). */
+static inline DB_MPOOL *
+pool_for_pages(const struct t *t, size_t bytes, size_t pagesize)
+{
+	DB_ENV *env = env_of(t, bytes);
+
+	env->mp_pagesize = pagesize;
+	return pool_with(env, 0);
+}
+
 static inline DB_MPOOL_STAT
 stat_of(DB_MPOOL *mp)
 {

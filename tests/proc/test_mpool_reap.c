@@ -488,10 +488,7 @@ mpool_resize_to_less_takes_what_only_the_dead_had_pinned(void **state)
 static DB_MPOOL *
 pool_with_a_short_table(struct t *t)
 {
-	DB_ENV *env = env_of(t, LARGE);
-
-	env->mp_pagesize = 64 * KIB;
-	return pool_with(env, 0);
+	return pool_for_pages(t, LARGE, 64 * KIB);
 }
 
 /* Pins one page after the other until the page table has no room for the next. */

@@ -275,16 +275,6 @@ mpool_pages_of_all_sizes_at_random_hold_what_was_put(void **state)
 
 #define LARGE ((size_t)64 << 20) /* from here on a pool is made for one page size */
 
-/* A large pool whose tables are for pages of that size (0: nobody said). */
-static DB_MPOOL *
-large_pool_for(const struct t *t, size_t pagesize)
-{
-	DB_ENV *env = env_of(t, LARGE);
-
-	env->mp_pagesize = pagesize;
-	return pool_with(env, 0);
-}
-
 /* Read as many pages of 512 bytes as the pool is large; how many are there then? */
 static uint64_t
 filled_with_small_pages(struct t *t, DB_MPOOL *mp)
@@ -302,7 +292,7 @@ filled_with_small_pages(struct t *t, DB_MPOOL *mp)
 static void
 mpool_made_for_small_pages_is_filled_by_them(void **state)
 {
-	DB_MPOOL *mp = large_pool_for(*state, 512);
+	DB_MPOOL *mp = pool_for_pages(*state, LARGE, 512);
 
 	assert_int_equal(filled_with_small_pages(*state, mp), LARGE / 512);
 	finish(mp);
@@ -312,7 +302,7 @@ mpool_made_for_small_pages_is_filled_by_them(void **state)
 static void
 mpool_made_for_larger_pages_serves_small_ones(void **state)
 {
-	DB_MPOOL *mp = large_pool_for(*state, 0);
+	DB_MPOOL *mp = pool_for_pages(*state, LARGE, 0);
 	uint64_t n = filled_with_small_pages(*state, mp);
 	DB_MPOOL_STAT s = stat_of(mp);
 
