@@ -174,6 +174,20 @@ file_of_type(DB_MPOOL *mp, const char *name, int type, size_t pagesize)
 	return f;
 }
 
+/* What memp_fopen says; a file that it opens all the same is closed. */
+static inline int
+fopen_error(DB_MPOOL *mp, const char *name, int type, int flags, size_t pagesize, int lsn)
+{
+	DB_MPOOLFILE *f = (DB_MPOOLFILE *)mp;
+	int ret = memp_fopen(mp, name, type, flags, 0600, pagesize, lsn, NULL, NULL, &f);
+
+	if (ret == 0)
+		must(memp_fclose(f));
+	else
+		t_check(f == (DB_MPOOLFILE *)mp);
+	return ret;
+}
+
 /* A sparse file of n pages. */
 static inline DB_MPOOLFILE *
 sparse_file(const struct t *t, DB_MPOOL *mp, const char *name, uint32_t n, size_t pagesize)

@@ -1,27 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * core/pool: memp_fopen and memp_fclose: which file a name is, what two opens of one file must
- * agree on, what a close leaves, temporary files, files that are changed or removed behind the
- * pool's back.
+ * core/pool: memp_fopen and memp_fclose: what is opened where and how, what two opens of one file
+ * must agree on, what a close leaves, temporary files.
  */
 #include "pool_t.h"
 
 #include <dirent.h>
 
 #define PS 1024u
-
-static int
-fopen_error(DB_MPOOL *mp, const char *name, int ftype, int flags, size_t ps, int lsn)
-{
-	DB_MPOOLFILE *f = (DB_MPOOLFILE *)mp;
-	int ret = memp_fopen(mp, name, ftype, flags, 0600, ps, lsn, NULL, NULL, &f);
-
-	if (ret == 0)
-		must(memp_fclose(f));
-	else
-		t_check(f == (DB_MPOOLFILE *)mp);
-	return ret;
-}
 
 static void
 mpool_fopen_pagesize_other_than_a_power_of_two_from_512_to_64_kib_is_einval(void **state)
@@ -251,108 +237,6 @@ mpool_reopen_with_another_page_size_fails_if_dirty_pages_cannot_be_written(void 
 	finish(mp);
 }
 
-/* --- identity -------------------------------------------------------------------------------- */
-
-static void
-mpool_hard_links_are_one_file(void **state)
-{
-	struct t *t = *state;
-	DB_MPOOL *mp = pool_of(t, 64 * KIB);
-	DB_MPOOLFILE *f = file_of(mp, "f", PS), *g;
-	uint8_t *a, *b;
-
-	assert_int_equal(link(t_path(t, "f"), t_path(t, "g")), 0);
-	g = file_of(mp, "g", PS);
-	fill(f, 0, 'a');
-	a = get(f, 0, 0);
-	b = get(g, 0, 0);
-	assert_ptr_equal(a, b);
-	put(f, a, 0);
-	put(g, b, 0);
-	assert_int_equal(stat_of(mp).st_files, 1);
-	refuses(fopen_error(mp, "g", 0, 0, 2 * PS, -1), EINVAL);
-	must(memp_fclose(f));
-	must(memp_fclose(g));
-	finish(mp);
-}
-
-static void
-mpool_recreated_file_is_another_file(void **state)
-{
-	struct t *t = *state;
-	DB_MPOOL *mp = pool_of(t, 64 * KIB);
-	DB_MPOOLFILE *f = file_of(mp, "f", PS), *g;
-
-	fill(f, 0, 'a');
-	assert_int_equal(unlink(t_path(t, "f")), 0);
-	write_pages(t_path(t, "f"), 1, PS, 'b');
-	g = file_of(mp, "f", PS);
-	holds(g, 0, 'b');
-	holds(f, 0, 'a');
-	must(memp_fclose(f));
-	holds(g, 0, 'b');
-	must(memp_sync(mp, NULL));
-	assert_true(on_disk(t_path(t, "f"), 0, PS, 'b'));
-	must(memp_fclose(g));
-	finish(mp);
-}
-
-static void
-mpool_recreated_file_is_another_file_after_close_too(void **state)
-{
-	struct t *t = *state;
-	DB_MPOOL *mp = pool_of(t, 64 * KIB);
-	DB_MPOOLFILE *f = file_of(mp, "f", PS);
-
-	fill(f, 0, 'a');
-	must(memp_fclose(f));
-	assert_int_equal(unlink(t_path(t, "f")), 0);
-	write_pages(t_path(t, "f"), 1, PS, 'b'); /* most likely with the same inode number */
-	f = file_of(mp, "f", PS);
-	holds(f, 0, 'b');
-	must(memp_fclose(f));
-	(void)memp_sync(mp, NULL);
-	assert_true(on_disk(t_path(t, "f"), 0, PS, 'b'));
-	finish(mp);
-}
-
-static void
-mpool_same_inode_with_another_uid_is_einval(void **state)
-{
-	DB_MPOOL *mp = pool_of(*state, 64 * KIB);
-	u_int8_t one[DB_FILE_ID_LEN] = "one", two[DB_FILE_ID_LEN] = "two";
-	DB_MPOOLFILE *f, *g = (DB_MPOOLFILE *)mp;
-
-	must(memp_fopen(mp, "f", 0, DB_CREATE, 0600, PS, -1, NULL, one, &f));
-	refuses(memp_fopen(mp, "f", 0, 0, 0, PS, -1, NULL, two, &g), EINVAL);
-	assert_ptr_equal(g, mp);
-	must(memp_fopen(mp, "f", 0, 0, 0, PS, -1, NULL, one, &g));
-	must(memp_fclose(g));
-	must(memp_fopen(mp, "f", 0, 0, 0, PS, -1, NULL, NULL, &g));
-	must(memp_fclose(g));
-	must(memp_fclose(f));
-	finish(mp);
-}
-
-static void
-mpool_same_uid_with_another_inode_is_einval(void **state)
-{
-	struct t *t = *state;
-	DB_MPOOL *mp = pool_of(t, 64 * KIB);
-	u_int8_t one[DB_FILE_ID_LEN] = "one";
-	DB_MPOOLFILE *f, *g = (DB_MPOOLFILE *)mp;
-
-	write_pages(t_path(t, "g"), 1, PS, 'g');
-	must(memp_fopen(mp, "f", 0, DB_CREATE, 0600, PS, -1, NULL, one, &f));
-	fill(f, 0, 'f');
-	refuses(memp_fopen(mp, "g", 0, 0, 0, PS, -1, NULL, one, &g), EINVAL);
-	assert_ptr_equal(g, mp);
-	must(memp_fsync(f));
-	assert_true(on_disk(t_path(t, "g"), 0, PS, 'g'));
-	must(memp_fclose(f));
-	finish(mp);
-}
-
 /* --- close ----------------------------------------------------------------------------------- */
 
 static void
@@ -551,129 +435,6 @@ mpool_temporary_file_with_the_identifier_of_another_is_its_own(void **state)
 	finish(mp);
 }
 
-/* --- changes behind the pool's back ---------------------------------------------------------- */
-
-static void
-mpool_clean_file_changed_on_disk_is_read_again_at_fopen(void **state)
-{
-	struct t *t = *state;
-	DB_MPOOL *mp = pool_of(t, 64 * KIB);
-	DB_MPOOLFILE *f;
-
-	write_pages(t_path(t, "f"), 2, PS, 'a');
-	f = file_of(mp, "f", PS);
-	holds(f, 0, 'a');
-	must(memp_fclose(f));
-	write_pages(t_path(t, "f"), 3, PS, 'm');
-	f = file_of(mp, "f", PS);
-	assert_int_equal(length_of(f), 3 * PS);
-	holds(f, 0, 'm');
-	must(memp_fclose(f));
-	finish(mp);
-}
-
-static void
-mpool_dirty_file_changed_on_disk_keeps_what_was_put_with_a_message(void **state)
-{
-	struct t *t = *state;
-	DB_MPOOL *mp = pool_of(t, 64 * KIB);
-	DB_MPOOLFILE *f;
-
-	write_pages(t_path(t, "f"), 2, PS, 'a');
-	f = file_of(mp, "f", PS);
-	fill(f, 0, 'd');
-	must(memp_fclose(f));
-	write_pages(t_path(t, "f"), 2, PS, 'm');
-	quiet();
-	f = file_of(mp, "f", PS);
-	assert_int_equal(sentences, 1);
-	holds(f, 0, 'd');
-	must(memp_fsync(f));
-	assert_true(on_disk(t_path(t, "f"), 0, PS, 'd'));
-	must(memp_fclose(f));
-	finish(mp);
-}
-
-/* --- where files have no birth time ---------------------------------------------------------- */
-
-/* Mounts a file system of the old kind at dir/old, seen by this process alone.  False: cannot. */
-static bool
-mount_old_file_system(const struct t *t)
-{
-	char command[1200];
-	const char *img = t_path(t, "img"), *at = t_path(t, "old");
-	struct os_stat st;
-
-	if (geteuid() != 0 || unshare(CLONE_NEWNS) != 0 || mkdir(at, 0700) != 0)
-		return false;
-	(void)snprintf(command, sizeof(command),
-	    "exec >/dev/null 2>&1; PATH=$PATH:/sbin:/usr/sbin; mount --make-rprivate / && "
-	    "truncate -s 4M %s && mke2fs -q -F -t ext2 -I 128 %s && mount -o loop %s %s",
-	    img, img, img, at);
-	return system(command) == 0 && os_stat(at, &st) == 0 && st.ident.btime_nsec == 0;
-}
-
-static ino_t
-inode_of(const char *path)
-{
-	struct stat st;
-
-	t_check(stat(path, &st) == 0);
-	return st.st_ino;
-}
-
-/* In a child, since the mount goes with the process.  77: there can be no such file system. */
-static int
-makes_a_file_anew(struct t_child *c, void *arg)
-{
-	struct t *t = arg;
-	DB_MPOOL *mp;
-	DB_MPOOLFILE *f, *again;
-	ino_t ino;
-
-	(void)c;
-	if (!mount_old_file_system(t))
-		return 77;
-	mp = pool_of(t, 128 * KIB);
-	write_pages(t_path(t, "old/f"), 2, 1024, 'a');
-	f = file_with(mp, "old/f", 0, 1024);
-	fill(f, 0, 'x');
-	ino = inode_of(t_path(t, "old/f"));
-	must(memp_fclose(f));
-	t_check(unlink(t_path(t, "old/f")) == 0);
-	write_pages(t_path(t, "old/f"), 2, 1024, 'n');
-	if (inode_of(t_path(t, "old/f")) != ino)
-		return 77;
-	f = file_with(mp, "old/f", 0, 1024);
-	holds(f, 0, 'n');
-	fill(f, 1, 'y');
-	again = file_with(mp, "old/f", 0, 1024); /* and one file is one file */
-	holds(again, 1, 'y');
-	must(memp_fclose(again));
-	must(memp_fclose(f));
-	must(memp_sync(mp, NULL)); /* by a descriptor that is opened for it */
-	t_check(on_disk(t_path(t, "old/f"), 0, 1024, 'n'));
-	t_check(on_disk(t_path(t, "old/f"), 1024, 1024, 'y'));
-	fill(f = file_with(mp, "old/f", 0, 1024), 1, 'z');
-	must(memp_fclose(f));
-	must(memp_fremove(mp, "old/f")); /* found by what can be seen without opening it */
-	t_check(stat_of(mp).st_page_dirty == 0);
-	finish(mp);
-	return 0;
-}
-
-static void
-mpool_recreated_file_is_another_where_files_have_no_birth_time(void **state)
-{
-	struct t_child c;
-	int status;
-
-	t_fork(&c, makes_a_file_anew, *state);
-	if ((status = t_join(&c)) == 77)
-		t_skip("no file system without birth times, or none that uses an inode again");
-	assert_int_equal(status, 0);
-}
-
 int
 main(void)
 {
@@ -690,11 +451,6 @@ main(void)
 		t_test(mpool_closed_file_can_be_opened_with_another_page_size),
 		t_test(mpool_reopen_with_another_page_size_keeps_the_length),
 		t_test(mpool_reopen_with_another_page_size_fails_if_dirty_pages_cannot_be_written),
-		t_test(mpool_hard_links_are_one_file),
-		t_test(mpool_recreated_file_is_another_file),
-		t_test(mpool_recreated_file_is_another_file_after_close_too),
-		t_test(mpool_same_inode_with_another_uid_is_einval),
-		t_test(mpool_same_uid_with_another_inode_is_einval),
 		t_test(mpool_fclose_keeps_dirty_pages_and_writes_nothing),
 		t_test(mpool_fclose_releases_the_handles_pins_with_a_message),
 		t_test(mpool_unlinked_file_is_forgotten_with_its_last_handle),
@@ -703,9 +459,6 @@ main(void)
 		t_test(mpool_temporary_file_is_made_where_there_are_no_files_without_a_name),
 		t_test(mpool_temporary_file_that_cannot_be_made_is_said_once),
 		t_test(mpool_temporary_file_with_the_identifier_of_another_is_its_own),
-		t_test(mpool_clean_file_changed_on_disk_is_read_again_at_fopen),
-		t_test(mpool_dirty_file_changed_on_disk_keeps_what_was_put_with_a_message),
-		t_test(mpool_recreated_file_is_another_where_files_have_no_birth_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

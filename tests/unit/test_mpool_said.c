@@ -49,14 +49,6 @@ puts_with(DB_MPOOLFILE *f, int (*give)(DB_MPOOLFILE *, void *, unsigned long), u
 }
 
 static int
-opens(DB_MPOOL *mp, const char *name, int type, int flags, size_t pagesize, int lsn)
-{
-	DB_MPOOLFILE *f;
-
-	return memp_fopen(mp, name, type, flags, 0, pagesize, lsn, NULL, NULL, &f);
-}
-
-static int
 reads_with_error(struct things *at)
 {
 	int ret;
@@ -154,12 +146,12 @@ call(struct things *at, unsigned i, int *wantedp, int *retp)
 	FAILS(ENOMEM, memp_resize(at->mp, (size_t)1 << 44));
 	FAILS(ENOENT, memp_fremove(at->mp, "none"));
 	FAILS(ENOENT, memp_frename(at->mp, "none", "f"));
-	FAILS(ENOENT, opens(at->mp, "none", 0, 0, PS, -1));
-	FAILS(EINVAL, opens(at->mp, "f", 0, 0, 2 * PS, -1));
-	FAILS(EINVAL, opens(at->mp, "f", 0, 0, 1000, -1));
-	FAILS(EINVAL, opens(at->mp, "f", 0, 0x4000, PS, -1));
-	FAILS(EINVAL, opens(at->mp, NULL, 0, DB_RDONLY, PS, -1));
-	FAILS(EINVAL, opens(at->mp, "f", -1, 0, PS, PS));
+	FAILS(ENOENT, fopen_error(at->mp, "none", 0, 0, PS, -1));
+	FAILS(EINVAL, fopen_error(at->mp, "f", 0, 0, 2 * PS, -1));
+	FAILS(EINVAL, fopen_error(at->mp, "f", 0, 0, 1000, -1));
+	FAILS(EINVAL, fopen_error(at->mp, "f", 0, 0x4000, PS, -1));
+	FAILS(EINVAL, fopen_error(at->mp, NULL, 0, DB_RDONLY, PS, -1));
+	FAILS(EINVAL, fopen_error(at->mp, "f", -1, 0, PS, PS));
 	FAILS(EINVAL, memp_open(NULL, 0x4000, 0, &test_env, &none));
 #undef FAILS
 	return NULL;
