@@ -115,7 +115,7 @@ int file_clear_behind(
 int file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd);
 /* Has anybody the file open?  Asked under the region lock: after a death it is counted anew. */
 bool file_is_open(DB_MPOOL *p, const struct file_row *row, uint32_t id);
-/* Has another process the file open for writing? */
+/* Has another process the file open for writing?  Under the region lock nobody comes meanwhile. */
 bool file_is_written_by_others(const DB_MPOOL *p, uint32_t id);
 /* Is the file beneath the home, or at least on its file system? */
 bool file_is_at_home(const DB_MPOOL *p, const struct file_row *row);

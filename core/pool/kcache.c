@@ -252,28 +252,13 @@ mpool_kcache_claim(DB_MPOOL *p)
 	return 0;
 }
 
-/* [l] */
-static bool
-others_write_locked(const DB_MPOOL *p, uint32_t id)
-{
-	for (uint32_t i = 0; i < opens_used(p); i++) {
-		const struct open_record *rec = &p->opens[i];
-		uint32_t owner = load_acquire(&rec->owner);
-
-		if (owner != 0 && owner != p->self + 1 && load_relaxed(&rec->file) == id &&
-		    !(load_relaxed(&rec->flags) & OPEN_RDONLY))
-			return true;
-	}
-	return false;
-}
-
 bool
 mpool_kcache_shared(DB_MPOOLFILE *mpf)
 {
 	bool shared;
 
 	region_lock(mpf->pool);
-	shared = others_write_locked(mpf->pool, mpf->file);
+	shared = file_is_written_by_others(mpf->pool, mpf->file);
 	region_unlock(mpf->pool);
 	return shared;
 }
@@ -291,7 +276,7 @@ mpool_kcache_begin(DB_MPOOLFILE *mpf, bool anyhow, bool *keptp)
 	if (load_seq(&p->mp->kcache_owner) != own)
 		return EPERM;
 	region_lock(p);
-	if (!anyhow && others_write_locked(p, mpf->file)) {
+	if (!anyhow && file_is_written_by_others(p, mpf->file)) {
 		region_unlock(p);
 		return EBUSY;
 	}
@@ -313,7 +298,7 @@ mpool_kcache_end(DB_MPOOLFILE *mpf, bool keep)
 	uint64_t w, next;
 
 	region_lock(p);
-	keep = keep && !others_write_locked(p, mpf->file);
+	keep = keep && !file_is_written_by_others(p, mpf->file);
 	w = load_seq(&mpf->row->kcache);
 	do {
 		if ((w & KCACHE_OWNER) != p->self + 1)
