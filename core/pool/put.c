@@ -349,7 +349,7 @@ put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	if ((set & PIN_CHANGED) && kcache_is_live(t->pool, mpf->row))
 		kcache_told_page(t, mpf->row, mpf->file, key_pgno(key));
 	put_done(t);
-	return ret != 0 ? ret : (ret = region_usable(mpf->pool->region)) != 0 ? ret : 0;
+	return ret != 0 ? ret : region_usable(mpf->pool->region);
 }
 
 /* The newest pin of a block that has some, if it is of that page.  False: nothing has been done. */
