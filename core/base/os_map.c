@@ -24,7 +24,7 @@ reserve(size_t bytes, size_t align, uintptr_t *addrp)
 	POOL_ASSERT(bytes > 0 && align >= os_page_size() && (align & (align - 1)) == 0);
 	if (__builtin_add_overflow(bytes, align, &room))
 		return ENOMEM;
-	bytes = (bytes + os_page_size() - 1) & ~(os_page_size() - 1);
+	bytes = os_whole_pages(bytes);
 	room = bytes + align;
 	p = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
