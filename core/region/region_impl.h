@@ -98,7 +98,7 @@ int memory_map_file(struct region *r, uint64_t size, uint64_t max, size_t align)
 int memory_map_private(struct region *r, uint64_t size, uint64_t max, size_t align);
 /* The same with the segment r->segid, which has max bytes in whole pages. */
 int memory_map_segment(struct region *r, uint64_t size, uint64_t max, size_t align);
-/* The same with what os_shm_attach has made of that segment, if it lies well; else false. */
+/* The same with what os_shm_attach_to_write has made of it, if it lies well; else false. */
 bool memory_adopt_segment(struct region *r, void *addr, uint64_t size, uint64_t max, size_t align);
 void memory_unmap(struct region *r);
 
