@@ -360,7 +360,7 @@ cut(struct dropping *d, struct file_row *row, uint64_t bytes)
 	store_seq(&row->length, bytes);
 	zero_tail(d, bytes);
 	if (drop_range(d, row, old) > 0)
-		(void)__atomic_fetch_or(&row->flags, ROW_BEHIND, __ATOMIC_SEQ_CST);
+		(void)or_seq(&row->flags, ROW_BEHIND);
 }
 
 /* Who may not open the file to cut it can still look whether the dead one has. */
@@ -443,7 +443,7 @@ file_clear_behind(struct thread *t, struct file_row *row, uint32_t id, uint64_t 
 	drop_by_walk(&d);
 	drop_batch(&d);
 	if (d.left == 0)
-		(void)__atomic_fetch_and(&row->flags, ~ROW_BEHIND, __ATOMIC_SEQ_CST);
+		(void)and_seq(&row->flags, ~ROW_BEHIND);
 	return 0;
 }
 
