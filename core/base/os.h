@@ -59,6 +59,13 @@ struct os_ident {
 	int64_t btime_nsec; /* birth time; where there is none see os_fstat_ident, else 0 */
 };
 
+/* Can these be births of one file?  Not everybody who looks at a file is told when it was born. */
+static inline bool
+os_births_agree(int64_t a, int64_t b)
+{
+	return a == b || a == 0 || b == 0;
+}
+
 /* What stat(2) says, as far as core cares. */
 struct os_stat {
 	struct os_ident ident;

@@ -194,12 +194,12 @@ file_row(const DB_MPOOL *p, uint32_t id)
 	return id != 0 && load_acquire(&row->id) == id ? row : NULL;
 }
 
-/* A birth of 0 is one that is not known: of a file that was not opened, where there are none. */
+/* Of a file that was not opened, the birth is not known where there are none. */
 bool
 file_has_ident(const struct file_row *row, const struct os_ident *id)
 {
 	return row->dev == id->dev && row->ino == id->ino &&
-	    (row->btime_nsec == id->btime_nsec || row->btime_nsec == 0 || id->btime_nsec == 0);
+	    os_births_agree(row->btime_nsec, id->btime_nsec);
 }
 
 struct file_row *

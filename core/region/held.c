@@ -74,15 +74,13 @@ carries_ids(const struct held *h, const RLAYOUT *named)
 	    memcmp(inside->boot_id, named->boot_id, sizeof(named->boot_id)) == 0;
 }
 
-/* Not every process that looks at a file is told when it was born. */
 bool
 held_names_twin(const struct held *h, const struct os_ident *file)
 {
 	const RLAYOUT *inside = h->addr;
 
 	return inside->file_ino == file->ino &&
-	    (inside->file_btime == file->btime_nsec || inside->file_btime == 0 ||
-		file->btime_nsec == 0);
+	    os_births_agree(inside->file_btime, file->btime_nsec);
 }
 
 bool
