@@ -167,6 +167,18 @@ detach(struct region *r)
 	t_check(region_detach(r, false, NULL, NULL) == 0);
 }
 
+static inline int
+attach_system_error(const struct t *t)
+{
+	struct region_spec spec = spec_of_kind(t, true);
+	struct region *r;
+	int ret = region_attach(&spec, &r);
+
+	if (ret == 0)
+		detach(r);
+	return ret;
+}
+
 /* For a close that says that nothing unwritten is left. */
 static inline bool
 yes(struct region *r, void *arg)
@@ -210,6 +222,16 @@ peek_file(const struct t *t)
 	memcpy(&copy, bytes, sizeof(copy));
 	free(bytes);
 	return copy;
+}
+
+/* What the file of a segment says, which is no longer. */
+static inline RLAYOUT
+file_copy(const struct t *t)
+{
+	struct stat st;
+
+	t_check(stat(t_path(t, REGION_FILE), &st) == 0 && st.st_size == sizeof(RLAYOUT));
+	return peek_file(t);
 }
 
 static inline void
