@@ -294,6 +294,8 @@ attached_processes_see_one_region(void **state)
 	assert_int_equal(run(t, b, MODE_PEACE, PROCESSES, rounds(500), 1), 0);
 	/* Two meet less often, so that regions come and go. */
 	assert_int_equal(run(t, b, MODE_PEACE, 2, rounds(1500), 2), 0);
+	/* On a busy machine not even these are ever alone with it; one is. */
+	assert_int_equal(run(t, b, MODE_PEACE, 1, rounds(50), 3), 0);
 	/* The plan made all of it happen. */
 	print_board(b);
 	assert_true(b->created > 0 && b->joined > 0 && b->removed > 0 && b->busy > 0);
