@@ -36,12 +36,12 @@ static bool exists[EMPTY_FILES]; /* atomic */
 
 /* The number of "file.N"; EMPTY_FILES: of no such name. */
 static unsigned
-number_of(const char *name)
+number_of(fuse_ino_t parent, const char *name)
 {
 	unsigned n = EMPTY_FILES;
 	char *end;
 
-	if (strncmp(name, "file.", 5) == 0 && name[5] != '\0') {
+	if (parent == FUSE_ROOT_ID && strncmp(name, "file.", 5) == 0 && name[5] != '\0') {
 		n = (unsigned)strtoul(name + 5, &end, 10);
 		if (*end != '\0' || n > EMPTY_FILES)
 			n = EMPTY_FILES;
@@ -53,13 +53,10 @@ number_of(const char *name)
 static fuse_ino_t
 find(fuse_ino_t parent, const char *name)
 {
-	unsigned n;
+	unsigned n = number_of(parent, name);
 
-	if (parent != FUSE_ROOT_ID)
-		return 0;
-	if (strcmp(name, "file") == 0)
+	if (parent == FUSE_ROOT_ID && strcmp(name, "file") == 0)
 		return FILE_INO;
-	n = number_of(name);
 	return n < EMPTY_FILES && __atomic_load_n(&exists[n], __ATOMIC_ACQUIRE) ? EMPTY_INO + n : 0;
 }
 
@@ -132,7 +129,7 @@ static void
 null_create(
     fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
-	unsigned n = parent == FUSE_ROOT_ID ? number_of(name) : EMPTY_FILES;
+	unsigned n = number_of(parent, name);
 	struct fuse_entry_param e;
 
 	(void)mode;
@@ -149,7 +146,7 @@ null_create(
 static void
 null_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	unsigned n = parent == FUSE_ROOT_ID ? number_of(name) : EMPTY_FILES;
+	unsigned n = number_of(parent, name);
 
 	if (n < EMPTY_FILES)
 		__atomic_store_n(&exists[n], false, __ATOMIC_RELEASE);
