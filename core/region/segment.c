@@ -473,8 +473,11 @@ segment_note_clean(struct region *r, uint32_t clean)
 	/* For those who cannot see the segment: after a restart, from elsewhere, other versions. */
 	int ret = write_field(r, offsetof(RLAYOUT, clean), clean);
 
-	if (ret == 0)
-		return set_in_use(r, false);
+	if (ret == 0) {
+		/* a bit that only the file's owner could take away is wrong on the safe side */
+		(void)set_in_use(r, false);
+		return 0;
+	}
 	if (clean == 0 && (ret == ENOSPC || ret == EDQUOT) && set_in_use(r, true) == 0)
 		return 0;
 	return ret;

@@ -120,6 +120,30 @@ closed_segment_whose_file_has_no_room_is_not_called_closed_while_in_use(void **s
 	}
 }
 
+/* Who is not the file's owner may write it, and not change its mode. */
+static void
+closed_segment_that_was_used_on_a_full_disk_is_joined_by_another_user(void **state)
+{
+	struct t *t = *state;
+	struct region_spec spec = spec_of_kind(t, true);
+	uint64_t id = close_region(attach_system(t));
+	struct region *r;
+	RLAYOUT copy;
+
+	t_fault_always(OS_PWRITE, ENOSPC);
+	assert_int_equal(region_attach(&spec, &r), 0);
+	assert_true(close_region(r) == id);
+	assert_true(t_fault_off());
+	assert_int_equal(file_mode(t), 0600 | S_ISVTX);
+	t_fault_always(OS_TRUNCATE, EPERM);
+	assert_int_equal(region_attach(&spec, &r), 0);
+	assert_true(t_fault_off());
+	assert_true(r->layout->region_id == id);
+	assert_int_equal(region_peek(t_path(t, REGION_FILE), &copy), 0);
+	assert_int_equal(copy.clean, 0);
+	assert_int_equal(region_detach(r, true, NULL, NULL), 0);
+}
+
 static int full_disk_error;
 
 static int
@@ -318,6 +342,7 @@ main(void)
 		segment_test(closed_region_of_another_version_is_made_anew),
 		segment_test(
 		    closed_segment_whose_file_has_no_room_is_not_called_closed_while_in_use),
+		segment_test(closed_segment_that_was_used_on_a_full_disk_is_joined_by_another_user),
 		segment_test(closed_segment_is_not_joined_if_nothing_can_say_that_it_is_in_use),
 		segment_test(closed_segment_of_another_version_goes_with_its_name),
 		segment_test(closed_lock_table_of_another_version_is_made_anew),
