@@ -6,7 +6,7 @@
 
 . "$TEST_SRC/mount/lib.sh"
 
-mount_pool --cache-size=4M --dirty-expire=86400
+mount_pool --cache-size=4M --dirty-expire=86400 -o dir_timeout=0
 mkdir "$mnt/files/d"
 lines_of promises.py "$mnt/files/d" "$home/d"
 
