@@ -13,6 +13,12 @@ letters()
 		on { printf "%s", $0 }' "$mnt/map.txt"
 }
 
+# pins_are N: a worker of the daemon lets go of its pages after it has answered.
+pins_are()
+{
+	[ "$(stat_of pins)" = "$1" ]
+}
+
 mount_pool --cache-size=8M --dirty-expire=86400
 same an_empty_pool_has_an_empty_map 1 "$(wc -l <"$mnt/map.txt")"
 check and_an_empty_picture grep -q "</svg>" "$mnt/map.svg"
@@ -22,12 +28,14 @@ head -c 1228800 /dev/urandom >"$home/b & <c>"
 head -c 4096 /dev/urandom >"$home/one"
 start_client
 cat "$mnt/files/a" "$mnt/files/b & <c>" "$mnt/files/one" >/dev/null
+check reads_have_let_go within_a_minute pins_are 0
 echo 'evict a 10 19' >"$mnt/ctl"
 echo 'evict "b & <c>" 0 63' >"$mnt/ctl"
 ask open a
 ask put 122880 dirty
 ask put 126976 dirty
 ask pin 99
+check only_the_client_has_a_pin within_a_minute pins_are 1
 
 # repeat N LETTER
 repeat()
