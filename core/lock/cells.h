@@ -49,7 +49,7 @@
 #include "../region/region.h"
 
 #define LOCK_MAGIC 0x6b636f6cu
-#define LOCK_FORMAT 3u /* of cells, words and hashes */
+#define LOCK_FORMAT 4u /* of cells, words, hashes and buckets */
 #define LOCK_PARTS 64u
 #define RESERVE LOCK_PARTS /* the partition of lockers and of free cells */
 #define LOCK_CLIENTS 1024u
@@ -168,7 +168,7 @@ struct lock_table {
 	roff_t bells;	  /* uint32_t[clients], futexes */
 	roff_t asked;	  /* uint32_t[clients], milliseconds: when a waiter asked if it lives */
 	roff_t matrix;	  /* uint8_t[nmodes * nmodes] */
-	roff_t buckets;	  /* uint32_t[nbuckets], object cells */
+	roff_t buckets;	  /* uint32_t[nbuckets], see object_chain */
 	roff_t cells;	  /* to the region's end */
 	uint32_t limit;	  /* most locks; only raised */
 	uint32_t ncells;  /* that were ever used; [reserve] */

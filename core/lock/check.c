@@ -131,9 +131,11 @@ check_lists(struct walk *w)
 	if (w->part == RESERVE)
 		return;
 	for (uint32_t b = w->part; b < lt->nbuckets; b += LOCK_PARTS)
-		for (at = lt->buckets[b]; at != 0; at = c->next) {
+		for (at = lt->buckets[b] & BUCKET_CELL; at != 0; at = c->next) {
 			if ((c = reach(w, at, CELL_OBJECT)) == NULL)
 				return;
+			if ((lt->buckets[b] & bucket_bit(c->u.object.hash)) == 0)
+				fault(w, "an object is looked for in vain", at);
 			check_object(w, c);
 		}
 	for (at = lt->parts[w->part].waiting; at != 0; at = c->u.lock.next_wait)

@@ -466,7 +466,7 @@ part_sweep(DB_LOCKTAB *lt, uint32_t part)
 	int ret;
 
 	for (uint32_t b = part; b < lt->nbuckets; b += LOCK_PARTS)
-		for (at = lt->buckets[b]; at != 0; at = next) {
+		for (at = lt->buckets[b] & BUCKET_CELL; at != 0; at = next) {
 			if ((object = cell_of(lt, at, CELL_OBJECT, part)) == NULL)
 				return table_damaged(
 				    lt, "a chain of objects leads to something else", at);

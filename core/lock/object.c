@@ -41,7 +41,8 @@ name_is(DB_LOCKTAB *lt, const struct lock_cell *c, uint32_t part, const DBT *nam
 int
 object_find(DB_LOCKTAB *lt, const DBT *name, uint32_t hash, struct lock_cell **cp)
 {
-	uint32_t part = hash_part(hash), at = *object_bucket(lt, hash), steps = 0;
+	uint32_t part = hash_part(hash), first = *object_bucket(lt, hash), steps = 0;
+	uint32_t at = (first & bucket_bit(hash)) != 0 ? first & BUCKET_CELL : 0;
 	struct lock_cell *c;
 
 	for (; at != 0; at = c->next) {
@@ -94,10 +95,22 @@ names_fill(DB_LOCKTAB *lt, uint32_t part, const DBT *name, uint32_t *atp)
 	return 0;
 }
 
+void
+object_chain(const DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part)
+{
+	uint32_t hash = c->u.object.hash, *bucket = object_bucket(lt, hash), was = *bucket;
+
+	c->next = was & BUCKET_CELL;
+	/* L2 */
+	store_release(&c->word,
+	    cell_word(CELL_OBJECT, was >> CELL_BITS, part, word_life(load_relaxed(&c->word))));
+	*bucket = cell_number(lt, c) | (was & ~BUCKET_CELL) | bucket_bit(hash);
+}
+
 int
 object_create(DB_LOCKTAB *lt, const DBT *name, uint32_t hash, struct lock_cell **cp)
 {
-	uint32_t part = hash_part(hash), *bucket = object_bucket(lt, hash);
+	uint32_t part = hash_part(hash);
 	struct lock_cell *c = cell_pop(lt, part);
 	int ret;
 
@@ -110,10 +123,7 @@ object_create(DB_LOCKTAB *lt, const DBT *name, uint32_t hash, struct lock_cell *
 	c->u.object.holders = c->u.object.waiters = c->u.object.last_waiter = 0;
 	memcpy(
 	    c->u.object.name, name->data, name->size < OBJECT_INLINE ? name->size : OBJECT_INLINE);
-	c->next = *bucket;
-	/* L2 */
-	store_release(&c->word, cell_word(CELL_OBJECT, 0, part, word_life(load_relaxed(&c->word))));
-	*bucket = cell_number(lt, c);
+	object_chain(lt, c, part);
 	lt->parts[part].nobjects++;
 	*cp = c;
 	return 0;
@@ -122,17 +132,19 @@ object_create(DB_LOCKTAB *lt, const DBT *name, uint32_t hash, struct lock_cell *
 static int
 object_unlink(DB_LOCKTAB *lt, struct lock_cell *object, uint32_t part)
 {
-	uint32_t number = cell_number(lt, object), steps = 0, *link;
-	struct lock_cell *c;
+	uint32_t number = cell_number(lt, object), steps = 0, at;
+	uint32_t *bucket = object_bucket(lt, object->u.object.hash);
+	struct lock_cell *c = NULL;
 
-	link = object_bucket(lt, object->u.object.hash);
-	while (*link != number) {
-		c = cell_of(lt, *link, CELL_OBJECT, part);
+	for (at = *bucket & BUCKET_CELL; at != number; at = c->next) {
+		c = cell_of(lt, at, CELL_OBJECT, part);
 		if (c == NULL || steps++ > lt->ncells)
 			return table_damaged(lt, "an object is not in its chain", number);
-		link = &c->next;
 	}
-	*link = object->next;
+	if (c != NULL)
+		c->next = object->next;
+	else
+		*bucket = object->next | word_mode(load_relaxed(&object->word)) << CELL_BITS;
 	return 0;
 }
 

@@ -22,13 +22,10 @@ struct repair {
 static int
 add_object(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c)
 {
-	uint32_t *bucket = object_bucket(lt, c->u.object.hash);
-
 	if (hash_part(c->u.object.hash) != part)
 		return table_damaged(lt, "an object is in a wrong partition", part);
 	c->u.object.holders = c->u.object.waiters = c->u.object.last_waiter = 0;
-	c->next = *bucket;
-	*bucket = cell_number(lt, c);
+	object_chain(lt, c, part);
 	lt->parts[part].nobjects++;
 	return 0;
 }

@@ -186,6 +186,8 @@ void wake_now(struct wakes *wakes);
 
 /* --- object.c ------------------------------------------------------------------------------ */
 
+#define CELL_BITS 24 /* of a cell's number */
+
 __extension__ typedef unsigned __int128 uint128;
 
 static inline uint64_t
@@ -242,6 +244,22 @@ object_bucket(const DB_LOCKTAB *lt, uint32_t hash)
 {
 	return &lt->buckets[hash & (lt->nbuckets - 1)];
 }
+
+/*
+ * A bucket names the first cell of its chain.  Above that is a bit for each eighth of all hashes of
+ * which an object may be in the chain: most objects that are not there are not looked for then.
+ * An object's word has, in place of a mode, the bits that there were before it came.
+ */
+#define BUCKET_CELL ((1u << CELL_BITS) - 1)
+
+static inline uint32_t
+bucket_bit(uint32_t hash)
+{
+	return 1u << (CELL_BITS + (hash >> 29));
+}
+
+/* The cell becomes an object, first in its chain; all else is written. */
+void object_chain(const DB_LOCKTAB *lt, struct lock_cell *c, uint32_t part);
 
 /* Its bucket will be looked at. */
 static inline void
@@ -332,8 +350,6 @@ int lock_abort(DB_LOCKTAB *lt, struct lock_cell *c, struct wakes *wakes);
 int lock_go_on(DB_LOCKTAB *lt, uint32_t object, struct wakes *wakes);
 
 /* --- locker.c ------------------------------------------------------------------------------ */
-
-#define CELL_BITS 24
 
 static inline uint32_t
 id_cell(uint32_t id)
