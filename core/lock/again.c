@@ -12,16 +12,31 @@
  * but the word, a byte beside the slot where there are no threads, and guesses; so there is nothing
  * that another thread of the same locker could find half done.
  *
- * The two swaps are most of what is left, and each waits until all loads before it are done.  So
- * the way to the cell is kept short: the slot that was taken after the last one when that was taken
- * before is looked at first, without a hash or the index, and fetched a step early.
+ * The two swaps are most of what is left, and a word that one has just stored is slow to read.  So
+ * each thread remembers the word of the lock that it has taken last, and swaps that without a look:
+ * a word says the life, and is never the same again.  And the way to the cell is kept short: the
+ * slot that was taken after the last one when that was taken before is looked at first, without a
+ * hash or the index, and fetched a step early.
  */
 #include "table.h"
 
 #include "point.h"
 
-#define CHAIN_MOST 16u		      /* a longer way is not a short one */
+#define CHAIN_MOST 16u	/* a longer way is not a short one */
+#define MISSES_MANY 64u /* then only each LOOK_EACHth name is looked for */
+#define LOOK_EACH 16u
 #define RETAKES_MOST (UINT32_MAX / 2) /* then it is counted, and granted anew */
+
+/* From IDLE to HELD, in a new life. */
+#define TAKE (((uint64_t)1 << WORD_LIFE_SHIFT) + CELL_HELD - CELL_IDLE)
+
+/* What this thread has taken again last. */
+static __thread struct {
+	uint64_t serial; /* of the handle */
+	DB_LOCK birth;	 /* the lock, as it was granted first */
+	DB_LOCK lock;	 /* as it was taken */
+	uint64_t word;	 /* then */
+} taken __attribute__((tls_model("initial-exec")));
 
 static inline bool
 is_the_name(const struct own *e, const uint8_t *name, uint32_t size)
@@ -49,28 +64,44 @@ note_held(DB_LOCKTAB *lt, const struct lock_cell *c, bool held)
 		*byte = held;
 }
 
+/* The word of the slot's lock, if that is IDLE still; one that is remembered may be out of date. */
+static inline bool
+idle_word(const DB_LOCKTAB *lt, const struct lock_cell *c, const struct own *e, DB_LOCK birth,
+    uint64_t *wp)
+{
+	if (taken.birth == birth && taken.serial == lt->serial) {
+		*wp = taken.word + CELL_IDLE - CELL_HELD;
+		return true;
+	}
+	*wp = load_acquire(&c->word);
+	return (uint32_t)*wp == e->idle && load_relaxed(&c->u.lock.born) == birth >> 32;
+}
+
 /* The lock of that slot, as it was granted first, if it is IDLE still. */
 static inline bool
 take(DB_LOCKTAB *lt, struct own *e, DB_LOCK birth, DB_LOCK *lockp)
 {
 	struct lock_cell *c = cell_at(lt, (uint32_t)birth);
-	uint32_t born = (uint32_t)(birth >> 32);
 	uint64_t w;
 
 	if (c == NULL)
 		return false;
 	LOCK_POINT(POINT_MATCHED);
-	w = load_acquire(&c->word);
-	if ((uint32_t)w != e->idle || load_relaxed(&c->u.lock.born) != born ||
-	    word_life(w) - born >= RETAKES_MOST ||
-	    !cas_seq(&c->word, &w, w + ((uint64_t)1 << WORD_LIFE_SHIFT) + CELL_HELD - CELL_IDLE))
+	if (!idle_word(lt, c, e, birth, &w) ||
+	    word_life(w) - (uint32_t)(birth >> 32) >= RETAKES_MOST ||
+	    !cas_seq(&c->word, &w, w + TAKE)) {
+		taken.birth = 0;
 		return false;
+	}
 	LOCK_POINT(POINT_TAKEN);
 	if (e->used == 0)
 		store_relaxed(&e->used, 1);
 	if (!lt->threaded)
 		note_held(lt, c, true);
-	*lockp = lock_of(word_life(w) + 1, (uint32_t)birth);
+	taken.serial = lt->serial;
+	taken.birth = birth;
+	taken.word = w + TAKE;
+	taken.lock = *lockp = lock_of(word_life(w) + 1, (uint32_t)birth);
 	return true;
 }
 
@@ -84,6 +115,19 @@ match(const struct own *e, const DBT *obj, uint32_t mode)
 		is_the_name(e, obj->data, obj->size) && load_acquire(&e->lock) == birth ?
 	    birth :
 	    0;
+}
+
+/*
+ * Is it worth a look into the index, which is a load from memory or two?  Seldom, if what was asked
+ * for lately was not there.  What is kept and not looked for is granted anew.
+ */
+static inline bool
+worth_a_look(struct own_set *s)
+{
+	uint32_t n = load_relaxed(&s->misses);
+
+	store_relaxed(&s->misses, n + 1);
+	return n < MISSES_MANY || n % LOOK_EACH == 0;
 }
 
 /* By way of the index. */
@@ -116,36 +160,69 @@ remember(struct own_set *s, struct own *e, const struct own *guess)
 		__builtin_prefetch(next);
 }
 
-static inline bool
-take_again(DB_LOCKTAB *lt, uint32_t locker, const DBT *obj, uint32_t mode, DB_LOCK *lockp)
+/* Its locks, if obj's name is one by which locks are kept, and locker has any. */
+static inline struct own_set *
+set_for(const DB_LOCKTAB *lt, uint32_t locker, uint32_t flags, const DBT *obj)
 {
 	const struct mine *m = mine_at(lt, locker);
-	struct own_set *s = m != NULL ? load_acquire(&m->set) : NULL;
-	struct own *e, *guess;
-	DB_LOCK birth = 0;
 
-	if (s == NULL || obj == NULL || obj->data == NULL || obj->size - 1 >= OWN_NAME)
+	return m != NULL && (flags & ~(uint32_t)DB_LOCK_NOWAIT) == 0 && obj != NULL &&
+		obj->data != NULL && obj->size - 1 < OWN_NAME ?
+	    load_acquire(&m->set) :
+	    NULL;
+}
+
+static inline bool
+take_guessed(DB_LOCKTAB *lt, struct own_set *s, const DBT *obj, uint32_t mode, DB_LOCK *lockp)
+{
+	struct own *e = load_relaxed(&s->follows);
+	DB_LOCK birth = e != NULL ? match(e, obj, mode) : 0;
+
+	if (birth == 0 || !take(lt, e, birth, lockp))
 		return false;
-	e = guess = load_relaxed(&s->follows);
-	if (e == NULL || (birth = match(e, obj, mode)) == 0 || !take(lt, e, birth, lockp)) {
-		e = find(s, obj, mode, &birth);
-		if (e == NULL || !take(lt, e, birth, lockp))
-			return false;
-	}
+	remember(s, e, e);
+	return true;
+}
+
+static __attribute__((noinline)) bool
+take_found(DB_LOCKTAB *lt, struct own_set *s, const DBT *obj, uint32_t mode, DB_LOCK *lockp)
+{
+	struct own *guess = load_relaxed(&s->follows), *e;
+	DB_LOCK birth;
+
+	if (!worth_a_look(s) || (e = find(s, obj, mode, &birth)) == NULL ||
+	    !take(lt, e, birth, lockp))
+		return false;
+	store_relaxed(&s->misses, 0);
 	remember(s, e, guess);
 	return true;
 }
 
-/* locker 0: any of this handle. */
+/*
+ * The word of a lock of this handle, and of the locker if one is given, if it can be kept; one that
+ * is remembered may be out of date.
+ */
+static inline bool
+keep_word(
+    const DB_LOCKTAB *lt, const struct lock_cell *c, uint32_t locker, DB_LOCK lock, uint64_t *wp)
+{
+	if (taken.lock == lock && taken.serial == lt->serial && locker == 0) {
+		*wp = taken.word;
+		return true;
+	}
+	*wp = load_acquire(&c->word);
+	return (*wp & (WORD_KIND | WORD_FIRM)) == CELL_HELD && word_life(*wp) == lock >> 32 &&
+	    load_relaxed(&c->u.lock.client) == lt->self &&
+	    (locker == 0 || load_relaxed(&c->u.lock.locker) == locker);
+}
+
 static inline bool
 keep(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock)
 {
 	struct lock_cell *c = cell_at(lt, (uint32_t)lock);
-	uint64_t w = c != NULL ? load_acquire(&c->word) : 0;
+	uint64_t w;
 
-	if (c == NULL || (w & (WORD_KIND | WORD_FIRM)) != CELL_HELD || word_life(w) != lock >> 32 ||
-	    load_relaxed(&c->u.lock.client) != lt->self ||
-	    (locker != 0 && load_relaxed(&c->u.lock.locker) != locker))
+	if (c == NULL || !keep_word(lt, c, locker, lock, &w))
 		return false;
 	LOCK_POINT(POINT_KEEPING);
 	if (!lt->threaded)
@@ -167,13 +244,15 @@ int
 lock_get(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, const DBT *obj,
     const db_lockmode_t mode, DB_LOCK *lockp)
 {
+	struct own_set *s;
 	int ret;
 
 	if ((lt == NULL || !table_ready(lt)) && (ret = table_enter(lt, "lock_get")) != 0)
 		return ret;
 	if (lockp == NULL)
 		return EINVAL;
-	if ((flags & ~(uint32_t)DB_LOCK_NOWAIT) == 0 && take_again(lt, locker, obj, mode, lockp))
+	if ((s = set_for(lt, locker, flags, obj)) != NULL &&
+	    (take_guessed(lt, s, obj, mode, lockp) || take_found(lt, s, obj, mode, lockp)))
 		return 0;
 	return lock_get_anew(lt, locker, flags, obj, mode, lockp);
 }

@@ -174,6 +174,7 @@ attach(void *arg)
 int
 table_open(const char *dir, u_int32_t flags, int mode, DB_ENV *dbenv, bool adopt, DB_LOCKTAB **ltp)
 {
+	static uint64_t serials;
 	bool is_private = dbenv != NULL && (dbenv->region_flags & DB_PRIVATE) != 0;
 	struct lock_shape shape;
 	struct opening o = { .flags = flags, .mode = mode, .adopt = adopt, .shape = &shape };
@@ -184,6 +185,7 @@ table_open(const char *dir, u_int32_t flags, int mode, DB_ENV *dbenv, bool adopt
 	    (ret = os_calloc(1, sizeof(*lt), (void **)&lt)) != 0)
 		return ret;
 	lt->dbenv = dbenv;
+	lt->serial = add_relaxed(&serials, 1) + 1;
 	lt->threaded = (flags & DB_THREAD) != 0;
 	lt->timeout_usec = dbenv != NULL ? dbenv->lk_timeout : 0;
 	pthread_mutex_init(&lt->mutex, NULL);

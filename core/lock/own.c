@@ -23,7 +23,7 @@
 
 #include <stdlib.h>
 
-#define NEWCOMERS 64u
+#define NEWCOMERS 128u
 #define LOOKS_MOST 64u /* for one to give up */
 
 /* --- slots --------------------------------------------------------------------------------- */
@@ -68,10 +68,8 @@ own_at(const struct own_set *s, uint32_t slot)
 static uint32_t
 slot_of(const struct own_set *s, const struct own *e)
 {
-	unsigned k = 0;
+	unsigned k = e->segment;
 
-	while (e < s->segments[k] || e >= s->segments[k] + (OWN_FIRST << k))
-		k++;
 	return OWN_FIRST * ((1u << k) - 1) + (uint32_t)(e - s->segments[k]) + 1;
 }
 
@@ -79,16 +77,19 @@ static int
 segment_add(struct own_set *s, unsigned k)
 {
 	uint32_t n = OWN_FIRST << k;
-	void *own = NULL, *held = NULL;
+	struct own *own = NULL;
+	uint8_t *held = NULL;
 	int ret;
 
 	if (k >= OWN_SEGMENTS)
 		return ENOMEM;
-	if ((ret = os_calloc(n, sizeof(struct own), &own)) != 0 ||
-	    (ret = os_calloc(n, 1, &held)) != 0) {
+	if ((ret = os_calloc(n, sizeof(*own), (void **)&own)) != 0 ||
+	    (ret = os_calloc(n, 1, (void **)&held)) != 0) {
 		free(own);
 		return ret;
 	}
+	for (uint32_t i = 0; i < n; i++)
+		own[i].segment = (uint8_t)k;
 	s->segments[k] = own;
 	s->held[k] = held;
 	return 0;

@@ -15,7 +15,7 @@
 #define CELLS_FIRST 4096u
 #define CELLS_PRIVATE (1u << 20)
 #define BUCKETS_LEAST 1024u
-#define BUCKETS_DEFAULT 16384u
+#define BUCKETS_DEFAULT 65536u
 #define BUCKETS_MOST (1u << 20)
 
 const u_int8_t db_rw_conflicts[] = {

@@ -26,7 +26,7 @@
 #define OWN_NAME 28u	 /* bytes; an object with a longer name is not kept IDLE */
 #define OWN_FIRST 16u	 /* slots of the first segment; each further one has twice as many */
 #define OWN_SEGMENTS 20u
-#define KEPT_MAX 4096u /* locks that a handle keeps IDLE at most */
+#define KEPT_MAX 32768u /* locks that a handle keeps IDLE at most */
 
 /* A lock that a locker of ours has, or has put and keeps, or waits for.  See own.c. */
 struct own {
@@ -35,9 +35,10 @@ struct own {
 	struct own *follows; /* which was taken again after it the last time; a guess */
 	uint32_t hash;	     /* of the object's name */
 	uint32_t idle;	     /* the lower half of the lock's word when it is IDLE */
-	uint8_t size;	     /* bytes of the name; 0: it is not kept */
-	uint8_t used;	     /* taken again since the last look for one to give up */
 	uint8_t name[OWN_NAME];
+	uint8_t size;	 /* bytes of the name; 0: it is not kept */
+	uint8_t used;	 /* taken again since the last look for one to give up */
+	uint8_t segment; /* in which of them this slot is */
 };
 
 static_assert(sizeof(struct own) == 64, "one cache line each");
@@ -59,6 +60,7 @@ struct own_set {
 	struct own_index *index;
 	struct own *last;    /* that was taken again; a guess */
 	struct own *follows; /* which will be next; a guess */
+	uint32_t misses;     /* names in a row that were not in the index; a guess */
 	struct own *segments[OWN_SEGMENTS];
 	uint8_t *held[OWN_SEGMENTS]; /* a byte for each slot */
 };
@@ -72,6 +74,7 @@ struct mine {
 struct __db_locktab {
 	DB_ENV *dbenv;
 	struct region *region;
+	uint64_t serial; /* unlike that of any other handle that this process ever had */
 	struct lock_table *table;
 	struct lock_part *parts;
 	uint32_t *bells;
@@ -220,8 +223,11 @@ object_hash(const void *name, uint32_t size)
 	uint32_t left = size;
 
 	/* unlike ones at each place */
-	for (; left >= 8; left -= 8, p += 8, k1 += 0xa0761d6478bd642fu)
+	for (; left >= 8; left -= 8, p += 8, k1 += 0xa0761d6478bd642fu) {
 		h += (bytes_4(p) ^ k1) * (bytes_4(p + 4) ^ k2);
+		/* vectors are slower for names as short as ours */
+		__asm__("" : "+r"(h));
+	}
 	if (size < 4)
 		h += (((uint64_t)p[0] << 16 | (uint64_t)p[size / 2] << 8 | p[size - 1]) ^ k1) * k2;
 	else if (left > 0)

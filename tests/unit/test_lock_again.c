@@ -56,6 +56,93 @@ lock_taken_again_has_a_handle_of_its_own(void **state)
 }
 
 static void
+lock_taken_again_is_put_by_its_own_handle_only(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state), *other = table_of(*state);
+	u_int32_t id = locker_of(lt);
+	DB_LOCK lock;
+
+	must(lock_put(lt, get(lt, id, "o", DB_LOCK_WRITE)));
+	lock = get(lt, id, "o", DB_LOCK_WRITE);
+
+	refuses(DB_LOCK_NOTHELD, lock_put(other, lock));
+	assert_false(is_free(other, "o", DB_LOCK_READ));
+	must(lock_put(lt, lock));
+	refuses(DB_LOCK_NOTHELD, lock_put(lt, lock));
+	must(lock_close(other));
+	finish(*state, lt);
+}
+
+/* A name of that partition whose lock gets that cell; it is put, and idle. */
+static void
+find_name_in_cell(DB_LOCKTAB *lt, u_int32_t id, uint32_t part, uint32_t cell, char name[16])
+{
+	DB_LOCK lock = 0;
+
+	for (int i = 0; (uint32_t)lock != cell; i++) {
+		t_check(i < 64 * 60);
+		(void)snprintf(name, 16, "%d", i);
+		if (hash_part(object_hash(name, (uint32_t)strlen(name))) == part)
+			lock = get(lt, id, name, DB_LOCK_WRITE);
+	}
+	must(put_everything(lt, id));
+}
+
+/*
+ * A thread that has just taken and put a lock must not be given it for another object, whose idle
+ * lock was in the same cell before.
+ */
+static void
+lock_in_the_cell_of_one_that_went_is_not_that_one(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t a = locker_of(lt), b = locker_of(lt);
+	uint32_t part = hash_part(object_hash("o", 1));
+	DB_LOCK lock = get(lt, a, "o", DB_LOCK_WRITE);
+	char name[16];
+
+	must(lock_put(lt, lock));
+	must(lock_put(lt, get(lt, b, "o", DB_LOCK_WRITE)));
+	must(lock_id_free(lt, b));
+	find_name_in_cell(lt, a, part, (uint32_t)lock, name);
+	must(lock_put(lt, get(lt, a, name, DB_LOCK_WRITE)));
+
+	lock = get(lt, a, "o", DB_LOCK_WRITE);
+	assert_false(is_free(lt, "o", DB_LOCK_READ));
+	assert_true(is_free(lt, name, DB_LOCK_READ));
+	must(lock_put(lt, lock));
+	assert_true(is_free(lt, "o", DB_LOCK_READ));
+	finish(*state, lt);
+}
+
+/* After many names that are new only each sixteenth is looked for among those that are kept. */
+static void
+lock_that_is_kept_is_taken_again_after_many_new_ones(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	u_int32_t id = locker_of(lt);
+	const struct lock_cell *c;
+	unsigned again = 0;
+	char name[16];
+	DB_LOCK lock;
+
+	for (int i = 0; i < 200; i++) {
+		(void)snprintf(name, sizeof(name), "%d", i);
+		must(lock_put(lt, get(lt, id, name, DB_LOCK_WRITE)));
+	}
+	for (int i = 0; i < 20; i++) {
+		lock = get(lt, id, "7", DB_LOCK_WRITE);
+		c = cell_at(lt, (uint32_t)lock);
+		again += lock_retaken(c, c->word) > 0;
+		must(lock_put(lt, lock));
+	}
+	assert_true(again > 0);
+	assert_true(is_free(lt, "7", DB_LOCK_READ));
+	assert_int_equal(stat_of(lt).st_nlocks, 0);
+	finish(*state, lt);
+}
+
+static void
 lock_that_was_put_is_not_shown_or_counted_as_held(void **state)
 {
 	DB_LOCKTAB *lt = table_of(*state);
@@ -254,6 +341,7 @@ lock_handle_keeps_a_bounded_number(void **state)
 	assert_true(idle_locks(lt) > KEPT_MAX / 2);
 	assert_int_equal(stat_of(lt).st_nlocks, 0);
 	assert_int_equal(stat_of(lt).st_nrequests, 2 * (KEPT_MAX + 5000));
+	must(locktab_check(lt));
 	must(lock_id_free(lt, id));
 	assert_int_equal(idle_locks(lt), 0);
 	finish(*state, lt);
@@ -419,7 +507,7 @@ churns(void *arg)
 {
 	struct churner *c = arg;
 	DB_LOCK lock;
-	char name[8];
+	char name[16];
 
 	for (int i = 0; i < 20000; i++) {
 		(void)snprintf(name, sizeof(name), "%d", rand_r(&c->seed) % 40);
@@ -437,7 +525,7 @@ lock_threads_of_one_locker_take_and_put_the_same(void **state)
 	u_int32_t id = locker_of(lt), other = locker_of(lt);
 	DB_LOCK_STAT st;
 	DB_LOCK lock;
-	char name[8];
+	char name[16];
 
 	for (unsigned i = 0; i < 4; i++) {
 		c[i] = (struct churner){ .lt = lt, .id = id, .seed = i };
@@ -463,6 +551,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(lock_taken_again_has_a_handle_of_its_own),
+		t_test(lock_taken_again_is_put_by_its_own_handle_only),
+		t_test(lock_in_the_cell_of_one_that_went_is_not_that_one),
+		t_test(lock_that_is_kept_is_taken_again_after_many_new_ones),
 		t_test(lock_that_was_put_is_not_shown_or_counted_as_held),
 		t_test(lock_table_shows_longer_names),
 		t_test(lock_that_was_put_is_in_nobodys_way),

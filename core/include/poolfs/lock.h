@@ -198,7 +198,7 @@ POOLFS_API int lock_get(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, const
 /*
  * lock_put - release a lock once; those who waited for it go on.  Never waits for another locker.
  *
- * The table may keep a lock that was put, on a short name (28 bytes) and up to 4096 for a handle,
+ * The table may keep a lock that was put, on a short name (28 bytes) and up to 32768 for a handle,
  * so that the same locker gets it again in a shorter way.  It is not held: it is in nobody's way,
  * and is neither counted nor shown [ours].
  *
