@@ -4,6 +4,8 @@
  */
 #include "../lock_t.h"
 
+#include <signal.h>
+
 static void
 lock_of_the_same_mode_is_counted(void **state)
 {
@@ -206,6 +208,41 @@ lock_timeout_ends_a_wait(void **state)
 	finish(*state, lt);
 }
 
+static unsigned handled;
+
+static void
+handle(int signo)
+{
+	(void)signo;
+	(void)add_seq(&handled, 1);
+}
+
+static void
+lock_wait_goes_on_after_a_signal(void **state)
+{
+	DB_LOCKTAB *lt = table_of(*state);
+	DB_LOCK lock = get(lt, locker_of(lt), "o", DB_LOCK_WRITE);
+	struct sigaction sa = { .sa_handler = handle }, before;
+	uint64_t end = os_monotonic_usec() + 60000000;
+	struct waiter w = { 0 };
+
+	t_check(sigaction(SIGUSR1, &sa, &before) == 0);
+	wait_for(&w, lt, locker_of(lt), "o", DB_LOCK_READ);
+	for (unsigned n = 1; n <= 5; n++) {
+		t_check(pthread_kill(w.thread, SIGUSR1) == 0);
+		while (load_seq(&handled) < n) {
+			t_check(os_monotonic_usec() < end);
+			os_sleep_usec(200);
+		}
+		assert_int_equal(stat_of(lt).st_nwaiting, 1);
+	}
+	must(lock_put(lt, lock));
+	answers(0, waited(&w));
+	must(lock_put(lt, w.lock));
+	t_check(sigaction(SIGUSR1, &before, NULL) == 0);
+	finish(*state, lt);
+}
+
 static void
 lock_vec_goes_in_order_and_stops_at_the_first_that_fails(void **state)
 {
@@ -393,6 +430,7 @@ main(void)
 		t_test(lock_upgrade_waits_for_holders_only),
 		t_test(lock_downgrade_lets_others_in),
 		t_test(lock_timeout_ends_a_wait),
+		t_test(lock_wait_goes_on_after_a_signal),
 		t_test(lock_vec_goes_in_order_and_stops_at_the_first_that_fails),
 		t_test(lock_vec_puts_only_the_lockers_own),
 		t_test(lock_vec_put_all_releases_counted_locks_altogether),

@@ -66,6 +66,37 @@ lock_riw_matrix_is_as_the_page_says(void **state)
 	must(lock_close(lt));
 }
 
+/* Each goes together with all but itself. */
+static void
+lock_modes_are_as_many_as_128(void **state)
+{
+	enum { MODES = 128 };
+	static u_int8_t matrix[MODES * MODES];
+	DB_ENV env = { .db_errcall = hear, .lk_conflicts = matrix, .lk_modes = MODES };
+	DB_LOCKTAB *lt;
+	u_int32_t a, b;
+	DB_LOCK lock;
+
+	for (int i = 1; i < MODES; i++)
+		matrix[i * MODES + i] = 1;
+	lt = table_with(*state, &env, 0);
+	a = locker_of(lt);
+	b = locker_of(lt);
+	for (int i = 1; i < MODES; i++) {
+		(void)get(lt, a, "o", i);
+		answers(DB_LOCK_NOTGRANTED, try_get(lt, b, DB_LOCK_NOWAIT, "o", i, &lock));
+	}
+	must(lock_put(lt, get(lt, b, "p", MODES - 1)));
+	refuses(EINVAL, try_get(lt, b, DB_LOCK_NOWAIT, "o", MODES, &lock));
+	assert_int_equal(stat_of(lt).st_nlocks, MODES - 1);
+	assert_int_equal(stat_of(lt).st_nmodes, MODES);
+	must(locktab_check(lt));
+	must(lock_close(lt));
+	env.lk_modes = MODES + 1;
+	refuses(EINVAL, lock_open(((struct t *)*state)->dir, 0, 0, &env, &lt));
+	must(lock_unlink(((struct t *)*state)->dir, 0, &test_env));
+}
+
 static void
 lock_joiner_with_another_matrix_is_refused(void **state)
 {
@@ -442,6 +473,7 @@ main(void)
 		t_test(lock_matrix_is_requested_by_held),
 		t_test(lock_rw_matrix_is_the_default),
 		t_test(lock_riw_matrix_is_as_the_page_says),
+		t_test(lock_modes_are_as_many_as_128),
 		t_test(lock_joiner_with_another_matrix_is_refused),
 		t_test(lock_open_refuses_what_there_is_not),
 		t_test(lock_calls_refuse_what_there_is_not),
