@@ -73,6 +73,19 @@ object_name(const struct lock_seen *l)
 	return text;
 }
 
+/* In the mount, if the object is a file of HOME's file system: what flock(2) locks. */
+static uint64_t
+inode_number(const struct fs *fs, const struct lock_seen *l)
+{
+	struct os_ident id;
+
+	static_assert(sizeof(id) <= LOOK_NAME_BYTES, "a copy is whole");
+	if (l->name_bytes != sizeof(id))
+		return 0;
+	memcpy(&id, l->name, sizeof(id));
+	return id.dev == fs->home_dev ? node_shown_ino(fs, &id) : 0;
+}
+
 /* A list of what there is, and the texts that its rows need. */
 struct locks_seen {
 	DB_LOCKTAB *lt;
@@ -120,8 +133,9 @@ static const struct field table_fields[] = {
 };
 
 static void
-add_lock(struct sheet *s, const DB_LOCKTAB *lt, const struct lock_seen *l)
+add_lock(struct fs *fs, struct sheet *s, const DB_LOCKTAB *lt, const struct lock_seen *l)
 {
+	uint64_t ino = inode_number(fs, l);
 	const char *mode = mode_name(s, lt, l->mode), *object = sheet_keep(s, object_name(l));
 	const struct value row[] = {
 #define STAT_LOCK_TABLE(key, expression, kind, unit, width, help) VALUE_##kind(expression),
@@ -138,7 +152,7 @@ fill_table(struct fs *fs, struct sheet *s)
 	int err = look(fs, &seen);
 
 	for (size_t i = 0; err == 0 && i < seen.n; i++)
-		add_lock(s, seen.lt, &seen.list[i]);
+		add_lock(fs, s, seen.lt, &seen.list[i]);
 	unlook(fs, &seen);
 	return err;
 }
@@ -155,9 +169,10 @@ static const struct field waits_fields[] = {
 };
 
 static void
-add_edge(
-    struct sheet *s, const DB_LOCKTAB *lt, const struct lock_seen *w, const struct lock_seen *h)
+add_edge(struct fs *fs, struct sheet *s, const DB_LOCKTAB *lt, const struct lock_seen *w,
+    const struct lock_seen *h)
 {
+	uint64_t ino = inode_number(fs, w);
 	const char *wmode = mode_name(s, lt, w->mode), *hmode = mode_name(s, lt, h->mode);
 	const char *object = sheet_keep(s, object_name(w));
 	const struct value row[] = {
@@ -175,7 +190,7 @@ fill_waits(struct fs *fs, struct sheet *s)
 	int err = look(fs, &seen);
 
 	for (size_t i = 0; err == 0 && i < seen.nedges; i++)
-		add_edge(s, seen.lt, seen.edges[i].waits, seen.edges[i].in_the_way);
+		add_edge(fs, s, seen.lt, seen.edges[i].waits, seen.edges[i].in_the_way);
 	unlook(fs, &seen);
 	return err;
 }

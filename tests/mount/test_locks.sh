@@ -124,10 +124,14 @@ check a_shared_one_too sh -c '! flock -n -s "$1" true' - "$mnt/files/f"
 check other_files_are_free flock -n "$mnt/files/g" true
 check lock_get_is_refused_too sh -c '! "$@" </dev/null' - "$client" "$home" try "$home/f"
 check the_table_shows_it grep -Eq "^ *0x[0-9a-f]+ +[0-9]+ +held +WRITE +1 " "$mnt/locks/table"
+same it_says_which_file "$(stat -c %i "$mnt/files/f")" \
+	"$(awk '$3 == "held" { print $(NF - 1) }' "$mnt/locks/table")"
 begin b "$client" "$home" get "$home/f"
 check lock_get_waits_for_flock until_is nwaiting 1
 check waits_shows_who_waits_for_whom \
 	grep -Eq "WRITE +0x[0-9a-f]+ +[0-9]+ +WRITE +held" "$mnt/locks/waits"
+same it_says_for_which_file "$(stat -c %i "$mnt/files/f")" \
+	"$(awk '$7 == "held" { print $(NF - 1) }' "$mnt/locks/waits")"
 check waits_dot_is_a_graph sh -c 'grep -q " -> " "$1" && tail -n 1 "$1" | grep -qx "}"' - \
 	"$mnt/locks/waits.dot"
 check table_json_is_json python3 -m json.tool "$mnt/locks/table.json"
