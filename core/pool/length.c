@@ -164,6 +164,19 @@ file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes)
 	return ret;
 }
 
+/* What makes a file longer gives back nothing behind its end, so that is done first. */
+static int
+cut_behind(struct thread *t, const DB_MPOOLFILE *mpf)
+{
+	uint64_t length = load_seq(&mpf->row->length);
+	struct os_stat st;
+	int ret = os_fstat(mpf->fd, &st);
+
+	if (ret == 0 && st.size < length)
+		ret = page_cut_file(t, mpf->row, mpf->fd, length);
+	return ret != 0 ? ret : page_cut_file(t, mpf->row, mpf->fd, length);
+}
+
 int
 mpool_file_trim(DB_MPOOLFILE *mpf)
 {
@@ -177,7 +190,7 @@ mpool_file_trim(DB_MPOOLFILE *mpf)
 	if ((ret = file_trunc_begin(t, mpf->row, mpf->file)) != 0)
 		return ret;
 	wait_for_writes(t, mpf->row, mpf->file);
-	ret = page_cut_file(t, mpf->row, mpf->fd, load_seq(&mpf->row->length));
+	ret = cut_behind(t, mpf);
 	if (ret == 0 && mtime != 0)
 		(void)os_futimens(mpf->fd, mtime);
 	if (os_fstat(mpf->fd, &st) == 0)
