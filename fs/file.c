@@ -152,6 +152,38 @@ open_hearing(struct fs *fs, int fd, const char *path, int flags, DB_MPOOLFILE **
 	return err;
 }
 
+/* Is the table full of files, so that one that is closed may help? */
+static bool
+is_full(int err)
+{
+	return err == ENFILE || err == ENOMEM;
+}
+
+/* Close files other than f that nobody needs just now.  False: there is none, nor will be. */
+static bool
+make_room(struct fs *fs, const struct file *f, bool *anyp, struct in_use *why)
+{
+	if (file_close_idle(fs) > 0 || file_close_unused(fs, f, why) > 0) {
+		*anyp = true;
+		return true;
+	}
+	/* a row is free when the last page of its file is written; a request comes to an end */
+	if (!*anyp && why->busy == 0)
+		return false;
+	os_sleep_usec(ROOM_USEC);
+	return true;
+}
+
+static void
+say_full(const char *said, const struct in_use *why)
+{
+	fs_log(LOG_WARNING,
+	    "%s; of the mount's %u are just in use, %u are in the kernel's cache, %u cannot be "
+	    "opened again, %u without a name are open elsewhere, %u without a name cannot be "
+	    "written",
+	    said, why->busy, why->cached, why->lost, why->shared, why->unsaved);
+}
+
 /*
  * mpool_open_fd, which takes fd over.  The pool's table of files has an end: files that are open
  * only in case somebody wants them again make room, or else some that are not just in use.  Their
@@ -163,7 +195,8 @@ file_open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPO
 {
 	int flags = DB_ODDFILESIZE | (writable ? 0 : DB_RDONLY), spare, err;
 	char path[PATH_MAX], said[SENTENCE_BYTES];
-	bool closes, closed = false;
+	struct in_use why = { 0 };
+	bool any = false;
 
 	if (fs->opt->read_only || fs->opt->no_atime)
 		(void)fcntl(fd, F_SETFL, O_NOATIME);
@@ -171,17 +204,14 @@ file_open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPO
 	for (unsigned tries = 0;; tries++) {
 		spare = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 		err = open_hearing(fs, fd, path, flags, mpfp, said);
-		if ((err != ENFILE && err != ENOMEM) || spare == -1 || tries == ROOM_TRIES)
+		if (!is_full(err) || spare == -1 || tries == ROOM_TRIES ||
+		    !make_room(fs, f, &any, &why))
 			break;
-		closes = file_close_idle(fs) > 0 || file_close_unused(fs) > 0;
-		closed |= closes;
-		if (!closed)
-			break;
-		if (!closes)
-			os_sleep_usec(ROOM_USEC);
 		fd = spare;
 	}
-	if (said[0] != '\0')
+	if (said[0] != '\0' && is_full(err))
+		say_full(said, &why);
+	else if (said[0] != '\0')
 		fs_log(LOG_WARNING, "%s", said);
 	os_close(spare);
 	return err;

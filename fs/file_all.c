@@ -116,45 +116,65 @@ can_be_reopened(struct fs *fs, const struct file *f)
  * The pages of a file without a name go when its last handle in the pool does: then the disk must
  * have all of it.
  */
-static bool
-outlives_its_pages(struct fs *fs, struct file *f)
+static unsigned *
+why_not_without_a_name(struct fs *fs, struct file *f, struct in_use *why)
 {
-	struct os_stat st;
 	int64_t mtime;
 	off_t bytes;
 
-	if (os_fstat(mpool_file_fd(f->mpf), &st) != 0)
-		return false;
-	if (st.nlink > 0)
-		return true;
-	return mpool_file_is_alone(f->mpf) && (!f->writable || file_write_out_locked(f) == 0) &&
-	    mpool_ident_attr(fs->pool, &f->node->ident, &bytes, &mtime) == ENOENT;
+	if (!mpool_file_is_alone(f->mpf))
+		return &why->shared;
+	if ((f->writable && file_write_out_locked(f) != 0) ||
+	    mpool_ident_attr(fs->pool, &f->node->ident, &bytes, &mtime) != ENOENT)
+		return &why->unsaved;
+	return NULL;
+}
+
+/* What of why speaks against closing it; NULL: nothing does. */
+static unsigned *
+why_not(struct fs *fs, struct file *f, struct in_use *why)
+{
+	struct os_stat st;
+
+	/* what the kernel has of it others tell only while it is open here */
+	if (__atomic_load_n(&f->cached, __ATOMIC_SEQ_CST) > 0)
+		return &why->cached;
+	if (!can_be_reopened(fs, f) || os_fstat(mpool_file_fd(f->mpf), &st) != 0)
+		return &why->lost;
+	return st.nlink > 0 ? NULL : why_not_without_a_name(fs, f, why);
 }
 
 static bool
-close_if_unused(struct fs *fs, struct file *f)
+close_if_unused(struct fs *fs, struct file *f, struct in_use *why)
 {
-	bool closes;
+	unsigned *reason = NULL;
+	bool open;
 
-	if (pthread_rwlock_trywrlock(&f->state) != 0)
+	if (pthread_rwlock_trywrlock(&f->state) != 0) {
+		why->busy++;
 		return false;
-	/* what the kernel has of it others tell only while it is open here */
-	if ((closes = f->mpf != NULL && __atomic_load_n(&f->cached, __ATOMIC_SEQ_CST) == 0 &&
-		 can_be_reopened(fs, f) && outlives_its_pages(fs, f)))
+	}
+	if ((open = f->mpf != NULL) && (reason = why_not(fs, f, why)) != NULL)
+		++*reason;
+	if (open && reason == NULL) {
+		/* nobody will know of it when the file is closed for good */
+		if (f->writable)
+			space_trim(f);
 		file_close_in_pool_locked(f);
+	}
 	file_let_go(fs, f);
-	return closes;
+	return open && reason == NULL;
 }
 
 /* From the *fromp-th on, which then is where to go on. */
 static unsigned
-close_some(struct fs *fs, unsigned *fromp)
+close_some(struct fs *fs, const struct file *but, unsigned *fromp, struct in_use *why)
 {
 	unsigned at = 0, n = 0;
 	struct file *f;
 
 	for (f = next_file(fs, NULL); f != NULL && n < CLOSE_AT_ONCE; f = next_file(fs, f), at++)
-		if (at >= *fromp && close_if_unused(fs, f))
+		if (at >= *fromp && f != but && close_if_unused(fs, f, why))
 			n++;
 	if (f != NULL)
 		node_put(fs, f->node);
@@ -163,15 +183,18 @@ close_some(struct fs *fs, unsigned *fromp)
 }
 
 unsigned
-file_close_unused(struct fs *fs)
+file_close_unused(struct fs *fs, const struct file *but, struct in_use *whyp)
 {
 	unsigned from = __atomic_load_n(&fs->nodes.closed_to, __ATOMIC_RELAXED), n;
+	struct in_use why = { 0 };
 
-	if ((n = close_some(fs, &from)) == 0) {
+	if ((n = close_some(fs, but, &from, &why)) == 0) {
 		from = 0;
-		n = close_some(fs, &from);
+		why = (struct in_use){ 0 };
+		n = close_some(fs, but, &from, &why);
 	}
 	__atomic_store_n(&fs->nodes.closed_to, from, __ATOMIC_RELAXED);
+	*whyp = why;
 	return n;
 }
 

@@ -43,10 +43,19 @@ int file_open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB
 /* Close all that rest; how many. */
 unsigned file_close_idle(struct fs *fs);
 
+/* How many files stay open in the pool, and why. */
+struct in_use {
+	unsigned busy;	  /* a request uses it just now */
+	unsigned cached;  /* the kernel keeps pages of it */
+	unsigned lost;	  /* it cannot be opened again */
+	unsigned shared;  /* without a name, and another process has it open */
+	unsigned unsaved; /* without a name, and the disk has not all of it */
+};
+
 /*
- * file_all.c: close some that are open here, but that no request is using: the next one opens
- * each again.  How many.  May be called with other files locked.
+ * file_all.c: close some others that are open here, but that no request is using: the next one
+ * opens each again.  How many; 0: *whyp says why.  May be called with files locked.
  */
-unsigned file_close_unused(struct fs *fs);
+unsigned file_close_unused(struct fs *fs, const struct file *but, struct in_use *whyp);
 
 #endif

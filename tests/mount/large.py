@@ -138,6 +138,20 @@ def more_files_are_open_than_the_pool_has_room_for():
     shutil.rmtree(path("open"))
 
 
+def what_makes_way_gives_back_what_was_reserved_ahead():
+    """A file that grows has blocks behind its end, until it is closed for good."""
+    os.mkdir(path("ahead"))
+    fds = [os.open(path("ahead/n%d" % i), os.O_RDWR | os.O_CREAT, 0o644) for i in range(100)]
+    for turn in range(3):
+        for fd in fds:
+            assert os.pwrite(fd, pattern(8192, turn), turn * 8192) == 8192
+    for fd in fds:
+        os.close(fd)
+    until(lambda: all(os.stat(home("ahead/n%d" % i)).st_blocks * 512 <= 3 * 8192
+                      for i in range(100)))
+    shutil.rmtree(path("ahead"))
+
+
 def _say_what_is_in_the_way():
     """For whoever finds out why it happens, once in some fifty runs."""
     for what in "files", "events":
