@@ -159,18 +159,51 @@ lend_capabilities(uint64_t caps)
 	(void)syscall(SYS_capset, &head, data);
 }
 
+/* Of those that the caller has, though not root, what counts in the daemon's own namespace. */
+static uint64_t
+caps_of(const struct caller *c, const struct rights *r)
+{
+	return r->fsuid == c->uid && r->caps != 0 && is_of_our_namespace(c->pid) ? r->caps : 0;
+}
+
+static bool
+is_member(const struct caller *c, const struct rights *r, gid_t gid)
+{
+	for (size_t i = 0; i < r->ngroups; i++)
+		if (r->groups[i] == gid)
+			return true;
+	return c->gid == gid;
+}
+
+mode_t
+identity_mode_written(const struct caller *c, const struct stat *st)
+{
+	mode_t mode = st->st_mode;
+	struct rights r;
+
+	if (c->uid == 0 || (mode & (S_ISUID | S_ISGID)) == 0)
+		return mode;
+	read_rights(c->pid, &r);
+	if (caps_of(c, &r) & 1u << CAP_FSETID)
+		return mode;
+	if ((mode & S_IXGRP) || !is_member(c, &r, st->st_gid))
+		mode &= ~(mode_t)S_ISGID;
+	return mode & ~(mode_t)S_ISUID;
+}
+
 static void
 switch_user(const struct caller *c)
 {
 	struct rights r;
+	uint64_t caps;
 
 	read_rights(c->uid != 0 ? c->pid : 0, &r);
 	if (c->uid != 0)
 		(void)syscall(SYS_setgroups, r.ngroups, r.groups);
 	(void)setfsgid(c->gid);
 	(void)setfsuid(c->uid);
-	if (r.caps != 0 && r.fsuid == c->uid && is_of_our_namespace(c->pid))
-		lend_capabilities(r.caps);
+	if ((caps = caps_of(c, &r)) != 0)
+		lend_capabilities(caps);
 	self.switched = true;
 }
 

@@ -6,6 +6,7 @@
 #define FS_IDENTITY_H
 
 #include <stdbool.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 struct caller {
@@ -29,6 +30,9 @@ void identity_enter(const struct caller *c);
 /* The umask as well: around a call that makes something with a mode. */
 void identity_enter_to_create(const struct caller *c);
 void identity_leave(void);
+
+/* The mode of a regular file that looks like st, once the caller has written to it. */
+mode_t identity_mode_written(const struct caller *c, const struct stat *st);
 
 /* The mode to create something with, after identity_enter_to_create. */
 mode_t identity_mode(const struct caller *c, mode_t mode);

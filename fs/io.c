@@ -32,9 +32,7 @@ io_touch(struct file *f, const struct caller *c)
 	mode_t mode;
 
 	if (c->uid != 0 && fstat(fd, &st) == 0) {
-		mode = st.st_mode & ~(mode_t)S_ISUID;
-		if (mode & S_IXGRP)
-			mode &= ~(mode_t)S_ISGID;
+		mode = identity_mode_written(c, &st);
 		if (mode != st.st_mode && fchmod(fd, mode & 07777) == 0)
 			mpool_file_restamp(f->mpf);
 	}

@@ -44,6 +44,18 @@ with_capabilities()
 	chmod 777 .
 	able mknod mknod node c 1 3
 	able net_raw cat closed/file
+	echo program >program
+	for cap in fsetid net_raw; do
+		for how in 'echo more >>program' 'truncate -s 100 program' \
+			'fallocate -l 200 program'; do
+			for mode in 0:6777 0:6666 1001:2676; do
+				chgrp "${mode%:*}" program
+				chmod "${mode#*:}" program
+				able "$cap" sh -c "$how"
+				stat -c "$cap, $how, $mode: %a" program
+			done
+		done
+	done
 	echo "in a namespace of his own:"
 	able net_raw unshare -Ur sh -c 'cat closed/file; chown 0 closed'
 	stat -c '%n %F %a %u %g %s' ./*
