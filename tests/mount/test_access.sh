@@ -13,7 +13,7 @@ refused()
 
 chmod 755 "$work"
 mkdir -m 700 "$home/private" "$work/out"
-mkdir -m 755 "$home/d"
+mkdir -m 755 "$home/d" "$work/open"
 mkdir "$home/theirs"
 chown 1000:1000 "$home/theirs"
 echo s3cret-bytes >"$home/private/s3cret-name"
@@ -21,7 +21,10 @@ echo s3cret-bytes >"$home/closed"
 chmod 600 "$home/closed" "$home/private/s3cret-name"
 echo outside >"$work/out/x"
 echo inside >"$home/d/x"
+echo outside >"$work/open/x"
+cp "$work/open/x" "$work/open/y"
 ln -s "$work/out" "$home/way"
+ln -s ../open "$home/aside" # leads nowhere from the mount, and out of HOME from there
 mount_pool --cache-size=1M -o allow_other
 cat "$mnt/files/private/s3cret-name" "$mnt/files/closed" "$mnt/files/d/x" >/dev/null
 daemon=$(daemon_pid)
@@ -53,7 +56,8 @@ check something_is_shown_to_all grep -q cache_hit "$work/shown"
 same but_no_name_of_what_is_closed 0 "$(grep -c s3cret "$work/shown")"
 check ctl_is_not_theirs refused 1000 sh -c 'echo reap >"$1/ctl"' - "$mnt"
 cp "$TEST_BIN/pool_client" "$work/client"
-same they_do_not_attach '' "$(as 1000 "$work/client" "$home" </dev/null 2>&1 | grep -x ok)"
+same somebody_may_attach ok "$(echo sync | "$work/client" "$home")"
+same they_do_not_attach '' "$(echo sync | as 1000 "$work/client" "$home" 2>/dev/null)"
 they_are_told()
 {
 	as 1000 "$work/client" "$home" </dev/null 2>&1 | grep -qi "permission denied"
@@ -63,13 +67,17 @@ check with_a_sentence they_are_told
 # --- ways out --------------------------------------------------------------------------------
 
 check not_through_a_link refused 1000 cat "$mnt/files/way/x"
+check nor_one_that_the_daemon_alone_could_follow refused 0 cat "$mnt/files/aside/x"
 link_of_their_own_is_refused()
 {
 	as 1000 ln -s "$work/out/x" "$mnt/files/theirs/l" && refused 1000 cat "$mnt/files/theirs/l"
 }
 check not_through_a_link_of_their_own link_of_their_own_is_refused
 check not_through_dots refused 1000 cat "$mnt/files/d/../../../out/x"
-check not_through_the_daemons_root refused 1000 cat "/proc/$daemon/root$work/out/x"
+check a_command_finds_what_is_inside sh -c 'echo sync d/x >"$1/ctl"' - "$mnt"
+check and_not_through_dots_what_is_outside refused 0 sh -c 'echo sync ../open/y >"$1/ctl"' - "$mnt"
+check nor_through_a_link refused 0 sh -c 'echo sync aside/y >"$1/ctl"' - "$mnt"
+check not_through_the_daemons_root refused 1000 cat "/proc/$daemon/root$work/open/x"
 check not_through_its_descriptors refused 1000 ls "/proc/$daemon/fd/"
 check not_into_a_closed_directory_by_its_working_directory \
 	refused 1000 sh -c 'cd "$1/files/private" && cat s3cret-name' - "$mnt"
@@ -113,6 +121,8 @@ if child == 0:
                 pass
             try:
                 with open(files + name, "ab") as f:
+                    f.write(b"his")
+                    f.flush()
                     print(name, "opened for writing", os.fstat(f.fileno()), flush=True); os._exit(2)
             except OSError:
                 pass
