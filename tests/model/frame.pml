@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * frame.pml - the life of a page in the pool, as core/pool does it (core/README.md, P1 to P17).
+ * frame.pml - the life of a page in the pool, as core/pool does it (core/README.md, P1 to P18).
  *
  * Workers get, change and put pages, evict, write back and fsync; a killer ends some of them
  * between any two steps; whoever meets what the dead left takes it over, and may be killed doing
@@ -13,14 +13,18 @@
  *   I2  at most one frame holds a page
  *   I3  an acknowledged change is in every page handed out, and at last in the pool or on disk
  *   I4  after fsync the disk has what was acknowledged before
- *   I5  a page that is not dirty is what the disk has, unless a survivor had it pinned beside the
- *       dead who was changing it
+ *   I5  a page that is not dirty is what the disk has, or suspect: a survivor had it pinned beside
+ *       the dead who was changing it, or it was on its way to the disk
  *   I6  after reaping nothing of the dead is left, and every frame is free or valid
  *   I7  a dirty frame is in the dirty index
- * and nobody waits for ever (spin's invalid end states).
+ * and nobody waits for ever: before the auditor is through, somebody can take a step.
  *
- * Left out: batches, futex wake-ups, page sizes, the file table, reuse of client numbers, memory
- * orders weaker than x86's; truncation.  STORE_BUFFER: a slot's store reaches the others late, and
+ * One who is killed stays where he is.  What concerns a process alone is nobody else's step, so that
+ * spin need not try it in every order; all that the others see is in a step() of its own.
+ *
+ * Left out: batches, futex wake-ups, page sizes, the file table, DB_MPOOL_CLEAN (P5), puts by other
+ * threads (P6), reuse of client numbers, memory orders weaker than x86's; truncation is in
+ * truncate.pml.  STORE_BUFFER: a slot's store reaches the others late, and
  * is waited for; with MEMBARRIER it is not: who scans sees to it.  Each guard has a defect,
  * BUG_..., that run.sh plants to see that the model notices.
  */
@@ -52,16 +56,21 @@
 #define INDEXED 64
 #define VERSION_ONE 128
 #define VERSIONS 128 /* one bit: no more than two marks of a worker are in play */
+#define SUSPECT 256
 
 #define state(w) ((w) & 7)
 #define owner(w) (((w) >> 3) & 3)
 #define with(w, s, o) (((w) & ~31) | (s) | ((o) << 3))
 #define marked(w, s, o) (with((w) & ~VERSIONS, s, o) | (((w) + VERSION_ONE) & VERSIONS))
 #define is_page(w) (state(w) >= VALID)
+#define is_spoilt(w) (((w) & SUSPECT) && !((w) & DIRTY))
+
+/* The dead take no step.  What they only read, or reckon, is seen by nobody. */
+#define step(...) atomic { !dead[me]; __VA_ARGS__ }
 
 /* --- shared memory ------------------------------------------------------------------------- */
 
-byte word[FRAMES];
+short word[FRAMES];
 byte key[FRAMES];   /* page + 1 */
 byte cell[FRAMES];  /* the page table: the page + 1 whose entry leads to this frame */
 byte index[FRAMES]; /* the dirty index: a count */
@@ -89,7 +98,6 @@ byte kills;
 byte acked[PAGES];
 byte unsure[PAGES];	/* of those who died between change and put */
 byte changing[THREADS]; /* page + 1 */
-byte half[PAGES];	/* bits that the dead may have left half changed under others' pins */
 
 #define bit(me) (1 << (me))
 #define in_change(q, k) ((changing[q] == (k) + 1) << (q))
@@ -100,57 +108,58 @@ byte half[PAGES];	/* bits that the dead may have left half changed under others'
 /* ok: it was exactly old, and is new now.  w is what it was otherwise. */
 inline cas(old, new)
 {
-	atomic {
+	step(
 		if
 		:: word[f] == (old) -> word[f] = (new); ok = true
 		:: else -> w = word[f]; ok = false
 		fi
-	}
+	)
 }
 
 /* frame_leave: from my state, other bits kept. */
 inline leave(from, to)
 {
-	atomic {
+	step(
 		if
 		:: state(word[f]) == from && owner(word[f]) == me + 1 ->
 			word[f] = with(word[f], to, NOBODY); ok = true
 		:: else -> ok = false
 		fi
-	}
+	)
 }
 
 inline note(x)
 {
-	noted[me] = noted[me] | (1 << (x))
+	step(noted[me] = noted[me] | (1 << (x)))
 }
 
 inline unnote(x)
 {
-	noted[me] = noted[me] & ~(1 << (x))
+	step(noted[me] = noted[me] & ~(1 << (x)))
 }
 
 /* frame_free */
 inline free(x)
 {
-	atomic {
+	step(
 		if
-		:: state(word[x]) == CLAIMED && owner(word[x]) == me + 1 -> word[x] = word[x] & VERSIONS
+		:: state(word[x]) == CLAIMED && owner(word[x]) == me + 1 ->
+			word[x] = word[x] & VERSIONS
 		:: else
 		fi
-	};
+	);
 	unnote(x)
 }
 
 /* table_withdraw */
 inline withdraw(x)
 {
-	atomic {
+	step(
 		if
 		:: cell[x] == key[x] -> cell[x] = 0
 		:: else
 		fi
-	}
+	)
 }
 
 /* dirty_unindex */
@@ -161,13 +170,13 @@ inline unindex()
 	:: (w & INDEXED) && !((w & DIRTY) && state(w) != CLAIMED) ->
 		cas(w, w & ~INDEXED);
 		if
-		:: ok -> index[f] = index[f] - 1; break
+		:: ok -> step(index[f] = index[f] - 1); break
 		:: else
 		fi
 	:: else -> break
 	od;
 	if
-	:: state(w) == CLAIMED -> index[f] = 0
+	:: state(w) == CLAIMED -> step(index[f] = 0)
 	:: else
 	fi
 }
@@ -178,13 +187,13 @@ inline barrier()
 {
 	q = 0;
 	do
-	:: atomic { q < THREADS ->
+	:: atomic { q < THREADS && !dead[me] ->
 		if
 		:: buffered[q] != EMPTY -> slot[q] = buffered[q]; buffered[q] = EMPTY
 		:: else
 		fi;
 		q++ }
-	:: else -> break
+	:: q == THREADS -> break
 	od
 }
 #endif
@@ -198,13 +207,13 @@ inline scan(except)
 	pinned = false;
 	q = 0;
 	do
-	:: atomic { q < THREADS ->
+	:: atomic { q < THREADS && !dead[me] ->
 		if
 		:: q != except && slot[q] == f + 1 -> pinned = true
 		:: else
 		fi;
 		q++ }
-	:: else -> break
+	:: q == THREADS -> break
 	od;
 	q = 0
 }
@@ -212,21 +221,21 @@ inline scan(except)
 inline slot_set(v)
 {
 #ifdef STORE_BUFFER
-	atomic { buffered[me] == EMPTY -> buffered[me] = v };
+	atomic { buffered[me] == EMPTY && !dead[me] -> buffered[me] = v };
 #if !defined(BUG_NO_FENCE) && !defined(MEMBARRIER)
 	buffered[me] == EMPTY
 #endif
 #else
-	slot[me] = v
+	step(slot[me] = v)
 #endif
 }
 
 inline slot_clear()
 {
 #ifdef STORE_BUFFER
-	atomic { buffered[me] == EMPTY -> buffered[me] = 0 }
+	atomic { buffered[me] == EMPTY && !dead[me] -> buffered[me] = 0 }
 #else
-	slot[me] = 0
+	step(slot[me] = 0)
 #endif
 }
 
@@ -236,13 +245,13 @@ inline slot_clear()
 inline take_out()
 {
 #ifdef BUG_CLAIM_BLIND
-	atomic {
+	step(
 		if
 		:: state(word[f]) == EVICTING && owner(word[f]) == me + 1 ->
 			word[f] = with(word[f], CLAIMED, me + 1); ok = true
 		:: else -> ok = false
 		fi
-	};
+	);
 #else
 	cas(m, with(m, CLAIMED, me + 1));
 #endif
@@ -319,7 +328,7 @@ inline undo_load()
 	if
 	:: ok ->
 #ifdef BUG_REAP_WITHDRAW_BLIND
-		atomic { if :: cell[1 - f] == key[f] -> cell[1 - f] = 0 :: else fi };
+		step(if :: cell[1 - f] == key[f] -> cell[1 - f] = 0 :: else fi);
 #endif
 		withdraw(f);
 		unindex();
@@ -370,14 +379,14 @@ inline undo_notes(d)
 		:: else -> break
 		od;
 		f = 0;
-		atomic {
+		step(
 			if
 			:: note_bucket[d] != 0 && bucket[note_bucket[d] - 1] == d + 1 ->
 				bucket[note_bucket[d] - 1] = 0; any = true
 			:: else
 			fi
-		};
-		note_bucket[d] = 0;
+		);
+		step(note_bucket[d] = 0);
 #ifdef BUG_REAP_ONCE
 		break
 #endif
@@ -386,7 +395,7 @@ inline undo_notes(d)
 	any = false
 }
 
-/* evict_except */
+/* evict_except; if the page stays, it is said to be suspect. */
 inline drop_half_changed(d)
 {
 	do
@@ -394,18 +403,19 @@ inline drop_half_changed(d)
 		w = word[f];
 		if
 		:: state(w) == EVICTING || state(w) == COPYING -> cas(w, with(w, VALID, NOBODY))
-		:: state(w) < VALID || (w & DIRTY) -> break
-		:: state(w) == WRITING && !(w & DIRTY) ->
-			/* its writer goes on, or is dead and taken over on the way */
-			if
-			:: word[f] != w
-			:: owner(w) != 0 && dead[owner(w) - 1] -> undo_write()
-			fi
+		:: state(w) < VALID -> break
+		:: state(w) == WRITING || (state(w) == VALID && (w & DIRTY)) ->
+			step(word[f] = word[f] | SUSPECT);
+			break
 		:: state(w) == VALID && !(w & DIRTY) ->
 			evict_but(d);
 			if
 			:: ok -> break
-			:: !ok && pinned -> atomic { half[key[f] - 1] = half[key[f] - 1] | unsure[key[f] - 1]; break }
+			:: !ok && pinned ->
+#ifndef BUG_REAP_NOT_SUSPECT
+				step(word[f] = word[f] | SUSPECT);
+#endif
+				break
 			:: else
 			fi
 		fi
@@ -415,26 +425,26 @@ inline drop_half_changed(d)
 
 inline release_slot(d)
 {
-	f = slot[d] - 1;
+	step(f = slot[d] - 1);
 #ifdef BUG_REAP_SLOT_FIRST
-	slot[d] = 0;
+	step(slot[d] = 0);
 #endif
 #ifndef BUG_REAP_KEEP
 	drop_half_changed(d);
 #endif
-	slot[d] = 0;
+	step(slot[d] = 0);
 	f = 0
 }
 
 /* reap_client: whoever claims it starts over. */
 inline reap(d)
 {
-	atomic {
+	step(
 		if
 		:: can_reap(d) -> taken[d] = me + 1; ok = true
 		:: else -> ok = false
 		fi
-	};
+	);
 	if
 	:: ok ->
 		undo_notes(d);
@@ -442,8 +452,8 @@ inline reap(d)
 		:: slot[d] != 0 -> release_slot(d)
 		:: else
 		fi;
-		noted[d] = 0;
-		atomic { reaped[d] = true; taken[d] = 0 }
+		step(noted[d] = 0);
+		step(reaped[d] = true; taken[d] = 0)
 	:: else
 	fi;
 	atomic { w = 0; ok = false; m = 0; f = 0; pinned = false }
@@ -471,6 +481,7 @@ inline wait_or_reap()
 inline write_failed()
 {
 	atomic {
+		!dead[me];
 		if
 		:: state(word[f]) == WRITING && owner(word[f]) == me + 1 ->
 #ifdef BUG_FAILED_IS_CLEAN
@@ -487,7 +498,7 @@ inline write_failed()
 inline finish_write()
 {
 	if
-	:: disk[k] = buf; wrote = true;
+	:: step(disk[k] = buf; wrote = true);
 		unindex();
 		leave(WRITING, VALID)
 #ifdef FAILURES
@@ -511,16 +522,17 @@ inline write_unpinned()
 		:: !pinned ->
 			atomic { buf = data[f]; k = key[f] - 1 };
 #ifdef BUG_WRITE_BLIND
-			atomic {
+			step(
 				w = word[f];
-				ok = state(w) == VALID || (state(w) == COPYING && owner(w) == me + 1);
+				ok = state(w) == VALID ||
+				    (state(w) == COPYING && owner(w) == me + 1);
 				if
-				:: ok -> word[f] = with(w, WRITING, me + 1) & ~DIRTY
+				:: ok -> word[f] = with(w, WRITING, me + 1) & ~(DIRTY | SUSPECT)
 				:: else
 				fi
-			}
+			)
 #else
-			cas(m, with(m, WRITING, me + 1) & ~DIRTY)
+			cas(m, with(m, WRITING, me + 1) & ~(DIRTY | SUSPECT))
 #endif
 		:: else
 		fi;
@@ -612,8 +624,8 @@ inline fsync()
 		fi
 	:: else -> break
 	od;
-	assert((disk[0] & bit(me)) == (acked[0] & bit(me)) || (unsure[0] & bit(me)));	/* I4 */
-	assert((disk[1] & bit(me)) == (acked[1] & bit(me)) || (unsure[1] & bit(me)));	/* I4 */
+	step(assert((disk[0] & bit(me)) == (acked[0] & bit(me)));	/* I4 */
+	assert((disk[1] & bit(me)) == (acked[1] & bit(me))));
 #ifdef FAILURES
 unsynced:
 #endif
@@ -624,10 +636,10 @@ unsynced:
 
 inline lock_bucket()
 {
-	note_bucket[me] = page + 1;
+	step(note_bucket[me] = page + 1);
 	do
-	:: atomic { bucket[page] == 0 -> bucket[page] = me + 1; break }
-	:: atomic { bucket[page] != 0 && can_reap(bucket[page] - 1) -> d = bucket[page] - 1 };
+	:: atomic { bucket[page] == 0 && !dead[me] -> bucket[page] = me + 1; break }
+	:: atomic { !dead[me] && bucket[page] != 0 && can_reap(bucket[page] - 1) -> d = bucket[page] - 1 };
 		/* what it holds is a claimed frame, in g */
 		reap(d);
 		d = 0
@@ -636,8 +648,8 @@ inline lock_bucket()
 
 inline unlock_bucket()
 {
-	bucket[page] = 0;
-	note_bucket[me] = 0
+	step(bucket[page] = 0);
+	step(note_bucket[me] = 0)
 }
 
 /* table_look, for the entry and its frame's key, in any state: x is a frame or FRAMES. */
@@ -659,6 +671,7 @@ inline look()
 #define BUSY 2
 #define OTHER 3
 #define FAILED 4
+#define SPOILT 5
 
 /* pin_try: the slot is stored, then the word is read, then the key. */
 inline pin_try()
@@ -674,11 +687,14 @@ inline pin_try()
 		ok = key[f] == page + 1;
 #endif
 		if
-		:: ok && (state(w) == VALID || state(w) == WRITING) -> answer = PINNED; break
+		:: ok && is_page(w) && is_spoilt(w) && !as_is -> answer = SPOILT; break
+		:: ok && (state(w) == VALID || state(w) == WRITING) && (!is_spoilt(w) || as_is) ->
+			answer = PINNED; break
+		:: ok && (state(w) == EVICTING || state(w) == COPYING) && (!is_spoilt(w) || as_is) ->
 #ifdef BUG_PIN_PROPOSAL
-		:: ok && (state(w) == EVICTING || state(w) == COPYING) -> answer = PINNED; break
+			answer = PINNED; break
 #else
-		:: ok && (state(w) == EVICTING || state(w) == COPYING) -> cas(w, with(w, VALID, NOBODY))
+			cas(w, with(w, VALID, NOBODY))
 #endif
 		:: ok && (state(w) == LOADING || state(w) == CLAIMED) -> answer = BUSY; break
 		:: !ok || state(w) == FREE -> answer = OTHER; break
@@ -695,24 +711,24 @@ inline pin_try()
 inline steal()
 {
 	x = f;
-	note_bucket[me] = page + 1;
+	step(note_bucket[me] = page + 1);
 	if
-	:: atomic { bucket[page] == 0 -> bucket[page] = me + 1 };
+	:: atomic { bucket[page] == 0 && !dead[me] -> bucket[page] = me + 1 };
 #ifndef BUG_STEAL_BLIND
 		if
 		:: cell[x] == page + 1 && key[x] == page + 1 ->
 #endif
-			atomic {
+			step(
 				if
 				:: state(w) == LOADING && word[x] == w ->
 					word[x] = with(w, CLAIMED, owner(w)); ok = true
 				:: state(w) == CLAIMED && word[x] == w -> ok = true
 				:: else -> ok = false
 				fi
-			};
+			);
 			if
 #ifdef BUG_STEAL_BLIND
-			:: ok -> cell[x] = 0
+			:: ok -> step(cell[x] = 0)
 #else
 			:: ok -> withdraw(x)
 #endif
@@ -724,9 +740,22 @@ inline steal()
 #endif
 		;
 		unlock_bucket()
-	:: bucket[page] != 0 -> note_bucket[me] = 0
+	:: bucket[page] != 0 -> step(note_bucket[me] = 0)
 	fi;
 	atomic { x = 0; ok = false; w = 0; f = 0 }
+}
+
+/* evict_spoilt: read again, unless it is pinned all the while. */
+inline read_again()
+{
+	w = word[f];
+	if
+	:: state(w) == EVICTING || state(w) == COPYING -> cas(w, with(w, VALID, NOBODY))
+	:: evictable(w) -> evict_but(THREADS); as_is = !ok && pinned
+	:: state(w) == WRITING -> as_is = true
+	:: else
+	fi;
+	atomic { w = 0; ok = false; pinned = false; f = 0 }
 }
 
 /* frame_take: CLAIMED by me, in g; or g is FRAMES. */
@@ -739,15 +768,14 @@ inline take_frame()
 		do
 		:: g < FRAMES && state(word[g]) == FREE ->
 			note(g);
-			atomic {
-				f = g;
+			step(
 				w = word[g];
 				if
 				:: state(w) == FREE -> word[g] = with(w, CLAIMED, me + 1); ok = true
 				:: else -> ok = false
 				fi;
-				f = 0; w = 0
-			};
+				w = 0
+			);
 			if
 			:: ok -> ok = false; break
 			:: else -> unnote(g); g++
@@ -760,11 +788,14 @@ inline take_frame()
 		:: else
 		fi;
 		if
-		:: evict(0)
-		:: evict(1)
-		:: write(0)
-		:: write(1)
+		:: x = 0
+		:: x = 1
 		fi;
+		if
+		:: evict(x)
+		:: write(x)
+		fi;
+		x = 0;
 		tries++
 	:: else -> g = FRAMES; break
 	od;
@@ -775,13 +806,13 @@ inline take_frame()
 inline abandon()
 {
 	slot_clear();
-	atomic {
+	step(
 		if
 		:: state(word[g]) == LOADING && owner(word[g]) == me + 1 ->
 			word[g] = with(word[g], CLAIMED, me + 1)
 		:: else
 		fi
-	};
+	);
 	withdraw(g);
 	free(g)
 }
@@ -797,23 +828,19 @@ inline load()
 #endif
 	if
 	:: x == FRAMES ->
-		key[g] = page + 1;
+		step(key[g] = page + 1);
 		slot_set(g + 1);
-		word[g] = with(word[g] & VERSIONS, LOADING, me + 1);
-		cell[g] = page + 1;
+		step(word[g] = with(word[g] & VERSIONS, LOADING, me + 1));
+		step(cell[g] = page + 1);
 		unlock_bucket();
 		if
-		:: data[g] = disk[page];
-			atomic {
-				f = g;
-				leave(LOADING, VALID);
-				if
-				:: ok -> answer = PINNED;
-					/* I2 */
-					assert(!(key[1 - f] == page + 1 && is_page(word[1 - f])))
-				:: else -> answer = OTHER; f = 0
-				fi
-			};
+		:: step(data[g] = disk[page]);
+			f = g;
+			leave(LOADING, VALID);
+			if
+			:: ok -> answer = PINNED
+			:: else -> answer = OTHER; f = 0
+			fi;
 			if
 			:: answer == PINNED -> unnote(f)
 			:: else -> abandon()
@@ -844,6 +871,7 @@ inline get()
 #endif
 		fi;
 		answer = OTHER
+	:: answer == SPOILT -> read_again(); answer = OTHER
 	:: answer == OTHER ->
 		f = 0;
 		do
@@ -862,7 +890,7 @@ inline get()
 		:: else
 		fi
 	od;
-	w = 0
+	atomic { w = 0; as_is = false }
 }
 
 /* dirty_mark, before the slot is cleared (P4) */
@@ -873,7 +901,7 @@ inline mark_dirty()
 	:: w & DIRTY -> break
 	:: !(w & DIRTY) ->
 		if
-		:: !(w & INDEXED) && !any -> atomic { index[f] = index[f] + 1; any = true }
+		:: !(w & INDEXED) && !any -> step(index[f] = index[f] + 1; any = true)
 		:: else
 		fi;
 		m = w;
@@ -884,7 +912,7 @@ inline mark_dirty()
 		fi
 	od;
 	if
-	:: any && (w & INDEXED) -> index[f] = index[f] - 1
+	:: any && (w & INDEXED) -> step(index[f] = index[f] - 1)
 	:: else
 	fi;
 	atomic { any = false; m = 0; w = 0; ok = false }
@@ -892,8 +920,9 @@ inline mark_dirty()
 
 inline check_pinned()
 {
-	assert(key[f] == page + 1 && is_page(word[f]));				 /* I1 */
-	assert(((data[f] ^ acked[page]) & settled(page)) == 0) /* I3 */
+	assert(key[f] == page + 1 && is_page(word[f]));		  /* I1 */
+	assert(key[1 - f] != page + 1 || !is_page(word[1 - f])); /* I2 */
+	assert(((data[f] ^ acked[page]) & settled(page)) == 0)   /* I3 */
 }
 
 inline acknowledge()
@@ -904,16 +933,16 @@ inline acknowledge()
 
 inline change()
 {
-	atomic { changing[me] = page + 1; data[f] = data[f] ^ bit(me) }
+	step(changing[me] = page + 1; data[f] = data[f] ^ bit(me))
 }
 
 inline put()
 {
 #ifdef BUG_CLEAR_EARLY
-	atomic { slot_clear(); acknowledge() };
+	step(slot_clear(); acknowledge());
 	mark_dirty()
 #else
-	atomic { check_pinned(); slot_clear(); acknowledge() }
+	step(check_pinned(); slot_clear(); acknowledge())
 #endif
 }
 
@@ -921,61 +950,86 @@ inline put()
 #define PUT_DIRTY 1 /* memp_fput(DB_MPOOL_DIRTY) */
 #define SET_DIRTY 2 /* memp_fset(DB_MPOOL_DIRTY), and then the change */
 
-inline get_and_put(how)
+inline get_and_put()
 {
 	get();
 	if
 	:: answer == PINNED ->
-		atomic { check_pinned() };
+		step(check_pinned());
 		if
-		:: how == UNCHANGED -> atomic { check_pinned(); slot_clear() }
-		:: how == PUT_DIRTY ->
+		:: how == SET_DIRTY -> mark_dirty()
+		:: else
+		fi;
+		if
+		:: how == UNCHANGED -> step(check_pinned(); slot_clear())
+		:: else ->
 			change();
 #ifndef BUG_CLEAR_EARLY
-			mark_dirty();
+			if
+			:: how == PUT_DIRTY -> mark_dirty()
+			:: else
+			fi;
 #endif
 			put()
-		:: how == SET_DIRTY -> mark_dirty(); change(); put()
 		fi
 	:: else
 	fi;
 	atomic { answer = 0; f = 0; w = 0 }
 }
+
 /* --- processes ----------------------------------------------------------------------------- */
 
+#define EVICT 3
+#define WRITE 4
+#define FSYNC 5
+
 #define LOCALS                                                                                     \
-	byte f, g, x, w, m, q, k, d, buf, answer, tries, page, ops;                                 \
-	bool ok, pinned, any, wrote
+	byte f, g, x, q, k, d, buf, answer, tries, page, how, ops;                              \
+	short w, m;                                                                                 \
+	bool ok, pinned, any, wrote, as_is
 
 proctype worker(byte me)
 {
 	LOCALS;
-	{
-		do
-		:: ops < OPS ->
+	do
+	:: ops < OPS ->
+		atomic {
+			!dead[me];
 			ops++;
 			if
 #ifndef NO_CLEAN
-			:: page = 0; get_and_put(UNCHANGED)
+			:: how = UNCHANGED
 #endif
-			:: page = 0; get_and_put(PUT_DIRTY)
-			:: page = 0; get_and_put(SET_DIRTY)
-			:: page = 1; get_and_put(PUT_DIRTY)
+#ifndef NO_PUT
+			:: how = PUT_DIRTY
+#endif
+#ifndef NO_SET
+			:: how = SET_DIRTY
+#endif
+#ifndef NO_OTHER
+			:: how = PUT_DIRTY; page = 1
+#endif
 #ifndef NO_EVICT
-			:: evict(0)
+			:: how = EVICT
 #endif
 #ifndef NO_WRITE
-			:: write(0)
+			:: how = WRITE
 #endif
 #ifndef NO_FSYNC
-			:: fsync()
+			:: how = FSYNC
 #endif
-			fi;
-			page = 0
-		:: else -> break
-		od;
-		over[me] = true
-	} unless { dead[me] }
+			fi
+		};
+		if
+		:: how <= SET_DIRTY -> get_and_put()
+		:: how == EVICT -> evict(0)
+		:: how == WRITE -> write(0)
+		:: how == FSYNC -> fsync()
+		fi;
+		atomic { page = 0; how = 0 }
+	:: else -> break
+	od;
+	step(over[me] = true)
 }
 
 /* What a process was in the middle of is not promised; what it has stored will be seen. */
@@ -1024,7 +1078,7 @@ proctype buffer(byte me)
 
 inline check_frame(i)
 {
-	assert(word[i] == 0 || state(word[i]) == FREE || state(word[i]) == VALID);	/* I6 */
+	assert(state(word[i]) == FREE || state(word[i]) == VALID);	/* I6 */
 	assert(!(word[i] & DIRTY) || (index[i] > 0 && (word[i] & INDEXED)));		/* I7 */
 	assert(state(word[i]) != VALID || cell[i] == key[i]);
 	assert(state(word[i]) != FREE || cell[i] == 0)
@@ -1047,24 +1101,33 @@ inline check_page(p)
 	:: x == FRAMES -> assert(((disk[p] ^ acked[p]) & settled(p)) == 0)	/* I3 */
 	:: else ->
 		assert(((data[x] ^ acked[p]) & settled(p)) == 0);		/* I3 */
-		assert((word[x] & DIRTY) || ((data[x] ^ disk[p]) & ~half[p]) == 0)	/* I5 */
+		assert((word[x] & (DIRTY | SUSPECT)) || data[x] == disk[p])	/* I5 */
 	fi
 }
+
+#ifdef LATE_REAPER
+#define reaper_comes (over[0] && over[1] && buffers_empty)
+#else
+#define reaper_comes true /* beside the workers, as a daemon's timer does */
+#endif
 
 proctype auditor()
 {
 	LOCALS;
 	byte me = AUDITOR;
 
-#ifdef LATE_REAPER
-	over[0] && over[1] && buffers_empty;
-#endif
-	/* beside the workers, as a daemon's timer would */
 	do
-	:: can_reap(0) -> reap(0)
-	:: can_reap(1) -> reap(1)
+	:: atomic {
+		if
+		:: can_reap(0) && reaper_comes -> d = 0
+		:: can_reap(1) && reaper_comes -> d = 1
+		fi };
+		reap(d);
+		d = 0
 	:: over[0] && over[1] && buffers_empty && !can_reap(0) && !can_reap(1) &&
 	    (!dead[0] || reaped[0]) && (!dead[1] || reaped[1]) -> break
+	/* nobody can go on */
+	:: timeout -> assert(false)
 	od;
 	true;
 	d_step {
