@@ -281,7 +281,7 @@ make_room(struct thread *t, unsigned pageshift, bool may_write, struct in_the_wa
 
 	victims_discarded(t, pageshift, &c);
 	gone = evict_candidates(t, &c, may_write);
-	victims_begin(t->pool, pageshift, &r);
+	victims_begin(pageshift, &r);
 	while (gone == 0 && victims_pick(t, &r, &c)) {
 		gone = evict_candidates(t, &c, may_write);
 		if (!may_write)

@@ -120,7 +120,7 @@ counts(struct geometry *g, uint64_t initial, uint64_t cache_bytes, uint32_t shif
 	g->nhash = power_of_two(g->nrows);
 	g->nopens = g->nrows * 2;
 	g->nhints = (g->nextents + 63) / 64;
-	g->nghosts = (uint32_t)round_up(pages, GHOST_SET);
+	g->nghosts = (uint32_t)round_up(pages * 2 / 5, GHOST_SET);
 	g->heap_bytes = round_up((uint64_t)g->nrows * 192, 64);
 	while ((g->nframes - 1) >> g->group_shift > 63)
 		g->group_shift++;

@@ -223,7 +223,7 @@ hit_in(struct thread *t, struct pin_block *pb, DB_MPOOLFILE *mpf, db_pgno_t pgno
 	pin->page = *pagep;
 	store_release(&pin->mpf, mpf);
 	USDT2(fget_hit, mpf->file, pgno);
-	if (!plain || (p->lru && !policy_stamp_at_once(p, t, f)) || !tally_hit_at_once(t, mpf))
+	if (!plain || !policy_stamp_at_once(p, t, f) || !tally_hit_at_once(t, mpf))
 		count_first_hit(t, mpf, f, w);
 	return 0;
 }

@@ -2,16 +2,20 @@
 /*
  * pool/ghost.c - pages that were evicted not long ago.
  *
- * A ghost is a word: its class, 15 bits of the key's hash, and when it was left, counted in
- * evictions of its class and rounded so that the time fits in 16 bits.  It is found in one cache
- * line, the key's set; it is forgotten when half as many pages as the pool holds have gone after
- * it from its class, or when its set needs the room.  Nothing depends on a ghost being right: a
- * wrong one lets a page skip its probation, a lost one costs it a miss.
+ * A ghost is a word: its class, 15 bits of the key's hash, and the low bits of the time when the
+ * page was used last.  It is found in one cache line, the key's set, and is forgotten when its set
+ * needs the room.  It lives, so that the page is kept when it comes back, until so many pages as
+ * policy_size.life have gone after it from its class; pages of a class go in the order of their
+ * last use, so that the time which the page had that went so many before the last one tells the
+ * living from the others.
+ *
+ * Nothing depends on a ghost being right: a wrong one lets a page skip its probation, a lost one
+ * costs it a miss.
  */
-#include "policy.h"
+#include "ghost.h"
 
 #define GHOST_TIME 0xffffu
-#define GHOST_UNITS 8192 /* a ghost's life is less than that many units of time */
+#define GHOST_AGE_MOST 0x7fffu /* what is older might be taken for young */
 
 /* A pool that may grow has more than it needs now; when it does, ghosts are lost. */
 static uint64_t
@@ -37,75 +41,113 @@ ghost_set(const DB_MPOOL *p, uint64_t key, uint32_t *markp)
 	return &p->ghosts[h * GHOST_SET];
 }
 
-/* Evictions in a unit of time, as a power of two. */
-static unsigned
-unit_shift(uint32_t life)
-{
-	unsigned shift = 0;
-
-	while (life >> shift >= GHOST_UNITS)
-		shift++;
-	return shift;
-}
-
-/* How old a ghost is, and how old one may become, in units. */
 static uint32_t
-ghost_age(const struct policy_size *z, uint32_t ghost, uint32_t *mostp)
+ghost_age(uint32_t now, uint32_t ghost)
 {
-	uint32_t life = load_relaxed(&z->ghosts);
-	uint32_t now = load_relaxed(&z->departed[ghost & GHOST_MAIN ? 1 : 0]);
-	unsigned shift = unit_shift(life);
-
-	*mostp = life >> shift;
-	return ((now >> shift) - ghost) & GHOST_TIME;
+	return (now - ghost) & GHOST_TIME;
 }
 
 /* How many there are, about: no more than live long enough. */
 static void
-count_live(struct policy_size *z, uint32_t class, uint32_t change)
+count_live(struct policy_size *z, bool main, uint32_t change)
 {
-	uint32_t n = load_relaxed(&z->live[class != 0]) + change;
+	uint32_t n = load_relaxed(&z->live[main]) + change;
 
-	if (n <= load_relaxed(&z->ghosts))
-		store_relaxed(&z->live[class != 0], n);
+	if (n <= load_relaxed(&z->life))
+		store_relaxed(&z->live[main], n);
 }
 
+/* --- who lives ------------------------------------------------------------------------------- */
+
+static uint32_t
+departures(const struct policy_size *z)
+{
+	uint32_t life = load_relaxed(&z->life);
+
+	return life > GHOST_MARKS ? life / GHOST_MARKS : 1;
+}
+
+/* The n-th of its class goes, used last at that time. */
+static void
+note_departure(struct policy_size *z, bool main, uint32_t n, uint32_t stamp)
+{
+	uint32_t unit = departures(z);
+
+	if (n % unit == 0)
+		store_relaxed(&z->left[main][n / unit % (GHOST_MARKS + 1)], stamp & STAMP_TIME);
+}
+
+/* Has the page been used later than the one that went a ghost's life ago? */
+static bool
+ghost_lives(const struct policy_size *z, uint32_t now, uint32_t stamp)
+{
+	bool main = (stamp & STAMP_MAIN) != 0;
+	uint32_t n = load_relaxed(&z->departed[main]) / departures(z);
+	uint32_t left = load_relaxed(&z->left[main][(n + 1) % (GHOST_MARKS + 1)]);
+
+	return left == 0 || stamp_age(now, stamp & STAMP_TIME) < stamp_age(now, left & STAMP_TIME);
+}
+
+/* --- sets ------------------------------------------------------------------------------------ */
+
 bool
-ghost_take(DB_MPOOL *p, unsigned pageshift, uint64_t key, uint32_t *classp)
+ghost_take(DB_MPOOL *p, unsigned pageshift, uint64_t key, struct ghost *g)
 {
 	struct policy_size *z = policy_size(p, pageshift);
-	uint32_t mark, *set = ghost_set(p, key, &mark), most;
+	uint32_t now = load_relaxed(&p->mp->clock) & STAMP_TIME;
+	uint32_t mark, *set = ghost_set(p, key, &mark);
 
 	for (unsigned i = 0; i < GHOST_SET; i++) {
-		uint32_t ghost = load_relaxed(&set[i]);
+		uint32_t ghost = load_relaxed(&set[i]), age = ghost_age(now, ghost);
 
-		if (ghost == 0 || (ghost >> 16 & 0x7fff) != mark ||
-		    ghost_age(z, ghost, &most) >= most || !cas_seq(&set[i], &ghost, 0))
+		if (ghost == 0 || (ghost >> 16 & 0x7fff) != mark || age > GHOST_AGE_MOST ||
+		    !cas_seq(&set[i], &ghost, 0))
 			continue;
-		*classp = ghost & GHOST_MAIN ? STAMP_MAIN : 0;
-		count_live(z, *classp, UINT32_MAX);
+		g->stamp = (ghost & GHOST_MAIN ? STAMP_MAIN : 0) | ((now - age) & STAMP_TIME);
+		g->lives = ghost_lives(z, now, g->stamp);
+		count_live(z, (ghost & GHOST_MAIN) != 0, UINT32_MAX);
 		return true;
 	}
 	return false;
 }
 
 void
-ghost_put(DB_MPOOL *p, unsigned pageshift, uint64_t key, uint32_t class)
+ghost_put(DB_MPOOL *p, unsigned pageshift, uint64_t key, uint32_t stamp)
 {
 	struct policy_size *z = policy_size(p, pageshift);
 	uint32_t mark, *set = ghost_set(p, key, &mark), *place = set, oldest = 0;
-	uint32_t now = add_relaxed(&z->departed[class != 0], 1) + 1;
+	uint32_t now = load_relaxed(&p->mp->clock) & STAMP_TIME;
+	bool main = (stamp & STAMP_MAIN) != 0;
 
+	if (stamp_age(now, stamp & STAMP_TIME) > GHOST_AGE_MOST)
+		return;
+	note_departure(z, main, add_relaxed(&z->departed[main], 1) + 1, stamp);
 	for (unsigned i = 0; i < GHOST_SET; i++) {
-		uint32_t ghost = load_relaxed(&set[i]), most;
-		uint32_t age = ghost != 0 ? ghost_age(z, ghost, &most) : GHOST_TIME + 1;
+		uint32_t ghost = load_relaxed(&set[i]);
+		uint32_t age = ghost != 0 ? ghost_age(now, ghost) : GHOST_TIME + 1;
 
 		if (age >= oldest) {
 			oldest = age;
 			place = &set[i];
 		}
 	}
-	count_live(z, class, 1);
-	now = now >> unit_shift(load_relaxed(&z->ghosts)) & GHOST_TIME;
-	store_relaxed(place, (class != 0 ? GHOST_MAIN : 0) | mark << 16 | now);
+	count_live(z, main, 1);
+	store_relaxed(place, (main ? GHOST_MAIN : 0) | mark << 16 | (stamp & GHOST_TIME));
+}
+
+void
+ghosts_count(DB_MPOOL *p, struct ages *a)
+{
+	uint64_t n = ghost_sets(p) * GHOST_SET;
+
+	for (uint64_t i = 0; i < n; i++) {
+		uint32_t ghost = load_relaxed(&p->ghosts[i]), age;
+
+		if (ghost == 0)
+			continue;
+		if ((age = ghost_age(a->now, ghost)) <= GHOST_AGE_MOST)
+			ages_count(a->ghosts, a, age);
+		else
+			(void)cas_seq(&p->ghosts[i], &ghost, 0);
+	}
 }

@@ -27,7 +27,7 @@
 #include "../base/latency.h"
 #include "../region/rlayout.h"
 
-#define MPOOL_MAGIC 0x706f6f6c66733034ull /* another when the bytes get another meaning */
+#define MPOOL_MAGIC 0x706f6f6c66733035ull /* another when the bytes get another meaning */
 #define PAGE_SHIFT_MIN 9		  /* 512 bytes */
 #define PAGE_SHIFT_MAX 16		  /* 64 KiB */
 #define PAGE_SHIFTS (PAGE_SHIFT_MAX - PAGE_SHIFT_MIN + 1)
@@ -60,7 +60,7 @@ enum frame_state {
 #define FW_INDEXED (1ull << 33)		       /* counted in the dirty index (P4) */
 #define FW_REDIRTY (1ull << 34)		       /* put dirty again while dirty (P5) */
 #define FW_SUSPECT (1ull << 35)		       /* a killed process had it pinned */
-#define FW_USED (1ull << 36)		       /* hit since the policy looked at it last */
+#define FW_USED (1ull << 36)		       /* nothing to note of a hit but the time */
 #define FW_DISCARD (1ull << 37)		       /* to be evicted before others */
 #define FW_AHEAD (1ull << 38)		       /* read before anybody asked for it; not hit yet */
 #define FW_VERSION_ONE (1ull << 40)
@@ -315,33 +315,45 @@ enum latency_kind {
 /* --- the replacement policy ------------------------------------------------------------------ */
 
 /*
- * A frame's stamp: when its page was used last (lru) or came in (adaptive), in ticks of the
- * pool's clock, and its class (adaptive).  0: no page.  The stamps of frames that any page size
- * has come first, extent by extent, so that a search for the oldest reads them in one piece.
+ * A frame's stamp: when its page was used last, in ticks of the pool's clock, and its class
+ * (adaptive).  0: no page.  The stamps of frames that any page size has come first, extent by
+ * extent, so that a search for the oldest reads them in one piece.
  */
 #define STAMP_MAIN (1u << 31) /* the page has been used again: it is not on probation */
 #define STAMP_TIME (STAMP_MAIN - 1)
 #define STAMP_AGE_MOST (1u << 30) /* a greater age is a stamp from after "now" */
 
 /*
- * A ghost remembers that a page was evicted not long ago: class << 31 | mark << 16 | time.  Sixteen
- * make a set; a key's set is searched, and the oldest of it is overwritten.
+ * A ghost remembers that a page was evicted not long ago: class << 31 | mark << 16 | time of the
+ * last use.  Sixteen make a set; a key's set is searched, and the oldest of it is overwritten.
  */
 #define GHOST_SET 16
 #define GHOST_MAIN (1u << 31)
+#define GHOST_MARKS 8
+#define HORIZONS 64
 
 /* What the policy knows about the pages of one size.  Hints: each search counts again. */
 struct policy_size {
-	uint64_t hand;	      /* of the clock over the main class, a chunk a step */
 	uint32_t probation;   /* pages that are on probation */
 	uint32_t target;      /* as many are meant to be */
-	uint32_t window;      /* so many ticks a new page's hits say nothing */
-	uint32_t ghosts;      /* as many evictions a ghost outlives */
+	uint32_t window;      /* ticks + 1 that a new page's hits say nothing; 0: never full yet */
+	uint32_t life;	      /* as many evictions from its class a ghost outlives */
 	uint32_t departed[2]; /* evictions from probation, from main */
 	uint32_t live[2];     /* ghosts of these */
-	uint32_t pad[6];
-};
-static_assert(sizeof(struct policy_size) == 64, "page sizes do not share cache lines");
+	uint32_t left[2]
+		     [GHOST_MARKS + 1]; /* when those were used last, an eighth of a life apart */
+	/* against LRU, see horizon.c */
+	uint32_t pages;		       /* of this size, at the last census; 0: there was none yet */
+	uint32_t reach;		       /* the horizon was so many ticks away */
+	uint32_t old;		       /* signed: pages from before the horizon */
+	uint32_t zone;		       /* the horizon is there */
+	uint32_t zones[HORIZONS];      /* signed: pages used in the zone, and not since */
+	uint32_t begins[HORIZONS + 1]; /* when each begins, the oldest first */
+	uint32_t entered;	       /* pages that came in, of late */
+	uint32_t joined;	       /* CHANCE_ONE for each of them that was used again */
+	uint64_t account;	       /* signed: gains less losses */
+} __attribute__((aligned(64)));
+static_assert(sizeof(struct policy_size) % 64 == 0, "page sizes do not share cache lines");
 
 /* --- the superblock ------------------------------------------------------------------------ */
 

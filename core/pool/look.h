@@ -31,7 +31,7 @@ struct mpool_file {
 enum mpool_page_flags {
 	MPOOL_PAGE_DIRTY = 0x1,
 	MPOOL_PAGE_WRITING = 0x2, /* a copy is on its way to the file */
-	MPOOL_PAGE_USED = 0x4,	  /* hit since the evictor came by */
+	MPOOL_PAGE_USED = 0x4,	  /* used again since it came in */
 	MPOOL_PAGE_SUSPECT = 0x8, /* a killed process had it pinned */
 	MPOOL_PAGE_DISCARD = 0x10,
 };

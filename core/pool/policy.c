@@ -13,27 +13,42 @@
  */
 #include "policy.h"
 #include "extent.h"
+#include "ghost.h"
 #include "tally.h"
 
 #define CLAMP_TICKS (1u << 28)
 #define CLAMP_AGE (1u << 29)
 #define LOADS_PER_LOOK 64
 #define LEASE 4096u	/* times, a power of two */
-#define TICKS_LRU 512	/* so many lie between two uses of a page that is about to go, about */
-#define HITS_PER_PAGE 8 /* a thread's, until it moves the clock without a page coming in */
+#define HITS_PER_PAGE 8 /* a thread's, until it moves the clock without a page coming in; lru */
+#define HIT_TICKS 8	/* adaptive: for as many hits as there are pages */
+#define HIT_TICKS_SMALL 64
+#define HITS_EARNED_MOST (1u << 24) /* in one go: a block has counts of earlier threads */
 #define TARGET_LEAST 20 /* of the pages of a size, one in so many is on probation at least */
+
+/* After so many hits, a power of two, a thread moves the clock; 0: never. */
+static uint64_t
+hits_per_tick(const DB_MPOOL *p, uint64_t pages)
+{
+	uint64_t most, hits = 1;
+
+	if (p->lru && p->small)
+		return 0;
+	most = p->lru ? pages * HITS_PER_PAGE : pages / (p->small ? HIT_TICKS_SMALL : HIT_TICKS);
+	while (hits < most)
+		hits *= 2;
+	return hits;
+}
 
 void
 policy_init(DB_MPOOL *p)
 {
-	uint64_t pages = p->g.initial_bytes >> 12, hits = 1;
+	uint64_t pages = p->g.initial_bytes >> 12;
 
 	p->lru = p->g.policy == DB_POLICY_LRU;
 	p->small = pages <= POLICY_SMALL_PAGES;
-	while (hits < pages * HITS_PER_PAGE)
-		hits *= 2;
-	p->hits_mask = p->lru && !p->small ? hits - 1 : UINT64_MAX;
-	p->loads_per_tick = pages >= TICKS_LRU ? (uint32_t)(pages / TICKS_LRU) : 1;
+	p->hits_mask = hits_per_tick(p, pages) - 1;
+	p->loads_per_tick = p->small ? 1 : (uint32_t)(pages / TICKS_LRU);
 }
 
 const char *
@@ -165,15 +180,29 @@ next_time(struct thread *t)
 	return ++t->newest;
 }
 
+/* adaptive: of a page from behind the horizon the hit is one that LRU would not have had. */
+static void
+stamp_in_class(DB_MPOOL *p, uint32_t f, unsigned pageshift)
+{
+	struct policy_size *z = policy_size(p, pageshift);
+	uint32_t *stamp = stamp_at(p, f), s = load_relaxed(stamp), now = time_now(p);
+
+	if ((s & STAMP_TIME) == now || s == 0)
+		return;
+	horizon_hit(p, z, s);
+	(void)cas_seq(stamp, &s, (s & STAMP_MAIN) | now);
+}
+
 void
-policy_stamp(struct thread *t, uint32_t f)
+policy_stamp(struct thread *t, uint32_t f, unsigned pageshift)
 {
 	DB_MPOOL *p = t->pool;
 	uint32_t *stamp = stamp_at(p, f), now = time_now(p);
 
-	if (load_relaxed(stamp) == now)
-		return; /* nothing has happened since it was used last */
-	store_relaxed(stamp, p->small && policy_is_alone(p) ? next_time(t) : now);
+	if (!p->lru)
+		stamp_in_class(p, f, pageshift);
+	else if (load_relaxed(stamp) != now) /* else nothing has happened since */
+		store_relaxed(stamp, p->small && policy_is_alone(p) ? next_time(t) : now);
 }
 
 /* The thread's own page f is used for the first time. */
@@ -204,43 +233,60 @@ begin_again(struct thread *t, uint32_t f)
 	first_use(t, f);
 	t->hits_then++; /* this one, which is about to be counted */
 	(void)and_seq(&frame_at(p, f)->word, ~(FW_AHEAD | FW_DISCARD));
-	if (!p->lru && !(s & STAMP_MAIN))
-		(void)cas_seq(stamp, &s, time_now(p));
+	if (!p->lru)
+		(void)cas_seq(stamp, &s, (s & STAMP_MAIN) | time_now(p));
 }
 
 /*
- * What follows closely upon the first use is the same use: nothing but this page was hit, or the
- * page is younger than the window (0 as long as the pool has not been full).
+ * What follows closely upon the last use is the same use: nothing but this page was hit, or it was
+ * used within the window.
  */
 static bool
-is_same_use(struct thread *t, uint32_t f, unsigned pageshift)
+is_same_use(struct thread *t, uint32_t f, uint32_t stamp, unsigned pageshift)
 {
 	DB_MPOOL *p = t->pool;
-	uint32_t s = load_relaxed(stamp_at(p, f));
 	uint32_t window = load_relaxed(&policy_size(p, pageshift)->window);
 
-	if (p->lru || (s & STAMP_MAIN))
-		return false;
-	return is_first_use(t, f) || (window > 0 && stamp_age(time_now(p), s) <= window);
+	return is_first_use(t, f) ||
+	    (window > 0 && stamp_age(time_now(p), stamp & STAMP_TIME) < window);
+}
+
+/* A page on probation has been used again. */
+static void
+join_main(DB_MPOOL *p, uint32_t f, uint32_t stamp, unsigned pageshift)
+{
+	struct policy_size *z = policy_size(p, pageshift);
+
+	if (stamp == 0 || !cas_seq(stamp_at(p, f), &stamp, stamp | STAMP_MAIN))
+		return;
+	(void)sub_seq(&z->probation, 1);
+	horizon_joined(z);
 }
 
 void
 policy_mark(struct thread *t, uint32_t f, uint64_t w, unsigned pageshift)
 {
-	if (w & (FW_AHEAD | FW_DISCARD))
+	DB_MPOOL *p = t->pool;
+	uint32_t s = load_relaxed(stamp_at(p, f));
+
+	if (w & (FW_AHEAD | FW_DISCARD)) {
 		begin_again(t, f);
-	else if (!is_same_use(t, f, pageshift))
-		(void)or_seq(&frame_at(t->pool, f)->word, FW_USED);
+		return;
+	}
+	if (!p->lru && !(s & STAMP_MAIN)) {
+		if (is_same_use(t, f, s, pageshift))
+			return;
+		join_main(p, f, s, pageshift);
+	}
+	(void)or_seq(&frame_at(p, f)->word, FW_USED);
 }
 
 bool
-policy_is_cold(const DB_MPOOL *p, uint32_t f, uint64_t w)
+policy_is_cold(const DB_MPOOL *p, uint32_t f)
 {
 	uint64_t pages = pool_bytes(p) >> 12;
 
-	if (!p->lru)
-		return !(w & FW_USED);
-	return stamp_age(time_now(p), load_relaxed(stamp_at(p, f))) >
+	return stamp_age(time_now(p), load_relaxed(stamp_at(p, f)) & STAMP_TIME) >
 	    (p->small ? pages : TICKS_LRU) / 2;
 }
 
@@ -281,21 +327,53 @@ learn(DB_MPOOL *p, unsigned pageshift, uint32_t class)
 	int64_t step = same < other ? other / (same + 1) : 1, target = load_relaxed(&z->target);
 
 	store_relaxed(&z->target,
-	    policy_target(2 * (uint64_t)load_relaxed(&z->ghosts),
-		target + (class == STAMP_MAIN ? -step : step)));
+	    policy_target(load_relaxed(&z->pages), target + (class == STAMP_MAIN ? -step : step)));
 }
 
+/* What a ghost tells, and the account; the class of the page that comes in. */
 static uint32_t
-class_of_new(DB_MPOOL *p, uint64_t key, unsigned pageshift)
+class_of_new(struct thread *t, uint64_t key, unsigned pageshift)
 {
-	uint32_t class;
+	DB_MPOOL *p = t->pool;
+	struct policy_size *z = policy_size(p, pageshift);
+	struct ghost g;
+	bool found = ghost_take(p, pageshift, key, &g);
 
-	if (ghost_take(p, pageshift, key, &class)) {
-		learn(p, pageshift, class);
+	horizon_miss(p, z, found ? g.stamp : 0);
+	if (found && g.lives) {
+		if (!(g.stamp & STAMP_MAIN))
+			horizon_joined(z);
+		learn(p, pageshift, g.stamp & STAMP_MAIN);
 		return STAMP_MAIN;
 	}
-	(void)add_relaxed(&policy_size(p, pageshift)->probation, 1);
+	(void)add_relaxed(&z->probation, 1);
+	horizon_entered(z);
 	return 0;
+}
+
+/* All that the thread has used since it was here last. */
+static void
+earn(struct thread *t, unsigned pageshift)
+{
+	uint64_t hits = thread_hits(t), since = hits - t->hits_earned;
+
+	if (since < HITS_EARNED_MOST)
+		horizon_earn(policy_size(t->pool, pageshift), since + 1);
+	t->hits_earned = hits;
+}
+
+static uint64_t
+enter_adaptive(struct thread *t, uint32_t f, uint64_t key, unsigned pageshift, bool ahead)
+{
+	DB_MPOOL *p = t->pool;
+	uint32_t class = class_of_new(t, key, pageshift);
+	uint32_t now = ++t->loads % p->loads_per_tick == 0 ? policy_tick(p) : time_now(p);
+
+	earn(t, pageshift);
+	store_relaxed(stamp_at(p, f), class | now);
+	if (!ahead)
+		first_use(t, f);
+	return (class != 0 ? FW_USED : 0) | (ahead ? FW_AHEAD : 0);
 }
 
 uint64_t
@@ -304,14 +382,8 @@ policy_enter(struct thread *t, uint32_t f, uint64_t key, unsigned pageshift, boo
 	DB_MPOOL *p = t->pool;
 	uint32_t now;
 
-	if (!p->lru) {
-		uint32_t class = class_of_new(p, key, pageshift);
-
-		store_relaxed(stamp_at(p, f), class | policy_tick(p));
-		if (!ahead)
-			first_use(t, f);
-		return ahead ? FW_AHEAD : 0;
-	}
+	if (!p->lru)
+		return enter_adaptive(t, f, key, pageshift, ahead);
 	if (p->small) {
 		look_around(t);
 		now = next_time(t);
@@ -340,7 +412,10 @@ void
 policy_evicted(DB_MPOOL *p, uint32_t f, uint64_t key)
 {
 	unsigned pageshift = frame_pageshift(p, f);
+	uint32_t s = load_relaxed(stamp_at(p, f));
 
-	if (!p->lru && pageshift != 0)
-		ghost_put(p, pageshift, key, load_relaxed(stamp_at(p, f)) & STAMP_MAIN);
+	if (p->lru || pageshift == 0 || s == 0)
+		return;
+	horizon_gone(p, policy_size(p, pageshift), s);
+	ghost_put(p, pageshift, key, s);
 }

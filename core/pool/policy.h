@@ -9,11 +9,12 @@
  * times from the clock in leases: up to the end of its lease the times are its own to give, until
  * somebody else moves the clock.
  *
- * adaptive: a new page is on probation.  Hits set FW_USED, once; the oldest page of the probation
- * queue joins the main class if it was, else it goes and leaves a ghost.  A page that comes back
- * while its ghost is there joins the main class at once.  The main class is a clock: its hand
- * clears FW_USED and takes the pages that do not have it.  How long the queue is depends on which
- * ghosts come back.
+ * adaptive: the stamp is the time of the last use as well, its top bit the class.  A new page is
+ * on probation; a hit that is not part of its first use takes it to the main class (and sets
+ * FW_USED).  The oldest page on probation goes while there are as many of them as there are meant
+ * to be, else the oldest of the main class; each leaves a ghost, and a page that comes back while
+ * its ghost lives joins the main class at once.  How many are meant to be on probation depends on
+ * which ghosts come back.  How far all that may depart from LRU is held in account: horizon.c.
  *
  * All of this is hints (P23): whatever the words hold, a page is evicted by the rules or stays.
  */
@@ -23,6 +24,7 @@
 #include "frame.h"
 #include "thread.h"
 
+#define TICKS_LRU 512 /* so many lie between two uses of a page that is about to go, about */
 #define POLICY_SMALL_PAGES 4096 /* of 4 KiB: a pool of so many is small */
 
 static inline uint32_t *
@@ -62,7 +64,7 @@ uint32_t policy_tick(DB_MPOOL *p);
 
 /* What a hit does beyond finding FW_USED set, and the page stamped. */
 void policy_mark(struct thread *t, uint32_t f, uint64_t w, unsigned pageshift);
-void policy_stamp(struct thread *t, uint32_t f);
+void policy_stamp(struct thread *t, uint32_t f, unsigned pageshift);
 
 /* A hint: is no other client attached? */
 static inline bool
@@ -71,13 +73,15 @@ policy_is_alone(const DB_MPOOL *p)
 	return load_relaxed(&p->mp->alone) == p->self + 1;
 }
 
-/* lru: stamp a page that is hit, if that takes no more than a time of the thread's lease. */
+/* Stamp a page that is hit, if that takes no more than a time of the thread's lease. */
 static inline bool
 policy_stamp_at_once(const DB_MPOOL *p, struct thread *t, uint32_t f)
 {
 	uint32_t *stamp = stamp_at(p, f), s = load_relaxed(stamp);
 	uint32_t clock = load_relaxed(&p->mp->clock);
 
+	if (!p->lru)
+		return ((s ^ clock) & STAMP_TIME) == 0;
 	if (s == clock)
 		return true;
 	if (clock != t->lease || !policy_is_alone(p))
@@ -98,8 +102,8 @@ policy_hit(struct thread *t, uint32_t f, uint64_t w, unsigned pageshift)
 
 	if ((w & (FW_USED | FW_DISCARD | FW_AHEAD)) != FW_USED)
 		policy_mark(t, f, w, pageshift);
-	if (p->lru && !policy_stamp_at_once(p, t, f))
-		policy_stamp(t, f);
+	if (!policy_stamp_at_once(p, t, f))
+		policy_stamp(t, f, pageshift);
 }
 
 /* This thread has had hits hits: move the clock now and then where nothing else does. */
@@ -122,14 +126,10 @@ void policy_leave(DB_MPOOL *p, uint32_t f);
 /* The page of that key makes room for another (frame f, CLAIMED by us, before policy_leave). */
 void policy_evicted(DB_MPOOL *p, uint32_t f, uint64_t key);
 
-/* Has the page in frame f, whose word is w, not been used lately? */
-bool policy_is_cold(const DB_MPOOL *p, uint32_t f, uint64_t w);
+/* Has the page in frame f not been used lately? */
+bool policy_is_cold(const DB_MPOOL *p, uint32_t f);
 
 /* The page in f, pinned by us, shall go before others. */
 void policy_discard(DB_MPOOL *p, uint32_t f);
-
-/* The class of the ghost of that key, which goes: STAMP_MAIN or 0; false: there is none. */
-bool ghost_take(DB_MPOOL *p, unsigned pageshift, uint64_t key, uint32_t *classp);
-void ghost_put(DB_MPOOL *p, unsigned pageshift, uint64_t key, uint32_t class);
 
 #endif

@@ -179,7 +179,7 @@ write_some(struct thread *t, struct file_row *row, uint32_t id, uint64_t most,
 		uint64_t w = load_seq(&frame_at(t->pool, l.e[i].f)->word);
 
 		if (fw_state(w) != FRAME_VALID || !(w & FW_DIRTY) ||
-		    ((flags & WRITE_COLD) && !policy_is_cold(t->pool, l.e[i].f, w)))
+		    ((flags & WRITE_COLD) && !policy_is_cold(t->pool, l.e[i].f)))
 			continue;
 		batch[n++] = l.e[i].f;
 		most--;

@@ -68,6 +68,7 @@ struct thread {
 	uint32_t loads;		       /* pages that it brought in */
 	uint32_t first_used;	       /* the frame that it used for the first time last */
 	uint64_t hits_then;	       /* thread_hits() when it had hit nothing else since */
+	uint64_t hits_earned;	       /* thread_hits() that the account has had */
 	uint32_t lease;		       /* while the clock stands there, times up to it are */
 	uint32_t newest;	       /* this thread's to give; the last that it gave */
 	uint8_t *io;		       /* IO_BYTES, allocated when first needed */

@@ -8,46 +8,62 @@
  * list was younger then and is younger still.  So the order is that of one queue, whoever evicts,
  * and nothing that is shared has to be kept in order or repaired.
  *
- * lru: the list is of all pages.  adaptive: of those on probation; the main class has a hand that
- * goes over the frames in their order.  In a small pool pages go one at a time, so that the order
- * is exact; else in batches, clean ones first.
+ * lru: the list is of all pages.  adaptive: there are two, of the pages on probation and of the
+ * main class, and a rule whose turn it is.  In a small pool pages go one at a time, so that the
+ * order is exact; else in batches, clean ones first.
  */
 #include <stdlib.h>
 
 #include "extent.h"
-#include "policy.h"
+#include "ghost.h"
 #include "victims.h"
 
 #define LIST_LEAST 64
 #define EARLY 8 /* places of the list */
 #define LIST_MOST 16384
 #define LIST_PART 16	/* of the pool's 4 KiB pages */
+#define LIFE_PARTS 3	/* of eight of the pages of a size: evictions that a ghost outlives */
 #define WINDOW_MOST 64u /* see policy_size.window */
-#define BATCH_PART 256	/* of the pages of a size, evicted at a time */
+#define BATCH_PART 640	/* of the pages of a size, evicted at a time */
 #define COMPANY_PART 16 /* of the pages of a size, written at a time */
 #define ORDER_ALL UINT64_MAX
+
+/* The oldest pages of a class. */
+struct queue {
+	uint32_t room;
+	uint32_t n;
+	uint32_t next;
+	uint64_t *order; /* age << 32 | ~frame: the next victim is the greatest */
+};
 
 struct victims {
 	unsigned pageshift;
 	uint32_t now;	      /* ages are up to here */
 	uint32_t evicted_age; /* of the last one taken */
-	uint32_t room;
-	uint32_t n;
-	uint32_t next;
-	uint64_t order[]; /* age << 32 | ~frame: the next victim is the greatest */
+	struct ages *ages;    /* NULL: lru */
+	struct queue q[2];    /* lru: all pages; adaptive: on probation, main */
+	uint64_t places[];
 };
 
 int
 victims_create(const DB_MPOOL *p, struct victims **vp)
 {
 	uint64_t room = (pool_bytes(p) >> 12) / LIST_PART;
+	size_t ages = p->lru ? 0 : sizeof(struct ages);
 	struct victims *v;
 	int ret;
 
 	room = room < LIST_LEAST ? LIST_LEAST : room > LIST_MOST ? LIST_MOST : room;
-	if ((ret = os_malloc(sizeof(*v) + room * sizeof(v->order[0]), (void **)&v)) != 0)
+	if ((ret = os_malloc(sizeof(*v) + room * sizeof(v->places[0]) + ages, (void **)&v)) != 0)
 		return ret;
-	*v = (struct victims){ .room = (uint32_t)room };
+	memset(v, 0, sizeof(*v));
+	v->q[0] = (struct queue){ .room = (uint32_t)room, .order = v->places };
+	if (ages != 0) {
+		v->q[0].room = (uint32_t)room / 2;
+		v->q[1] =
+		    (struct queue){ .room = (uint32_t)room / 2, .order = v->places + room / 2 };
+		v->ages = (struct ages *)(v->places + room);
+	}
 	*vp = v;
 	return 0;
 }
@@ -83,112 +99,127 @@ sink(uint64_t order[], uint32_t n, uint32_t i)
 }
 
 static void
-heap_make(struct victims *v)
+heap_make(struct queue *q)
 {
-	for (uint32_t i = v->n / 2; i-- > 0;)
-		sink(v->order, v->n, i);
+	for (uint32_t i = q->n / 2; i-- > 0;)
+		sink(q->order, q->n, i);
 }
 
-/* Keep the v->room greatest. */
+/* Keep the q->room greatest. */
 static inline void
-keep(struct victims *v, uint64_t place)
+keep(struct queue *q, uint64_t place)
 {
-	if (v->n < v->room) {
-		v->order[v->n++] = place;
-		if (v->n == v->room)
-			heap_make(v);
-	} else if (place > v->order[0]) {
-		v->order[0] = place;
-		sink(v->order, v->n, 0);
+	if (q->n < q->room) {
+		q->order[q->n++] = place;
+		if (q->n == q->room)
+			heap_make(q);
+	} else if (place > q->order[0]) {
+		q->order[0] = place;
+		sink(q->order, q->n, 0);
 	}
 }
 
 /* From the heap to falling order. */
 static void
-sort(struct victims *v)
+sort(struct queue *q)
 {
-	if (v->n < v->room)
-		heap_make(v);
-	for (uint32_t n = v->n; n > 1; n--) {
-		uint64_t least = v->order[0];
+	if (q->n < q->room)
+		heap_make(q);
+	for (uint32_t n = q->n; n > 1; n--) {
+		uint64_t least = q->order[0];
 
-		v->order[0] = v->order[n - 1];
-		v->order[n - 1] = least;
-		sink(v->order, n - 1, 0);
+		q->order[0] = q->order[n - 1];
+		q->order[n - 1] = least;
+		sink(q->order, n - 1, 0);
 	}
 }
 
+/* What a search goes by, and what it has counted. */
 struct census {
+	uint64_t below[2]; /* places in the order, by class */
+	struct ages *ages; /* NULL: nobody asks */
 	uint32_t frames;
-	uint32_t probation;
+	uint32_t pages[2];
 };
 
 /* n frames from f on, whose stamps lie in one piece. */
 static void
-look_at_run(struct victims *v, uint32_t f, uint32_t n, const uint32_t *stamps, uint64_t below,
-    struct census *seen)
+look_at_run(struct victims *v, uint32_t f, uint32_t n, const uint32_t *stamps, struct census *seen)
 {
 	for (uint32_t i = 0; i < n; i++) {
-		uint32_t s = load_relaxed(&stamps[i]);
+		uint32_t s = load_relaxed(&stamps[i]), age;
+		unsigned class = s >> 31;
 		uint64_t place;
 
-		if (s == 0 || (s & STAMP_MAIN))
+		if (s == 0 || v->q[class].room == 0)
 			continue;
-		seen->probation++;
-		place = (uint64_t)stamp_age(v->now, s) << 32 | (UINT32_MAX - (f + i));
-		if (place < below)
-			keep(v, place);
+		seen->pages[class]++;
+		age = stamp_age(v->now, s & STAMP_TIME);
+		if (seen->ages != NULL)
+			ages_count(seen->ages->pages, seen->ages, age);
+		place = (uint64_t)age << 32 | (UINT32_MAX - (f + i));
+		if (place < seen->below[class])
+			keep(&v->q[class], place);
 	}
 }
 
 static void
-look_at_extent(
-    const DB_MPOOL *p, struct victims *v, uint32_t e, uint64_t below, struct census *seen)
+look_at_extent(const DB_MPOOL *p, struct victims *v, uint32_t e, struct census *seen)
 {
 	uint32_t first = e * p->g.frames_per_extent, n = extent_frames(p, v->pageshift);
 	uint32_t common = p->g.frames_per_extent / 8;
 
 	seen->frames += n;
 	if (n <= common || common == 0) {
-		look_at_run(v, first, n, stamp_at(p, first), below, seen);
+		look_at_run(v, first, n, stamp_at(p, first), seen);
 		return;
 	}
-	look_at_run(v, first, common, stamp_at(p, first), below, seen);
-	look_at_run(v, first + common, n - common, stamp_at(p, first + common), below, seen);
+	look_at_run(v, first, common, stamp_at(p, first), seen);
+	look_at_run(v, first + common, n - common, stamp_at(p, first + common), seen);
 }
 
 /* All pages of the size have been counted: put the hints right. */
 static void
-size_update(const DB_MPOOL *p, unsigned pageshift, const struct census *seen)
+size_update(DB_MPOOL *p, const struct victims *v, const struct census *seen)
 {
-	struct policy_size *z = policy_size(p, pageshift);
-	uint32_t target = load_relaxed(&z->target);
+	struct policy_size *z = policy_size(p, v->pageshift);
+	uint32_t target = load_relaxed(&z->target), window;
 
-	if (p->lru)
+	if (seen->ages == NULL)
 		return;
 	target = policy_target(seen->frames, target != 0 ? target : seen->frames / 8);
+	window = target / 2 < WINDOW_MOST ? target / 2 : WINDOW_MOST;
 	store_relaxed(&z->target, target);
-	store_relaxed(&z->probation, seen->probation);
-	store_relaxed(&z->window, target / 2 < WINDOW_MOST ? target / 2 : WINDOW_MOST);
-	store_relaxed(&z->ghosts, seen->frames / 2 > 0 ? seen->frames / 2 : 1);
+	store_relaxed(&z->probation, seen->pages[0]);
+	store_relaxed(&z->window, window / p->loads_per_tick + 1);
+	store_relaxed(&z->life, seen->frames * LIFE_PARTS / 8 + 1);
+	ghosts_count(p, v->ages);
+	horizon_set(
+	    p, v->pageshift, v->ages, seen->pages[0] + seen->pages[1], v->q[0].n + v->q[1].n);
 }
 
-/* The oldest pages of the size that come behind `below` in the order. */
+/* The oldest pages of the size; of a round that has looked before, those behind the last. */
 static void
-search(const DB_MPOOL *p, struct victims *v, unsigned pageshift, uint64_t below)
+search(DB_MPOOL *p, struct victims *v, const struct victim_round *r)
 {
-	struct census seen = { 0 };
+	struct census seen = { .below = { ORDER_ALL, ORDER_ALL } };
 
-	if (below == ORDER_ALL)
+	v->pageshift = r->pageshift;
+	v->q[0].n = v->q[0].next = v->q[1].n = v->q[1].next = 0;
+	if (r->searched) {
+		memcpy(seen.below, r->last, sizeof(seen.below));
+	} else {
 		v->now = load_relaxed(&p->mp->clock) & STAMP_TIME;
-	v->pageshift = pageshift;
-	v->n = v->next = 0;
+		seen.ages = v->ages;
+	}
+	if (seen.ages != NULL)
+		horizon_census(p, v->pageshift, v->now, seen.ages);
 	for (uint32_t e = 0; e < p->g.nextents; e++)
-		if (extent_pageshift(p, load_relaxed(&p->extents[e])) == pageshift)
-			look_at_extent(p, v, e, below, &seen);
-	sort(v);
-	if (below == ORDER_ALL)
-		size_update(p, pageshift, &seen);
+		if (extent_pageshift(p, load_relaxed(&p->extents[e])) == v->pageshift)
+			look_at_extent(p, v, e, &seen);
+	sort(&v->q[0]);
+	sort(&v->q[1]);
+	size_update(p, v, &seen);
 }
 
 /* Does frame f hold a page of that size? */
@@ -200,112 +231,61 @@ is_of_size(const DB_MPOOL *p, uint32_t f, unsigned pageshift)
 
 /* The words of a page that comes up soon. */
 static void
-ask_early(const DB_MPOOL *p, const struct victims *v)
+ask_early(const DB_MPOOL *p, const struct queue *q)
 {
 	uint32_t f;
 
-	if (v->next + EARLY >= v->n)
+	if (q->next + EARLY >= q->n)
 		return;
-	f = UINT32_MAX - (uint32_t)v->order[v->next + EARLY];
+	f = UINT32_MAX - (uint32_t)q->order[q->next + EARLY];
 	__builtin_prefetch(frame_at(p, f), 1);
 	__builtin_prefetch(stamp_at(p, f), 1);
 }
 
-/* The next of the list that still is what it was; false at the end of the round. */
+struct oldest {
+	uint64_t place;
+	uint32_t f;
+	uint32_t stamp;
+};
+
+/* The next of a class that still is what it was; false at the end of the round. */
 static bool
-next_oldest(struct thread *t, struct victim_round *r, uint32_t *fp, uint32_t *stampp)
+look_oldest(struct thread *t, struct victim_round *r, unsigned class, struct oldest *o)
 {
-	const DB_MPOOL *p = t->pool;
+	DB_MPOOL *p = t->pool;
 	struct victims *v = t->victims;
+	struct queue *q = &v->q[class];
 
-	while (!r->spent) {
-		if (v->next == v->n || v->pageshift != r->pageshift) {
-			search(p, v, r->pageshift, r->searched ? r->last : ORDER_ALL);
+	while (!r->spent[class]) {
+		if (q->next == q->n || v->pageshift != r->pageshift) {
+			search(p, v, r);
 			r->searched = true;
-			r->spent = v->n == 0;
+			r->spent[class] = q->n == 0;
 			continue;
 		}
-		r->last = v->order[v->next++];
-		ask_early(p, v);
-		*fp = UINT32_MAX - (uint32_t)r->last;
-		*stampp = (v->now - (uint32_t)(r->last >> 32)) & STAMP_TIME;
-		if (!is_of_size(p, *fp, r->pageshift) || load_relaxed(stamp_at(p, *fp)) != *stampp)
-			continue;
-		v->evicted_age = (uint32_t)(r->last >> 32);
-		return true;
-	}
-	return false;
-}
-
-/* --- the clock of the main class ------------------------------------------------------------- */
-
-/* Frames that the hand moves over in one step: a power of two, like an extent's frames. */
-static uint32_t
-chunk_size(const DB_MPOOL *p, unsigned pageshift)
-{
-	uint32_t n = extent_frames(p, pageshift), chunk = 1;
-
-	while (chunk * 2 <= n && chunk * 2 <= victims_batch(p, pageshift))
-		chunk *= 2;
-	return chunk;
-}
-
-/* The next chunk of frames of that page size under the hand. */
-static bool
-next_chunk(DB_MPOOL *p, unsigned pageshift, uint32_t *firstp, uint32_t *np)
-{
-	uint64_t *hand = &policy_size(p, pageshift)->hand;
-	uint32_t n = extent_frames(p, pageshift), chunk = chunk_size(p, pageshift);
-	uint32_t chunks = n / chunk;
-
-	for (uint32_t tries = 0; tries <= p->g.nextents;) {
-		uint64_t h = load_relaxed(hand);
-		uint32_t e = (uint32_t)(h / chunks % p->g.nextents);
-
-		if (extent_pageshift(p, load_relaxed(&p->extents[e])) == pageshift) {
-			if (!cas_seq(hand, &h, h + 1))
-				continue;
-			*firstp = e * p->g.frames_per_extent + (uint32_t)(h % chunks) * chunk;
-			*np = chunk;
+		o->place = q->order[q->next];
+		ask_early(p, q);
+		o->f = UINT32_MAX - (uint32_t)o->place;
+		o->stamp = ((v->now - (uint32_t)(o->place >> 32)) & STAMP_TIME) |
+		    (class != 0 ? STAMP_MAIN : 0);
+		if (is_of_size(p, o->f, r->pageshift) &&
+		    load_relaxed(stamp_at(p, o->f)) == o->stamp)
 			return true;
-		}
-		(void)cas_seq(hand, &h, (h / chunks + 1) * chunks);
-		tries++;
+		r->last[class] = o->place;
+		q->next++;
 	}
 	return false;
 }
 
-/* The next page of the main class; false when the hand has been round often enough. */
-static bool
-next_main(struct thread *t, struct victim_round *r, uint32_t *fp)
+static void
+take_oldest(struct thread *t, struct victim_round *r, unsigned class, const struct oldest *o)
 {
-	while (!r->main_spent) {
-		if (r->left == 0) {
-			r->main_spent =
-			    r->steps == 0 || !next_chunk(t->pool, r->pageshift, &r->at, &r->left);
-			continue;
-		}
-		*fp = r->at++;
-		r->left--;
-		if (r->steps > 0)
-			r->steps--;
-		if (load_relaxed(stamp_at(t->pool, *fp)) & STAMP_MAIN)
-			return true;
-	}
-	return false;
+	t->victims->q[class].next++;
+	t->victims->evicted_age = (uint32_t)(o->place >> 32);
+	r->last[class] = o->place;
 }
 
 /* --- choosing -------------------------------------------------------------------------------- */
-
-/* A page that has been used on probation joins the main class. */
-static void
-promote(DB_MPOOL *p, uint32_t f, uint32_t stamp, unsigned pageshift)
-{
-	if (!cas_seq(stamp_at(p, f), &stamp, stamp | STAMP_MAIN))
-		return;
-	(void)sub_seq(&policy_size(p, pageshift)->probation, 1);
-	(void)and_seq(&frame_at(p, f)->word, ~FW_USED);
-}
 
 /* True if it may go. */
 static bool
@@ -338,49 +318,71 @@ is_enough(const DB_MPOOL *p, unsigned pageshift, const struct candidates *c)
 	return c->n >= want || c->ndirty >= BATCH || c->ndirty >= 4 * want;
 }
 
-/* Is it the probation queue's turn?  chosen: so many of it are about to go. */
+/* The oldest of a class, unless the list had all of it and is used up: what came since is young. */
 static bool
-probation_is_due(const DB_MPOOL *p, const struct victim_round *r, uint32_t chosen)
+look_known(struct thread *t, struct victim_round *r, unsigned class, struct oldest *o)
 {
-	const struct policy_size *z = policy_size(p, r->pageshift);
-	int32_t have = (int32_t)load_relaxed(&z->probation) - (int32_t)chosen;
+	const struct queue *q = &t->victims->q[class];
 
-	if (r->spent || r->main_spent)
-		return r->main_spent;
-	return have > 0 && have >= (int32_t)load_relaxed(&z->target);
+	return (q->next < q->n || q->n == q->room) && look_oldest(t, r, class, o);
+}
+
+/*
+ * Of which class is the page that goes?  chosen: so many on probation are about to go.  A page
+ * that LRU would keep goes only if one more from before the horizon may be kept.
+ */
+static bool
+next_adaptive(
+    struct thread *t, struct victim_round *r, uint32_t chosen, struct oldest *o, unsigned *classp)
+{
+	const DB_MPOOL *p = t->pool;
+	const struct policy_size *z = policy_size(p, r->pageshift);
+	int64_t have = (int64_t)load_relaxed(&z->probation) - chosen;
+	unsigned class = have < (int64_t)load_relaxed(&z->target);
+	struct oldest other;
+
+	if (!look_oldest(t, r, class, o)) {
+		class = !class;
+		if (!look_oldest(t, r, class, o))
+			return false;
+	}
+	if (!horizon_is_beyond(p, z, o->stamp)) {
+		if (horizon_old(z) + r->stake < horizon_old_most(z))
+			r->stake++;
+		else if (look_known(t, r, !class, &other) && look_oldest(t, r, class, o) &&
+		    other.place > o->place) {
+			class = !class;
+			*o = other;
+		}
+	}
+	*classp = class;
+	return true;
 }
 
 static void
 pick_adaptive(struct thread *t, struct victim_round *r, struct candidates *c)
 {
-	DB_MPOOL *p = t->pool;
-	uint32_t f, stamp = 0, chosen = 0;
-	bool due;
+	const DB_MPOOL *p = t->pool;
+	uint32_t chosen = 0;
+	struct oldest o;
+	unsigned class;
 
-	while (!is_enough(p, r->pageshift, c) && !(r->spent && r->main_spent)) {
-		uint64_t w;
-
-		due = probation_is_due(p, r, chosen);
-		if (due ? !next_oldest(t, r, &f, &stamp) : !next_main(t, r, &f))
-			continue;
-		w = load_relaxed(&frame_at(p, f)->word);
-		if (fw_state(w) != FRAME_VALID || !(w & FW_USED) || (w & FW_DISCARD))
-			chosen += add(f, w, c) && due;
-		else if (due)
-			promote(p, f, stamp, r->pageshift);
-		else
-			(void)and_seq(&frame_at(p, f)->word, ~FW_USED);
+	while (!is_enough(p, r->pageshift, c) && next_adaptive(t, r, chosen, &o, &class)) {
+		take_oldest(t, r, class, &o);
+		chosen += add(o.f, load_relaxed(&frame_at(p, o.f)->word), c) && class == 0;
 	}
 }
 
 static void
 pick_oldest(struct thread *t, struct victim_round *r, struct candidates *c)
 {
-	DB_MPOOL *p = t->pool;
-	uint32_t f, stamp;
+	const DB_MPOOL *p = t->pool;
+	struct oldest o;
 
-	while (!is_enough(p, r->pageshift, c) && next_oldest(t, r, &f, &stamp))
-		(void)add(f, load_relaxed(&frame_at(p, f)->word), c);
+	while (!is_enough(p, r->pageshift, c) && look_oldest(t, r, 0, &o)) {
+		take_oldest(t, r, 0, &o);
+		(void)add(o.f, load_relaxed(&frame_at(p, o.f)->word), c);
+	}
 }
 
 /* The one victim is dirty: the dirty ones that come next had better be written with it. */
@@ -388,16 +390,16 @@ static void
 add_company(struct thread *t, unsigned pageshift, struct candidates *c)
 {
 	DB_MPOOL *p = t->pool;
-	const struct victims *v = t->victims;
+	const struct queue *q = &t->victims->q[0];
 	uint64_t most = (pool_bytes(p) >> pageshift) / COMPANY_PART;
 
 	if (most > BATCH / 2)
 		most = BATCH / 2;
-	for (uint32_t i = v->next; i < v->n && c->ndirty + c->nmore < most; i++) {
-		uint32_t f = UINT32_MAX - (uint32_t)v->order[i];
+	for (uint32_t i = q->next; i < q->n && c->ndirty + c->nmore < most; i++) {
+		uint32_t f = UINT32_MAX - (uint32_t)q->order[i];
 		uint64_t w;
 
-		if (v->pageshift != pageshift || !is_of_size(p, f, pageshift))
+		if (t->victims->pageshift != pageshift || !is_of_size(p, f, pageshift))
 			continue;
 		w = load_relaxed(&frame_at(p, f)->word);
 		if (fw_state(w) == FRAME_VALID && (w & FW_DIRTY))
@@ -406,12 +408,9 @@ add_company(struct thread *t, unsigned pageshift, struct candidates *c)
 }
 
 void
-victims_begin(const DB_MPOOL *p, unsigned pageshift, struct victim_round *r)
+victims_begin(unsigned pageshift, struct victim_round *r)
 {
-	memset(r, 0, sizeof(*r));
-	r->pageshift = pageshift;
-	r->steps = 2 * (pool_bytes(p) >> pageshift) + BATCH;
-	r->main_spent = p->lru;
+	*r = (struct victim_round){ .pageshift = pageshift, .last = { ORDER_ALL, ORDER_ALL } };
 }
 
 void
@@ -449,54 +448,33 @@ victims_pick(struct thread *t, struct victim_round *r, struct candidates *c)
 
 /* --- extents --------------------------------------------------------------------------------- */
 
-/* lru: from 0, all is free or as old as can be, to STAMP_AGE_MOST. */
-static uint32_t
-mean_youth(const DB_MPOOL *p, uint32_t first, uint32_t n)
+/* From 0, all is free or as old as can be, to STAMP_AGE_MOST. */
+uint32_t
+victims_warmth(const DB_MPOOL *p, uint32_t e, unsigned pageshift)
 {
+	uint32_t first = e * p->g.frames_per_extent, n = extent_frames(p, pageshift);
 	uint32_t now = load_relaxed(&p->mp->clock) & STAMP_TIME;
 	uint64_t ages = 0;
 
 	for (uint32_t f = first; f < first + n; f++) {
 		uint32_t s = load_relaxed(stamp_at(p, f));
 
-		ages += s != 0 ? stamp_age(now, s) : STAMP_AGE_MOST;
+		ages += s != 0 ? stamp_age(now, s & STAMP_TIME) : STAMP_AGE_MOST;
 	}
 	return STAMP_AGE_MOST - (uint32_t)(ages / n);
-}
-
-uint32_t
-victims_warmth(const DB_MPOOL *p, uint32_t e, unsigned pageshift)
-{
-	uint32_t n = 0, first = e * p->g.frames_per_extent, frames = extent_frames(p, pageshift);
-
-	if (p->lru)
-		return mean_youth(p, first, frames);
-	for (uint32_t f = first; f < first + frames; f++) {
-		uint64_t w = load_relaxed(&frame_at(p, f)->word);
-
-		if (fw_state(w) != FRAME_FREE)
-			n += 1 + (w & FW_USED ? 1 : 0) + (w & FW_DIRTY ? 1 : 0) +
-			    (load_relaxed(stamp_at(p, f)) & STAMP_MAIN ? 1 : 0);
-	}
-	return n << pageshift >> PAGE_SHIFT_MIN;
 }
 
 bool
 victims_is_idle(struct thread *t, uint32_t e, unsigned pageshift)
 {
-	DB_MPOOL *p = t->pool;
+	const DB_MPOOL *p = t->pool;
 	uint32_t n = extent_frames(p, pageshift), used = 0, first = e * p->g.frames_per_extent;
 	uint32_t now = load_relaxed(&p->mp->clock) & STAMP_TIME;
 
 	for (uint32_t f = first; f < first + n; f++) {
 		uint32_t s = load_relaxed(stamp_at(p, f));
 
-		if (p->lru) {
-			used += s != 0 && stamp_age(now, s) < t->victims->evicted_age;
-		} else if (load_relaxed(&frame_at(p, f)->word) & FW_USED) {
-			(void)and_seq(&frame_at(p, f)->word, ~FW_USED);
-			used++;
-		}
+		used += s != 0 && stamp_age(now, s & STAMP_TIME) < t->victims->evicted_age;
 	}
-	return used * (p->lru ? 2 : 8) <= n;
+	return used * 2 <= n;
 }

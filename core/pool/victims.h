@@ -24,12 +24,10 @@ struct candidates {
 /* One look at all pages of a size, in parts. */
 struct victim_round {
 	unsigned pageshift;
-	bool searched;	   /* the thread's list is of this round */
-	bool spent;	   /* all of the list's kind have been seen */
-	bool main_spent;   /* adaptive: the hand has been round twice */
-	uint64_t last;	   /* the place in the order of the last one looked at */
-	uint64_t steps;	   /* that the hand may still make */
-	uint32_t at, left; /* of the chunk under the hand */
+	bool searched;	  /* the thread's lists are of this round */
+	bool spent[2];	  /* all of the class have been seen */
+	uint64_t last[2]; /* the places in the order of the last ones looked at */
+	int64_t stake;	  /* of what was chosen: so many pages LRU would keep */
 };
 
 /* A thread's list; NULL with ENOMEM.  To be given to free(). */
@@ -38,7 +36,7 @@ int victims_create(const DB_MPOOL *p, struct victims **vp);
 /* How many pages of that size are evicted at a time. */
 unsigned victims_batch(const DB_MPOOL *p, unsigned pageshift);
 
-void victims_begin(const DB_MPOOL *p, unsigned pageshift, struct victim_round *r);
+void victims_begin(unsigned pageshift, struct victim_round *r);
 
 /* Pages given back with DB_MPOOL_DISCARD, which come first; *c is begun. */
 void victims_discarded(struct thread *t, unsigned pageshift, struct candidates *c);

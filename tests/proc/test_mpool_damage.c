@@ -114,7 +114,8 @@ dirty_count(struct victim *v, unsigned i)
 static struct word
 hand(struct victim *v, unsigned i)
 {
-	return i < PAGE_SHIFTS ? WORD(v->mp->mp->sizes[i].hand) : WORD(v->mp->mp->hand_other);
+	(void)i;
+	return WORD(v->mp->mp->hand_other);
 }
 
 /* Of the class of 4 KiB pages, and the clock. */
@@ -123,7 +124,7 @@ policy_hint(struct victim *v, unsigned i)
 {
 	struct policy_size *z = &v->mp->mp->sizes[12 - PAGE_SHIFT_MIN];
 
-	return i == 0 ? WORD(v->mp->mp->clock) : nth(&z->probation, 4, i - 1);
+	return i == 0 ? WORD(v->mp->mp->clock) : nth(&z->probation, 4, 4 * (i - 1));
 }
 
 static struct word
@@ -247,8 +248,8 @@ static const struct kind kinds[] = {
 	{ "extent", extent, 2, false, false },
 	{ "free hint", hint, 1, true, false },
 	{ "dirty count", dirty_count, 2, false, false },
-	{ "clock hand", hand, PAGE_SHIFTS + 1, true, false },
-	{ "policy hint", policy_hint, 7, true, false },
+	{ "hand over the extents", hand, 1, true, false },
+	{ "policy hint", policy_hint, 1 + sizeof(struct policy_size) / 16, true, false },
 	{ "stamp", stamp, 4, true, false },
 	{ "ghost", ghost, 1, true, false },
 	{ "discard", discard, 2, true, false },
