@@ -3,7 +3,8 @@
  * fs/coherence.c - which files the kernel may cache, and what it was given of those that others
  * change (rules C1 to C5 in coherence.h).
  *
- * coherence_drop.c has the thread that has pages dropped, written.c the write(2)s of tracked files.
+ * coherence_drop.c has pages dropped, by the threads of rounds.c; written.c has the write(2)s of
+ * tracked files.
  *
  * A file's first cached open(2) waits until the pages that the kernel has from before are dropped,
  * unless they are known to be good, and so do those that come meanwhile.  Nothing else waits
@@ -257,6 +258,8 @@ end_locked(struct coherence *c, struct file *f)
 
 	link_remove(&f->live);
 	c->nlive--;
+	for (unsigned want = 0; want < ROUNDS_WANTS; want++)
+		rounds_done_locked(c, f, want);
 	copies_destroy(f->copies);
 	f->copies = NULL;
 	__atomic_store_n(&f->lent, false, __ATOMIC_SEQ_CST);

@@ -30,6 +30,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "fs.h"
 #include "node.h"
@@ -39,10 +40,21 @@ struct file;
 struct handle;
 struct written;
 
+#define COHERENCE_THREADS 64u
+
+/* Why all pages of a file are to be dropped. */
+enum {
+	ROUNDS_ASKED, /* others ask for it */
+	ROUNDS_LATE,  /* and do not wait any more */
+	ROUNDS_FLUSH, /* the mount ends */
+	ROUNDS_WANTS
+};
+
 /* An open(2) that is answered when the pages that the kernel has from before are dropped. */
 struct opening {
 	struct link link; /* [k] in coherence.openings */
 	struct file *file;
+	bool seen; /* [k] it is known what was to be dropped when it came */
 	void (*answer)(struct fs *fs, struct opening *o); /* frees it */
 };
 
@@ -68,17 +80,23 @@ struct coherence {
 	uint64_t age;	       /* [k] of copies */
 	atomic_bool renewed;   /* it is another pool: files that are cached are not LIVE in it */
 	uint64_t writes;       /* [k] writtens so far */
-	uint32_t drops_seen;   /* the thread's */
+	uint32_t drops_seen;   /* whoever leads */
 	atomic_uint late_base; /* mpool_kcache_late when this mount came */
 	atomic_uint late_done; /* mpool_kcache_late when a round began that has ended */
 	atomic_ullong dropped; /* how often pages were dropped */
 	atomic_ullong merged;  /* how often the kernel wrote back a page of a tracked file */
 	atomic_bool look;      /* for files that are to be dropped, whatever drops_seen says */
 	bool again;	       /* [k] a file is not cached any more: who told of it is answered */
-	bool flush;	       /* [k] all pages of all files are to go */
 	bool stop;	       /* [k] */
 	bool runs;
-	pthread_t thread;
+	bool led;			      /* [k] one of the threads makes rounds: */
+	pthread_t leader;		      /* [k] this one */
+	pthread_cond_t idle;		      /* [k] nobody does */
+	unsigned nidle;			      /* [k] threads that wait for that */
+	unsigned nthreads;		      /* [k] */
+	pthread_t threads[COHERENCE_THREADS]; /* [k] */
+	atomic_uint nwant[ROUNDS_WANTS];      /* [k], to change: files, by file.wants */
+	struct timespec late_until;	      /* [k] so long others wait for those that are late */
 	struct notifier notifier;
 };
 

@@ -34,6 +34,8 @@ struct file {
 	unsigned direct_writers; /* [k] opens for writing past its cache */
 	struct copies *copies;	 /* [k] what the kernel was given; NULL: it is not tracked */
 	struct link live;	 /* [k] in coherence.live */
+	bool in_hand;		 /* [k] somebody drops pages of it, or is about to */
+	unsigned wants;		 /* [k] bits ROUNDS_*, why all of them are to go */
 	uint32_t pool_file;	 /* [k] mpool_file_id */
 	unsigned pool_page;	 /* [k] its page size */
 	uint64_t kernel_end;	 /* atomic: the kernel takes it to be at least that long */
@@ -42,9 +44,9 @@ struct file {
 	uint64_t reserved_from; /* [io, exclusive] bytes that are known to have blocks on disk */
 	uint64_t reserved_to;
 	uint64_t reserved_cuts; /* [io, exclusive] mpool_file_cuts then */
-	bool surplus;	   /* [io, exclusive] blocks were reserved behind the end */
-	uint64_t missed_to; /* atomic: where the last request that had to read ended */
-	int64_t read_nsec; /* atomic: the coarse time at which HOME was last told of a read */
+	bool surplus;		/* [io, exclusive] blocks were reserved behind the end */
+	uint64_t missed_to;	/* atomic: where the last request that had to read ended */
+	int64_t read_nsec;	/* atomic: the coarse time at which HOME was last told of a read */
 
 	pthread_mutex_t error_lock;
 	int error;	       /* [error_lock] the last write error */

@@ -10,8 +10,11 @@
  * was serving fail; the child fails those that nobody had begun with, until its wait ends, and
  * exits; with the last channel the connection is gone.
  *
- * The child has two threads, so that an order can be carried out while another one waits.  When it
- * was killed, two threads of the daemon do the same.
+ * The child has a thread for each order that waits, and one more (TAKERS_MOST), so that one page
+ * which is slow to come from a disk holds up no other.  When it was killed, threads of the daemon
+ * do the same.
+ *
+ * Any thread of the daemon may give orders.  Of those who wait for answers one listens, for all.
  *
  * That a file is longer than the kernel takes it to be it learns from an order to store a byte at
  * the new end, of which the byte cannot be read: it moves its end first, and then stores nothing
@@ -44,9 +47,9 @@
 /* The kernel gives nothing to a reader with less room than for its largest write, and headers. */
 #define REQUEST_BYTES (((size_t)1 << 20) + 65536)
 #define DRAIN_MSEC 20
-#define SLOW_MSEC 20
-#define LOOKS 50u /* of SLOW_MSEC, between looks whether the child stands still */
-#define TAKERS 2u
+#define SLOW_USEC 20000u
+#define LOOKS 50u	 /* of SLOW_USEC, between looks whether the child stands still */
+#define TAKERS_MOST 136u /* more than there are threads that give orders, and orders aside */
 
 struct order {
 	uint64_t cookie;
@@ -66,6 +69,7 @@ struct takers {
 	int daemon, device;
 	void *unreadable;
 	atomic_uint left; /* that have not ended: the daemon is there, or they wait in the kernel */
+	atomic_uint free; /* of these: wait for an order */
 };
 
 static int
@@ -108,6 +112,8 @@ tell_kernel(const struct takers *t, const struct order *o)
 	return dropped != 0 ? dropped : raised;
 }
 
+static bool start_taker(struct takers *t);
+
 static void *
 orders_main(void *arg)
 {
@@ -116,7 +122,10 @@ orders_main(void *arg)
 	struct order o;
 
 	while (recv(t->daemon, &o, sizeof(o), 0) == (ssize_t)sizeof(o)) {
+		if (atomic_fetch_sub(&t->free, 1) == 1)
+			(void)start_taker(t);
 		a = (struct answer){ .cookie = o.cookie, .error = tell_kernel(t, &o) };
+		(void)atomic_fetch_add(&t->free, 1);
 		if (send(t->daemon, &a, sizeof(a), MSG_NOSIGNAL) == -1)
 			break;
 	}
@@ -124,19 +133,22 @@ orders_main(void *arg)
 	return NULL;
 }
 
-/* False: nobody takes anything. */
+/* False: there is no other one; those that there are go on. */
 static bool
-start_takers(struct takers *t)
+start_taker(struct takers *t)
 {
 	pthread_t thread;
-	unsigned n = 0;
 
-	atomic_init(&t->left, TAKERS);
-	while (n < TAKERS && os_thread_start(&thread, orders_main, t) == 0) {
-		(void)pthread_detach(thread);
-		n++;
+	if (atomic_fetch_add(&t->left, 1) < TAKERS_MOST) {
+		(void)atomic_fetch_add(&t->free, 1);
+		if (os_thread_start(&thread, orders_main, t) == 0) {
+			(void)pthread_detach(thread);
+			return true;
+		}
+		(void)atomic_fetch_sub(&t->free, 1);
 	}
-	return n == TAKERS || (n > 0 && atomic_fetch_sub(&t->left, TAKERS - n) > TAKERS - n);
+	(void)atomic_fetch_sub(&t->left, 1);
+	return false;
 }
 
 /* Fail one request, if there is one. */
@@ -221,7 +233,7 @@ child_main(int fd, void *unreadable)
 	(void)prctl(PR_SET_NAME, "poolfs-notifier");
 	(void)!chdir("/");
 	t.daemon = keep_only(fd);
-	if ((t.device = receive_device(t.daemon)) != -1 && start_takers(&t))
+	if ((t.device = receive_device(t.daemon)) != -1 && start_taker(&t))
 		await_end(&t);
 	_exit(0);
 }
@@ -233,8 +245,11 @@ notifier_fork(struct notifier *n)
 {
 	int pair[2];
 
-	n->fd = -1;
+	n->fd = n->old_fd = -1;
 	n->pid = -1;
+	link_init(&n->waiters);
+	(void)pthread_mutex_init(&n->lock, NULL);
+	(void)pthread_cond_init(&n->answered, NULL);
 	n->unreadable = mmap(NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
 		return;
@@ -284,61 +299,141 @@ notifier_start(struct notifier *n, struct fuse_session *session)
 	return err;
 }
 
-/* The child is gone: two threads do it. */
-static int
-take_over(struct notifier *n)
+/* The threads of the daemon that do it instead; NULL: there cannot be any. */
+static struct takers *
+start_own(const struct notifier *n, int fd)
 {
-	struct takers *t = calloc(1, sizeof(*t));
+	struct takers *t;
+
+	if ((t = calloc(1, sizeof(*t))) == NULL)
+		return NULL;
+	t->daemon = fd;
+	t->device = fuse_session_fd(n->session);
+	t->unreadable = n->unreadable;
+	if (start_taker(t))
+		return t;
+	free(t);
+	return NULL;
+}
+
+/* The child is gone; threads of the daemon do not go. */
+static int
+take_over_locked(struct notifier *n)
+{
 	int pair[2];
 
 	n->takers++;
-	if (n->fd != -1)
-		(void)close(n->fd);
+	(void)pthread_cond_broadcast(&n->answered);
+	/* somebody may still use it */
+	if (n->own == NULL)
+		n->old_fd = n->fd;
 	n->fd = -1;
-	/* threads of the daemon do not go */
-	if (n->own != NULL || t == NULL ||
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1) {
-		free(t);
+	if (n->own != NULL || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
 		return ENOTCONN;
+	if ((n->own = start_own(n, pair[1])) == NULL) {
+		(void)close(pair[0]);
+		(void)close(pair[1]);
+		return EAGAIN;
 	}
-	t->daemon = pair[1];
-	t->device = fuse_session_fd(n->session);
-	t->unreadable = n->unreadable;
-	if (start_takers(t)) {
-		n->fd = pair[0];
-		n->own = t;
-		return 0;
-	}
-	(void)close(pair[0]);
-	(void)close(pair[1]);
-	free(t);
-	return EAGAIN;
+	n->fd = pair[0];
+	return 0;
 }
 
-/* The answer to the cookie; EAGAIN: not yet. */
+/* Who orders were given to at that time is gone: others are there, or not. */
 static int
-await_answer(struct notifier *n, uint64_t cookie, int msec)
+take_over(struct notifier *n, unsigned takers)
 {
-	struct pollfd p = { .fd = n->fd, .events = POLLIN };
-	struct answer a;
-	int ready;
+	int err;
 
-	for (;;) {
-		if (n->early_cookie == cookie) {
-			n->early_cookie = 0;
-			return n->early_error;
+	(void)pthread_mutex_lock(&n->lock);
+	if (n->takers == takers)
+		err = take_over_locked(n);
+	else
+		err = n->fd == -1 ? ENOTCONN : 0;
+	(void)pthread_mutex_unlock(&n->lock);
+	return err;
+}
+
+/* --- waiting for an answer ----------------------------------------------------------------- */
+
+struct waiter {
+	struct link link; /* [n] in notifier.waiters */
+	uint64_t cookie;
+	bool answered;
+	int error;
+};
+
+static void
+give_answer_locked(struct notifier *n, const struct answer *a)
+{
+	for (struct link *l = n->waiters.next; l != &n->waiters; l = l->next) {
+		struct waiter *w = link_entry(l, struct waiter, link);
+
+		if (w->cookie == a->cookie) {
+			w->answered = true;
+			w->error = a->error;
 		}
-		if ((ready = poll(&p, 1, msec)) == -1 && errno == EINTR)
-			continue;
-		if (ready == 0)
-			return EAGAIN;
-		if (recv(n->fd, &a, sizeof(a), 0) != (ssize_t)sizeof(a))
-			return EPIPE;
-		if (a.cookie == cookie)
-			return a.error;
-		n->early_cookie = a.cookie;
-		n->early_error = a.error;
 	}
+}
+
+/* EAGAIN: no answer came; EPIPE: none will. */
+static int
+hear(int fd, uint64_t usec, struct answer *a)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	int ready = poll(&p, 1, (int)(usec / 1000 + 1));
+
+	if (ready == 0 || (ready == -1 && errno == EINTR))
+		return EAGAIN;
+	return recv(fd, a, sizeof(*a), 0) == (ssize_t)sizeof(*a) ? 0 : EPIPE;
+}
+
+/* For whoever it is. */
+static int
+listen_locked(struct notifier *n, uint64_t usec)
+{
+	int fd = n->fd, err;
+	struct answer a;
+
+	n->listens = true;
+	(void)pthread_mutex_unlock(&n->lock);
+	err = hear(fd, usec, &a);
+	(void)pthread_mutex_lock(&n->lock);
+	n->listens = false;
+	if (err == 0)
+		give_answer_locked(n, &a);
+	(void)pthread_cond_broadcast(&n->answered);
+	return err == EPIPE ? EPIPE : 0;
+}
+
+static int
+wait_locked(struct notifier *n, uint64_t usec)
+{
+	struct timespec until;
+
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += (long)usec * 1000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	(void)pthread_cond_timedwait(&n->answered, &n->lock, &until);
+	return 0;
+}
+
+/* EAGAIN: not for a while; EPIPE: those who were asked at that time are gone. */
+static int
+await_answer_locked(struct notifier *n, const struct waiter *w, unsigned takers)
+{
+	uint64_t until = os_monotonic_usec() + SLOW_USEC, now;
+	int err = 0;
+
+	while (err == 0 && !w->answered) {
+		if (n->takers != takers || n->fd == -1)
+			return EPIPE;
+		if ((now = os_monotonic_usec()) >= until)
+			return EAGAIN;
+		err = n->listens ? wait_locked(n, until - now) : listen_locked(n, until - now);
+	}
+	return w->answered ? w->error : err;
 }
 
 /* Stopped, by a debugger or a signal, with all that is asked of it. */
@@ -360,23 +455,33 @@ end_stopped(struct notifier *n)
 		(void)kill(n->pid, SIGKILL);
 }
 
-/* EPIPE: nobody does it. */
+/* EPIPE: those who were there at *takersp do not do it. */
 static int
-give_order(struct notifier *n, const struct order *o, void (*slow)(void *arg), void *arg)
+give_order(struct notifier *n, const struct order *o, unsigned *takersp, void (*slow)(void *arg),
+    void *arg)
 {
-	unsigned takers = n->takers, looks = 0;
-	int err;
+	struct waiter w = { .cookie = o->cookie };
+	unsigned looks = 0;
+	int fd, err;
 
-	if (n->fd == -1 || send(n->fd, o, sizeof(*o), MSG_NOSIGNAL) != (ssize_t)sizeof(*o))
-		return EPIPE;
-	while ((err = await_answer(n, o->cookie, SLOW_MSEC)) == EAGAIN) {
+	(void)pthread_mutex_lock(&n->lock);
+	*takersp = n->takers;
+	fd = n->fd;
+	link_append(&n->waiters, &w.link);
+	(void)pthread_mutex_unlock(&n->lock);
+	err = fd != -1 && send(fd, o, sizeof(*o), MSG_NOSIGNAL) == (ssize_t)sizeof(*o) ? EAGAIN :
+											 EPIPE;
+	(void)pthread_mutex_lock(&n->lock);
+	while (err == EAGAIN && (err = await_answer_locked(n, &w, *takersp)) == EAGAIN) {
+		(void)pthread_mutex_unlock(&n->lock);
 		if (++looks % LOOKS == 0)
 			end_stopped(n);
 		if (slow != NULL)
 			slow(arg);
-		if (n->takers != takers) /* the order was given to those who are gone */
-			return give_order(n, o, slow, arg);
+		(void)pthread_mutex_lock(&n->lock);
 	}
+	link_remove(&w.link);
+	(void)pthread_mutex_unlock(&n->lock);
 	return err;
 }
 
@@ -384,11 +489,12 @@ int
 notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes, uint64_t end,
     void (*slow)(void *arg), void *arg)
 {
-	struct order o = { ++n->cookie, node, from, bytes, end };
+	struct order o = { atomic_fetch_add(&n->cookie, 1) + 1, node, from, bytes, end };
+	unsigned takers;
 	int err;
 
-	while ((err = give_order(n, &o, slow, arg)) == EPIPE)
-		if (atomic_load(&n->stops) || take_over(n) != 0)
+	while ((err = give_order(n, &o, &takers, slow, arg)) == EPIPE)
+		if (atomic_load(&n->stops) || take_over(n, takers) != 0)
 			break;
 	if (err != EPIPE || atomic_load(&n->stops))
 		return err;
@@ -401,8 +507,10 @@ void
 notifier_shut(struct notifier *n)
 {
 	atomic_store(&n->stops, true);
+	(void)pthread_mutex_lock(&n->lock);
 	if (n->fd != -1)
 		(void)shutdown(n->fd, SHUT_RDWR);
+	(void)pthread_mutex_unlock(&n->lock);
 }
 
 void
@@ -410,7 +518,9 @@ notifier_stop(struct notifier *n)
 {
 	if (n->fd != -1)
 		(void)close(n->fd);
-	n->fd = -1;
+	if (n->old_fd != -1)
+		(void)close(n->old_fd);
+	n->fd = n->old_fd = -1;
 	if (n->own != NULL) {
 		await_last(n->own);
 		(void)close(n->own->daemon);

@@ -5,23 +5,30 @@
 #ifndef FS_NOTIFIER_H
 #define FS_NOTIFIER_H
 
+#include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "node.h"
 
 struct fuse_session;
 struct takers;
 
 struct notifier {
-	int fd; /* to those who do it; -1: there are none */
+	int fd;	    /* [n] to those who do it; -1: there are none */
+	int old_fd; /* [n] to those who did it */
 	pid_t pid;
 	void *unreadable; /* a byte */
-	uint64_t cookie;
-	unsigned takers; /* how often others took over */
+	atomic_ullong cookie;
+	pthread_mutex_t lock; /* [n] */
+	pthread_cond_t answered;
+	struct link waiters; /* [n] for an answer */
+	bool listens;	     /* [n] one of them, for all */
+	unsigned takers;     /* [n] how often others took over */
 	atomic_bool stops;
-	struct takers *own;    /* threads of the daemon */
-	uint64_t early_cookie; /* of an answer that came while another was awaited; 0: none */
-	int early_error;
+	struct takers *own; /* [n] threads of the daemon */
 	struct fuse_session *session;
 };
 
@@ -37,7 +44,7 @@ int notifier_start(struct notifier *n, struct fuse_session *session);
  * takes the file to be at least that long before it does so; no byte changes by that.  Requests to
  * the mount are made and answered meanwhile: no lock is held.  slow(arg) is called again and again
  * while it takes long; it may call notifier_drop itself, with slow NULL, for pages that are not
- * waited for by somebody who waits for this call.  One thread at a time.
+ * waited for by somebody who waits for this call.  Any thread.
  */
 int notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes, uint64_t end,
     void (*slow)(void *arg), void *arg);

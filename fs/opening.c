@@ -4,7 +4,7 @@
  * before.
  *
  * They are counted already, so the file is LIVE (coherence.h): what others change from then on is
- * told.  A worker thread does not wait: the request is answered by coherence_drop.c's thread.
+ * told.  A worker thread does not wait: the request is answered by one of the threads of rounds.c.
  */
 #include "coherence_impl.h"
 
@@ -14,6 +14,7 @@ coherence_await(struct fs *fs, struct handle *h, struct opening *o)
 	struct coherence *c = &fs->coherence;
 
 	o->file = h->node->file;
+	o->seen = false;
 	link_init(&o->link);
 	(void)pthread_mutex_lock(&c->lock);
 	link_append(&c->openings, &o->link);
@@ -22,16 +23,26 @@ coherence_await(struct fs *fs, struct handle *h, struct opening *o)
 }
 
 void
-openings_take(struct fs *fs, struct link *list)
+openings_see(struct coherence *c)
 {
-	struct coherence *c = &fs->coherence;
-	struct link *l;
-
-	link_init(list);
 	(void)pthread_mutex_lock(&c->lock);
-	while ((l = c->openings.next) != &c->openings) {
-		link_remove(l);
-		link_append(list, l);
+	for (struct link *l = c->openings.next; l != &c->openings; l = l->next) {
+		struct opening *o = link_entry(l, struct opening, link);
+
+		o->seen = !o->file->in_hand;
+	}
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+void
+openings_unsee(struct coherence *c, const struct file *f)
+{
+	(void)pthread_mutex_lock(&c->lock);
+	for (struct link *l = c->openings.next; l != &c->openings; l = l->next) {
+		struct opening *o = link_entry(l, struct opening, link);
+
+		if (f == NULL || o->file == f)
+			o->seen = false;
 	}
 	(void)pthread_mutex_unlock(&c->lock);
 }
@@ -56,15 +67,49 @@ drop_stale(struct fs *fs, struct file *f)
 	(void)pthread_mutex_unlock(&c->lock);
 }
 
-void
-openings_answer(struct fs *fs, struct link *list)
+/* With its file in hand. */
+static struct opening *
+take_seen(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+	struct opening *o = NULL;
+
+	(void)pthread_mutex_lock(&c->lock);
+	for (struct link *l = c->openings.next; l != &c->openings && o == NULL; l = l->next) {
+		o = link_entry(l, struct opening, link);
+		if (!o->seen || o->file->in_hand || (o->file->wants & 1u << ROUNDS_ASKED) != 0)
+			o = NULL;
+	}
+	if (o != NULL) {
+		link_remove(&o->link);
+		rounds_take_locked(fs, o->file);
+	}
+	(void)pthread_mutex_unlock(&c->lock);
+	return o;
+}
+
+bool
+opening_step(struct fs *fs)
 {
 	struct opening *o;
 
-	while (!link_is_alone(list)) {
-		o = link_entry(list->next, struct opening, link);
+	if ((o = take_seen(fs)) == NULL)
+		return false;
+	drop_stale(fs, o->file);
+	rounds_let(fs, o->file);
+	o->answer(fs, o);
+	return true;
+}
+
+void
+openings_answer(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+	struct opening *o;
+
+	while (!link_is_alone(&c->openings)) {
+		o = link_entry(c->openings.next, struct opening, link);
 		link_remove(&o->link);
-		drop_stale(fs, o->file);
 		o->answer(fs, o);
 	}
 }

@@ -30,6 +30,7 @@
 
 #define LATE_USEC 2000u
 #define LOOK_USEC 200u
+#define LOOKS 100u
 #define LAST_USEC 200000u
 #define NO_END (UINT64_C(1) << 62)
 
@@ -225,6 +226,7 @@ void
 written_await_zeros(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
 {
 	struct coherence *c = &fs->coherence;
+	unsigned looks = 0;
 	bool zeroes;
 
 	for (;;) {
@@ -233,8 +235,10 @@ written_await_zeros(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
 		(void)pthread_mutex_unlock(&c->lock);
 		if (!zeroes)
 			return;
-		if (!written_step(fs, false))
+		if (!written_step(fs, f, false))
 			os_sleep_usec(LOOK_USEC);
+		if (++looks == LOOKS)
+			rounds_step_down(fs);
 	}
 }
 
@@ -414,11 +418,13 @@ writtens_ask_again(struct coherence *c)
 
 /* The next one to go on with, and no other thread does; [k]. */
 static struct written *
-next_locked(struct coherence *c, bool aside)
+next_locked(const struct coherence *c, const struct file *f, bool aside)
 {
 	for (struct link *l = c->writtens.next; l != &c->writtens; l = l->next) {
 		struct written *w = link_entry(l, struct written, link);
 
+		if (f == NULL ? w->file->in_hand : w->file != f)
+			continue;
 		if (w->state == WRITTEN_DECIDED && (!aside || w->nlast > 0))
 			return w;
 		if (w->state == WRITTEN_TO_DROP && !aside)
@@ -430,22 +436,27 @@ next_locked(struct coherence *c, bool aside)
 }
 
 bool
-written_step(struct fs *fs, bool aside)
+written_step(struct fs *fs, const struct file *f, bool aside)
 {
 	struct coherence *c = &fs->coherence;
+	struct file *taken = NULL;
+	bool asks = false;
 	struct written *w;
-	bool asks;
 
 	(void)pthread_mutex_lock(&c->lock);
-	if ((w = next_locked(c, aside)) != NULL &&
-	    (asks = w->state == WRITTEN_DECIDED && w->nlast > 0))
-		w->state = WRITTEN_ASKS;
+	if ((w = next_locked(c, f, aside)) != NULL) {
+		asks = w->state == WRITTEN_DECIDED && w->nlast > 0;
+		if (asks)
+			w->state = WRITTEN_ASKS;
+		if (f == NULL)
+			rounds_take_locked(fs, taken = w->file);
+	}
 	(void)pthread_mutex_unlock(&c->lock);
-	if (w == NULL)
-		return false;
 	if (asks)
 		ask(fs, w, aside);
-	else
+	else if (w != NULL)
 		drop_and_end(fs, w);
-	return true;
+	if (taken != NULL)
+		rounds_let(fs, taken);
+	return w != NULL;
 }

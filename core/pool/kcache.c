@@ -312,7 +312,7 @@ mpool_kcache_end(DB_MPOOLFILE *mpf, bool keep)
 }
 
 bool
-mpool_kcache_drop_begin(DB_MPOOLFILE *mpf)
+mpool_kcache_drop_begin(DB_MPOOLFILE *mpf, bool *latep)
 {
 	uint64_t w = load_seq(&mpf->row->kcache);
 
@@ -321,6 +321,7 @@ mpool_kcache_drop_begin(DB_MPOOLFILE *mpf)
 			return false;
 	while (!cas_seq(&mpf->row->kcache, &w,
 	    (w & ~(KCACHE_DROP | KCACHE_LATE)) | KCACHE_BUSY));
+	*latep = (w & KCACHE_LATE) != 0;
 	return true;
 }
 

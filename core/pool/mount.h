@@ -136,8 +136,8 @@ int mpool_file_sync(DB_MPOOLFILE *mpf, bool write_only);
  * *keptp: those that it has from before, kept at the last end, are still good.  EBUSY: another
  * process has the file open for writing, unless anyhow is set; EPERM: no claim.  Between the two,
  * if another process opens the file for writing (mpool_kcache_shared), it asks for all pages to be
- * dropped, and waits: drop_begin takes that request (false: there is none), drop_end says that it
- * is done.
+ * dropped, and waits: drop_begin takes that request (false: there is none; *latep: who made it does
+ * not wait any more), drop_end says that it is done.
  * mpool_kcache_drops goes up with every such request.  The others wait, too, with every changed
  * page that they put, and when they have made the file longer with the last one: told lists what
  * they tell, answer lets one go on, once the kernel has no copy of that page from before the call
@@ -158,7 +158,7 @@ int mpool_kcache_begin(DB_MPOOLFILE *mpf, bool anyhow, bool *keptp);
 void mpool_kcache_end(DB_MPOOLFILE *mpf, bool keep);
 bool mpool_kcache_shared(DB_MPOOLFILE *mpf);
 void mpool_kcache_ask_drop(DB_MPOOLFILE *mpf); /* of ourselves; does not wait */
-bool mpool_kcache_drop_begin(DB_MPOOLFILE *mpf);
+bool mpool_kcache_drop_begin(DB_MPOOLFILE *mpf, bool *latep);
 void mpool_kcache_drop_end(DB_MPOOLFILE *mpf);
 uint32_t mpool_kcache_drops(const DB_MPOOL *mp);
 uint32_t mpool_kcache_late(const DB_MPOOL *mp);

@@ -50,10 +50,11 @@ static void
 await_drop(DB_MPOOL *mp, DB_MPOOLFILE *f)
 {
 	uint32_t bell;
+	bool late;
 
 	for (;;) {
 		bell = mpool_kcache_bell(mp);
-		if (mpool_kcache_drop_begin(f))
+		if (mpool_kcache_drop_begin(f, &late))
 			return;
 		mpool_kcache_wait(mp, bell, 100000);
 	}
