@@ -113,6 +113,7 @@ check_fails()
 	shift 2
 	timeout 60 "$@" >"$work/said.out" 2>"$work/said"
 	status=$?
+	sed -i '/^timeout: warning: /d' "$work/said"
 	if [ "$status" -ne 0 ] && [ "$status" -lt 124 ] && [ "$(wc -l <"$work/said")" -eq 1 ] &&
 	    grep -qiE "$pattern" "$work/said"; then
 		ok "$check_name" 0
