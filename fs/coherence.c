@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * fs/coherence.c - which files the kernel may cache, and what it was given of those that others
- * change (rules C1 to C5 in coherence.h).
+ * change (rules C1 to C6 in coherence.h).
  *
  * coherence_drop.c has pages dropped, by the threads of rounds.c; written.c has the write(2)s of
  * tracked files.
@@ -376,16 +376,18 @@ void
 coherence_reopened(struct fs *fs, struct file *f)
 {
 	struct coherence *c = &fs->coherence;
-	bool kept;
+	bool kept, shared;
 
 	(void)pthread_mutex_lock(&c->gate);
 	if (f->cached > 0 && mpool_file_id(f->mpf) != f->pool_file &&
 	    mpool_kcache_begin(f->mpf, true, &kept) == 0) {
 		mpool_kcache_ask_drop(f->mpf);
 		atomic_store(&c->look, true);
+		shared = mpool_kcache_shared(f->mpf);
 		(void)pthread_mutex_lock(&c->lock);
 		f->pool_file = mpool_file_id(f->mpf);
 		f->pool_page = (unsigned)mpool_file_pagesize(f->mpf);
+		f->outdated = shared;
 		(void)pthread_mutex_unlock(&c->lock);
 	}
 	(void)pthread_mutex_unlock(&c->gate);
@@ -537,7 +539,7 @@ merge_part_locked(const struct coherence *c, const struct file *f, char *page, u
 		given = copies_at(f->copies, from - from % COPY_BYTES);
 	if (given != NULL)
 		given += from % COPY_BYTES;
-	if (given != NULL && memcmp(given, buf, bytes) == 0)
+	if (given != NULL ? memcmp(given, buf, bytes) == 0 : f->outdated)
 		return false;
 	for (size_t i = 0; i < bytes; i++) {
 		if ((given != NULL && given[i] == buf[i]) || written_covers_locked(c, f, from + i))

@@ -19,6 +19,9 @@
  *     the call that did so returns, and in any case before any page of it is dropped: it fills, and
  *     writes back, what it takes for the file only.  kernel_end is what it has been told so, less
  *     whatever shorter length it was shown since.
+ * C6. When the pool was removed, and somebody else writes the file in the next one already, a page
+ *     of which there is no copy is not taken from the kernel any more: what a program has stored
+ *     there is lost, as it is if it was in the pool.
  *
  * What is marked [k] is guarded by coherence.lock, the last of all locks; coherence.gate orders
  * the first open and the last close of a file that may be cached.

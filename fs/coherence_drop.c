@@ -157,9 +157,10 @@ void
 coherence_drop_file(struct fs *fs, struct file *f)
 {
 	struct coherence *c = &fs->coherence;
-	bool shared = is_shared(fs, f), track;
+	bool shared = is_shared(fs, f), track, outdated;
 
 	(void)pthread_mutex_lock(&c->lock);
+	outdated = f->outdated;
 	track = (shared || f->direct_writers > 0) && f->cached > 0;
 	while (track && f->copies == NULL && coherence_track_locked(f) != 0) {
 		/* those who ask wait, and so does this, for memory */
@@ -170,6 +171,8 @@ coherence_drop_file(struct fs *fs, struct file *f)
 	(void)pthread_mutex_unlock(&c->lock);
 	coherence_drop(fs, f, 0, 0);
 	(void)pthread_mutex_lock(&c->lock);
+	if (outdated)
+		f->outdated = false;
 	if (!shared && f->direct_writers == 0 && f->cached_writers == 0) {
 		copies_destroy(f->copies);
 		f->copies = NULL;

@@ -34,6 +34,7 @@ struct file {
 	unsigned direct_writers; /* [k] opens for writing past its cache */
 	struct copies *copies;	 /* [k] what the kernel was given; NULL: it is not tracked */
 	struct link live;	 /* [k] in coherence.live */
+	bool outdated;		 /* [k] what it was given is from a pool that is gone (C6) */
 	bool in_hand;		 /* [k] somebody drops pages of it, or is about to */
 	unsigned wants;		 /* [k] bits ROUNDS_*, why all of them are to go */
 	uint32_t pool_file;	 /* [k] mpool_file_id */

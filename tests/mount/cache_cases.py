@@ -5,6 +5,7 @@ The moments at which an older copy could stay, and how it ends meanwhile.  See c
 is run; $MNT is the mount.
 """
 import ctypes
+import errno
 import fcntl
 import mmap
 import os
@@ -13,7 +14,7 @@ import signal
 import tempfile
 import threading
 
-from checks import KEEP_SIZE, PUNCH_HOLE, Client, fallocate, home, libc, path, run, until
+from checks import KEEP_SIZE, PUNCH_HOLE, Client, fails, fallocate, home, libc, path, run, until
 
 MNT = os.environ["MNT"]
 
@@ -248,6 +249,27 @@ def _notifier():
 
 
 DAEMON = int(os.getxattr(MNT, "user.poolfs.pid"))
+
+
+def a_store_from_a_pool_that_is_gone_does_not_undo_a_put():
+    # a fork while the daemon is stopped would wait for it
+    c = Client.after_removal()
+    fd = _file("outdated", b"1" * 4096)
+    with mmap.mmap(fd, 4096) as m:
+        m[10] = ord("m")
+        os.kill(DAEMON, signal.SIGSTOP)
+        try:
+            c.begin()
+            c.ask("open", "outdated")
+            c.ask("put 0 put")
+        finally:
+            os.kill(DAEMON, signal.SIGCONT)
+        until(lambda: m[0:3] == b"put")
+        c.ask("put 3000 put")
+        assert m[3000:3003] == b"put"
+    assert c.ask("get 0 3") == "put"
+    c.end()
+    fails(errno.ESTALE, os.close, fd)
 
 
 def _write_parts(fd, count, at):

@@ -91,10 +91,21 @@ def as_user(uid, gid, groups, fn):
 class Client:
     """$TEST_BIN/pool_client on the pool of the HOME that the tested directory lies in."""
 
-    def __init__(self):
-        program = os.path.join(os.environ["TEST_BIN"], "pool_client")
-        self.process = subprocess.Popen([program, os.path.dirname(HOME)], stdin=subprocess.PIPE,
+    COMMAND = [os.path.join(os.environ.get("TEST_BIN", "."), "pool_client"), os.path.dirname(HOME)]
+
+    def __init__(self, command=None):
+        self.process = subprocess.Popen(command or self.COMMAND, stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE)
+
+    @classmethod
+    def after_removal(cls):
+        """It removes the pool by force when it begins, and makes another one."""
+        return cls(["sh", "-c", 'read -r _ && "$@" unlink 2>/dev/null && exec "$@" create', "sh",
+                    *cls.COMMAND])
+
+    def begin(self):
+        self.process.stdin.write(b"begin\n")
+        self.process.stdin.flush()
 
     def ask(self, command, *names, text=None):
         """Names are of the tested directory.  What it says, without the "ok" behind it."""

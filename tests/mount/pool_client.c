@@ -18,10 +18,12 @@
  *	panic TEXT		finds the region damaged, and says so
  *
  * Each is answered with a line when it is done: "ok", the result, or "error CODE TEXT".  End of
- * input detaches.  "pool_client HOME unlink" removes the pool by force instead.
+ * input detaches.  "pool_client HOME create" makes a pool if there is none; "pool_client HOME
+ * unlink" removes it by force instead.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -213,17 +215,19 @@ main(int argc, char **argv)
 	DB_ENV env = { .db_errcall = say };
 	char *line = NULL;
 	size_t room = 0;
+	bool creates = argc == 3 && strcmp(argv[2], "create") == 0;
 	ssize_t n;
 	int err;
 
-	if (argc != 2 && (argc != 3 || strcmp(argv[2], "unlink") != 0)) {
-		(void)fprintf(stderr, "usage: pool_client HOME <commands, or HOME unlink\n");
+	if (argc != 2 && !creates && (argc != 3 || strcmp(argv[2], "unlink") != 0)) {
+		(void)fprintf(
+		    stderr, "usage: pool_client HOME [create] <commands, or HOME unlink\n");
 		return 2;
 	}
 	env.db_home = argv[1];
-	if (argc == 3)
+	if (argc == 3 && !creates)
 		return memp_unlink(NULL, 1, &env) == 0 ? 0 : 1;
-	if ((err = memp_open(NULL, 0, 0, &env, &pool)) != 0) {
+	if ((err = memp_open(NULL, creates ? DB_CREATE : 0, 0600, &env, &pool)) != 0) {
 		(void)fprintf(stderr, "pool_client: %s: %s\n", argv[1], db_strerror(err));
 		return 1;
 	}
