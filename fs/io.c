@@ -59,24 +59,24 @@ piece_put(struct file *f, char *page, bool in_file)
 	page_put(f, page, in_file && !mpool_page_is_unwritten(f->mpf, page) ? 0 : DB_MPOOL_DIRTY);
 }
 
-/* The same of a file that a client may cut meanwhile: what is cut off then does not come back. */
+/* What a client cuts off meanwhile does not come back. */
 static int
-piece_write_beside(struct file *f, const struct piece *p, const char *buf)
+piece_copy(struct file *f, const struct piece *p, char *page, const char *buf)
 {
 	uint64_t at = (uint64_t)p->pgno * mpool_file_pagesize(f->mpf) + p->from;
 	off_t length;
-	char *page;
 	int err;
 
-	if ((err = page_get(f, p, &page)) != 0)
-		return err;
-	if ((err = mpool_file_hold_end(f->mpf, &length)) == 0) {
-		if (at < (uint64_t)length)
-			memcpy(page + p->from, buf, min_u64(p->bytes, (uint64_t)length - at));
-		mpool_file_let_end(f->mpf);
+	if (!coherence_tracks(f)) {
+		memcpy(page + p->from, buf, p->bytes);
+		return 0;
 	}
-	page_put(f, page, err == 0 ? DB_MPOOL_DIRTY : 0);
-	return err;
+	if ((err = mpool_file_hold_end(f->mpf, &length)) != 0)
+		return err;
+	if (at < (uint64_t)length)
+		memcpy(page + p->from, buf, min_u64(p->bytes, (uint64_t)length - at));
+	mpool_file_let_end(f->mpf);
+	return 0;
 }
 
 static int
@@ -85,13 +85,14 @@ piece_write(struct file *f, const struct piece *p, const char *buf, bool in_file
 	char *page;
 	int err;
 
-	if (coherence_tracks(f) && !in_file)
-		return piece_write_beside(f, p, buf);
-	if (p->bytes == mpool_file_pagesize(f->mpf) && !in_file)
+	if (p->bytes == mpool_file_pagesize(f->mpf) && !in_file && !coherence_tracks(f))
 		return mpool_overwrite(f->mpf, p->pgno, buf);
 	if ((err = page_get(f, p, &page)) != 0)
 		return err;
-	memcpy(page + p->from, buf, p->bytes);
+	if ((err = piece_copy(f, p, page, buf)) != 0) {
+		page_put(f, page, 0);
+		return err;
+	}
 	piece_put(f, page, in_file);
 	if (in_file)
 		mpool_kcache_tell(f->mpf, p->pgno);

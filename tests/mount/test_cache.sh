@@ -44,6 +44,14 @@ for mode in open keep; do
 	check "litmus_cuts_$mode" litmus cuts "$rounds"
 	check "litmus_grows_$mode" litmus grows "$rounds"
 	check "litmus_cut_stores_$mode" litmus cut_stores "$rounds"
+	check "litmus_cut_writes_$mode" litmus cut_writes "$rounds"
 	unmount_pool
 done
+
+# Where no space can be reserved, writes go to the file first.
+LD_PRELOAD=$TEST_BIN/libhang_writes.so NO_RESERVE=yes \
+	mount_pool -o cache=keep --cache-size=1M 2>/dev/null
+check litmus_put_write_in_file litmus put_write "$rounds"
+check litmus_cut_writes_in_file litmus cut_writes "$rounds"
+unmount_pool
 finish

@@ -90,6 +90,47 @@ client_cuts_stores(void)
 	await(0);
 }
 
+/* --- a write(2) beside a cut: before it, or after it, but not half of each ------------------- */
+
+void
+program_writes_cut(void)
+{
+	uint64_t seen;
+	unsigned at;
+
+	for (unsigned long n = 1; n <= rounds; n++) {
+		at = draw_tail();
+		pass(0);
+		write_number(1, at, n);
+		await(1);
+		if ((seen = read_number(1, at)) != 0)
+			must_see("read(2) of what was written beside a cut", n, n, seen);
+		store_seq(&sh->other, seen);
+		pass(2);
+		await(3);
+	}
+	pass(0);
+}
+
+void
+client_cuts_writes(void)
+{
+	unsigned at;
+
+	for (unsigned long n = 1; n <= rounds; n++) {
+		at = draw_tail();
+		await(0);
+		MUST(memp_ftruncate(file, place(1, TAIL)) == 0);
+		MUST(memp_ftruncate(file, place(PAGES, 0)) == 0);
+		pass(1);
+		await(2);
+		must_see("get of what was written beside a cut", n, load_seq(&sh->other),
+		    get_number(1, at));
+		pass(3);
+	}
+	await(0);
+}
+
 /* --- longer ---------------------------------------------------------------------------------- */
 
 static void

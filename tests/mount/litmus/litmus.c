@@ -404,6 +404,7 @@ static const struct test {
 	{ "cuts", program_sees_cut, client_cuts },
 	{ "grows", program_sees_growth, client_grows },
 	{ "cut_stores", program_is_cut, client_cuts_stores },
+	{ "cut_writes", program_writes_cut, client_cuts_writes },
 	{ "pairs", cross_pairs, NULL },
 	{ "killed", outlive, NULL },
 	{ "stopped", be_patient, NULL },
@@ -428,7 +429,7 @@ run_client(const struct test *test)
 	attach();
 	open_in_pool();
 	pass(3);
-	await(4);
+	await_not(3);
 	test->client();
 	leave_pool();
 	_exit(0);

@@ -45,6 +45,8 @@ uint64_t dice(void);
 
 /* Wait until the turn is ours; if the other one has given up this process ends. */
 void await(uint32_t turn);
+/* Until somebody has passed on that turn; it may be another's again by then. */
+void await_not(uint32_t turn);
 void pass(uint32_t turn);
 
 /* --- the two sides --------------------------------------------------------------------------- */
@@ -85,6 +87,8 @@ void program_sees_growth(void);
 void client_grows(void);
 void program_is_cut(void);
 void client_cuts_stores(void);
+void program_writes_cut(void);
+void client_cuts_writes(void);
 
 /* --- pairs.c --------------------------------------------------------------------------------- */
 

@@ -61,6 +61,16 @@ await(uint32_t turn)
 }
 
 void
+await_not(uint32_t turn)
+{
+	while (load_seq(&sh->turn) == turn) {
+		if (load_seq(&sh->stop) == 2)
+			_exit(1);
+		os_futex_wait(&sh->turn, turn, 100000);
+	}
+}
+
+void
 pass(uint32_t turn)
 {
 	store_seq(&sh->turn, turn);
