@@ -15,7 +15,7 @@
  *
  * What the kernel does to its own pages, and to what it takes for the end, after the answer to an
  * fallocate(2) or a truncation, it does to what has come in meanwhile as well: of a tracked file
- * that is dropped when it must have happened, and once more for a program that was held up.
+ * that is dropped when it must have happened, and again for a program that was held up.
  *
  * Whoever drops pages may be waiting for that lock, too.  Then these writes are seen to aside
  * (notifier.h), so they never wait for him.
@@ -31,14 +31,15 @@
 #define LATE_USEC 2000u
 #define LOOK_USEC 200u
 #define LOOKS 100u
-#define LAST_USEC 200000u
+#define LAST_USEC 10000u /* then three times that, and so on, */
+#define LAST_TIMES 5u	 /* so often: for a second or so */
 #define NO_END (UINT64_C(1) << 62)
 
 enum written_state {
 	WRITTEN_UNDER_WAY, /* it is not decided yet */
 	WRITTEN_DECIDED,
-	WRITTEN_ASKS,	/* soon */
-	WRITTEN_ASKED,	/* the kernel, what it has of the last page */
+	WRITTEN_ASKS,	 /* soon */
+	WRITTEN_ASKED,	 /* the kernel, what it has of the last page */
 	WRITTEN_TO_DROP, /* the last page, too */
 	WRITTEN_LATE,	 /* once the kernel has done its part, if it was quick */
 	WRITTEN_LAST	 /* or not */
@@ -55,6 +56,8 @@ struct written {
 	bool drops_late;	  /* what it changed can be looked at only after the answer */
 	enum written_state state; /* [k] */
 	uint64_t due_usec;	  /* LATE, LAST: when */
+	unsigned last_usec;	  /* LAST: it was waited so long */
+	unsigned lasts;		  /* and it was dropped so often */
 	void *req;		  /* [k] fuse_req_t; NULL: answered, or not decided */
 	int error;
 	size_t done;
@@ -153,8 +156,7 @@ coherence_write(struct fs *fs, struct file *f, const struct changing *ch, struct
 		coherence_gives(f);
 	(void)pthread_mutex_lock(&c->lock);
 	if (is_misplaced(ch) || hides_end(f, ch) ||
-	    (f->copies != NULL &&
-		(ch->buf == NULL || copies_any(f->copies, ch->from, ch->to))))
+	    (f->copies != NULL && (ch->buf == NULL || copies_any(f->copies, ch->from, ch->to))))
 		err = written_add_locked(c, f, ch, wp);
 	else if (f->copies != NULL && ch->through_cache)
 		err = note_whole_pages_locked(c, f, ch);
@@ -311,15 +313,17 @@ drop_and_end(struct fs *fs, struct written *w)
 	if (w->to != NO_END || was_told_more(w))
 		coherence_drop(fs, w->file, page_of(w->from), w->to);
 	(void)pthread_mutex_lock(&c->lock);
-	if (!w->is_zeros || w->state == WRITTEN_LAST) {
+	if (!w->is_zeros || w->lasts == LAST_TIMES) {
 		end_unlock(fs, w);
 		return;
 	}
 	answer(w);
-	if (w->state == WRITTEN_LATE)
-		delay(w, WRITTEN_LAST, LAST_USEC);
-	else
+	if (w->state < WRITTEN_LATE) {
 		delay(w, WRITTEN_LATE, LATE_USEC);
+	} else {
+		w->last_usec = w->lasts++ == 0 ? LAST_USEC : w->last_usec * 3;
+		delay(w, WRITTEN_LAST, w->last_usec);
+	}
 	(void)pthread_mutex_unlock(&c->lock);
 }
 
