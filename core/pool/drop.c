@@ -235,6 +235,50 @@ file_drop_pages(struct thread *t, uint32_t id, db_pgno_t first, bool dirty_too)
 	return drop_range(&d, row, load_seq(&row->length));
 }
 
+/* --- files that are nobody's any more ------------------------------------------------------ */
+
+/* P19: from now on nobody enters the row, as somebody may have done since it was looked at. */
+static bool
+is_nobodys(DB_MPOOL *p, struct file_row *row, uint32_t id)
+{
+	bool nobodys;
+
+	region_lock(p);
+	if ((nobodys = row->id == id && row->opens == 0))
+		(void)or_seq(&row->flags, ROW_GONE);
+	region_unlock(p);
+	return nobodys;
+}
+
+bool
+file_bury(struct thread *t, struct file_row *row, uint32_t id)
+{
+	if (!is_nobodys(t->pool, row, id) || file_drop_pages(t, id, 0, true) != 0)
+		return false;
+	file_forget(t, row, id);
+	return true;
+}
+
+void
+file_bury_orphans(struct thread *t)
+{
+	DB_MPOOL *p = t->pool;
+
+	for (uint32_t r = 0; r < rows_used(p); r++) {
+		struct file_row *row = &p->rows[r];
+		uint32_t id = 0;
+
+		if (!file_is_orphan(row))
+			continue;
+		region_lock(p); /* somebody may be about to enter it */
+		if (file_is_orphan(row))
+			id = row->id;
+		region_unlock(p);
+		if (id != 0)
+			(void)file_bury(t, row, id);
+	}
+}
+
 /* --- truncation ---------------------------------------------------------------------------- */
 
 /*

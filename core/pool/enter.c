@@ -159,10 +159,11 @@ find_row(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp, char
 	return 0;
 }
 
-enum entered { ENTERED, EXPEL_FIRST, WAIT_FOR_SOFT, NO_ROW };
+enum entered { ENTERED, EXPEL_FIRST, BURY_FIRST, WAIT_FOR_SOFT, NO_ROW };
 
 #define ENTER_TRIES 150
 #define SOFT_WAIT_USEC 20000u /* between looks whether the mount has closed its idle handle */
+#define BURY_WAIT_USEC 2000u  /* for whoever has a page of a removed file in hand for a moment */
 
 /*
  * Do only mounts have the file open, which close what nobody uses when asked to?  A count of opens
@@ -200,6 +201,11 @@ enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
 	made = row == NULL;
 	*rowp = row;
 	*howp = ENTERED;
+	/* P19 */
+	if (row != NULL && file_is_orphan(row)) {
+		*howp = BURY_FIRST;
+		return 0;
+	}
 	if (row != NULL && !row_agrees(p, row, spec)) {
 		(void)disagree(p, row, spec, why);
 		if (row->opens != 0 && !only_soft(p, row))
@@ -234,6 +240,20 @@ enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
 		return ENFILE;
 	}
 	return 0;
+}
+
+/* Make what was found in the way go.  EBUSY: look again. */
+static int
+clear_way(struct thread *t, struct file_row *row, uint32_t id, enum entered how)
+{
+	if (how == NO_ROW)
+		return file_rows_collect(t);
+	if (how == EXPEL_FIRST)
+		return file_expel(t, row, id);
+	if (how == BURY_FIRST && file_bury(t, row, id))
+		return 0;
+	os_sleep_usec(how == BURY_FIRST ? BURY_WAIT_USEC : SOFT_WAIT_USEC);
+	return EBUSY;
 }
 
 /* Who writes does so after a mount's kernel has dropped its pages; else the record goes. */
@@ -279,11 +299,7 @@ file_enter(struct thread *t, const struct file_spec *spec, struct file_row **row
 			*idp = id;
 			return tell_mount(t, spec, row, *recordp, name);
 		}
-		if (how == WAIT_FOR_SOFT) {
-			os_sleep_usec(SOFT_WAIT_USEC);
-			continue;
-		}
-		ret = how == NO_ROW ? file_rows_collect(t) : file_expel(t, row, id);
+		ret = clear_way(t, row, id, how);
 		if (ret != 0 && ret != EBUSY)
 			break;
 	}
@@ -295,6 +311,8 @@ file_enter(struct thread *t, const struct file_spec *spec, struct file_row **row
 	env_err(p->dbenv,
 	    how == NO_ROW ?
 		"%s: the pool's table of %u files is full of files in use" :
+		how == BURY_FIRST ?
+		"%s: pages from before it was removed cannot leave the pool (of %u files)" :
 		"%s: its pages cannot leave the pool to be read with another page size (row of %u)",
 	    name, p->g.nrows);
 	/* a row whose number is not its own is expelled in vain, without an error */

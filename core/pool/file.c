@@ -461,26 +461,6 @@ file_is_orphan(const struct file_row *row)
 	    (load_relaxed(&row->flags) & (ROW_TEMP | ROW_GONE)) != 0;
 }
 
-void
-file_bury_orphans(struct thread *t)
-{
-	DB_MPOOL *p = t->pool;
-
-	for (uint32_t r = 0; r < rows_used(p); r++) {
-		struct file_row *row = &p->rows[r];
-		uint32_t id = 0;
-
-		if (!file_is_orphan(row))
-			continue;
-		region_lock(p); /* somebody may be about to enter it */
-		if (file_is_orphan(row))
-			id = row->id;
-		region_unlock(p);
-		if (id != 0 && file_drop_pages(t, id, 0, true) == 0)
-			file_forget(t, row, id);
-	}
-}
-
 bool
 file_is_at_home(const DB_MPOOL *p, const struct file_row *row)
 {

@@ -99,6 +99,11 @@ size_t file_heap_places(const DB_MPOOL *p, uint64_t *places);
 bool file_is_orphan(const struct file_row *row);
 /* Drop and forget such: who should have died, or could not, when it closed them. */
 void file_bury_orphans(struct thread *t);
+/*
+ * The same for one file, that is temporary or has no name.  False: somebody has it open, or a page
+ * of it in hand.
+ */
+bool file_bury(struct thread *t, struct file_row *row, uint32_t id);
 
 /* The row's page shift, checked; 0 and the region panics if it cannot be one. */
 unsigned file_pageshift(DB_MPOOL *p, const struct file_row *row);

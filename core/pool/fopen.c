@@ -463,8 +463,7 @@ bury(struct thread *t, DB_MPOOLFILE *mpf)
 	if (!mpf->temporary && !(load_relaxed(&mpf->row->flags) & ROW_GONE) &&
 	    (os_fstat(mpf->fd, &st) != 0 || st.nlink > 0))
 		return;
-	if (file_drop_pages(t, mpf->file, 0, true) == 0)
-		file_forget(t, mpf->row, mpf->file);
+	(void)file_bury(t, mpf->row, mpf->file);
 }
 
 int

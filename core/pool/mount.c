@@ -158,8 +158,8 @@ mpool_ident_gone(DB_MPOOL *p, const struct os_ident *id)
 		open = row->opens > 0;
 	}
 	region_unlock(p);
-	if (!open && file_drop_pages(t, file, 0, true) == 0)
-		file_forget(t, row, file);
+	if (!open)
+		(void)file_bury(t, row, file);
 }
 
 /* The path with its beginning `from` replaced by `to`, or NULL if it does not begin so. */

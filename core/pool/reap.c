@@ -226,8 +226,8 @@ release_opens(struct thread *t, uint32_t dead)
 		if ((row = file_row(p, id)) != NULL)
 			flags = load_relaxed(&row->flags);
 		file_leave(p, rec, &last);
-		if (last && (flags & (ROW_TEMP | ROW_GONE)) && file_drop_pages(t, id, 0, true) == 0)
-			file_forget(t, row, id);
+		if (last && (flags & (ROW_TEMP | ROW_GONE)))
+			(void)file_bury(t, row, id);
 	}
 }
 

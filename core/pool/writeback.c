@@ -462,8 +462,7 @@ bury_gone(struct thread *t, struct file_row *row, uint32_t id)
 	env_warn(t->pool->dbenv, "%s: the file does not exist any more: its pages are dropped",
 	    path ? path : "a file");
 	free(path);
-	if (file_drop_pages(t, id, 0, true) == 0)
-		file_forget(t, row, id);
+	(void)file_bury(t, row, id);
 }
 
 /* Dirty pages of a file that is not in the table, by damage: nobody can write them. */

@@ -5,6 +5,11 @@
  */
 #include "pool_t.h"
 
+#include <fcntl.h>
+
+#include "pool/mount.h"
+#include "pool/thread.h"
+
 #define PS 1024u
 
 /* --- one file or two ------------------------------------------------------------------------- */
@@ -69,6 +74,71 @@ mpool_recreated_file_is_another_file_after_close_too(void **state)
 	must(memp_fclose(f));
 	(void)memp_sync(mp, NULL);
 	assert_true(on_disk(t_path(t, "f"), 0, PS, 'b'));
+	finish(mp);
+}
+
+/* As one who comes by holds a page for a moment: another's slot that names its frame. */
+static uint32_t *
+come_by(DB_MPOOL *mp, DB_MPOOLFILE *f, db_pgno_t n)
+{
+	uint32_t *slots = mp->single->home->slots, *mine = &slots[BLOCK_SLOTS - 1];
+	uint8_t *page = get(f, n, 0);
+
+	for (unsigned i = 0; i < BLOCK_SLOTS - 1; i++)
+		if (slots[i] != 0)
+			*mine = slots[i];
+	put(f, page, 0);
+	assert_int_not_equal(*mine, 0);
+	return mine;
+}
+
+/* Its pages are nobody's, and whoever meets with them drops them. */
+static void
+mpool_removed_file_that_is_opened_again_has_nothing_from_before(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS), *g;
+	int fd = open(t_path(t, "f"), O_RDWR);
+	uint32_t *slot, id = mpool_file_id(f);
+
+	fill(f, 0, 'a');
+	must(memp_fsync(f));
+	fill(f, 0, 'b');
+	slot = come_by(mp, f, 0);
+	must(memp_fremove(mp, "f"));
+	must(memp_fclose(f));
+	*slot = 0;
+
+	must(mpool_open_fd(mp, fd, t_path(t, "f"), 0, PS, &g));
+
+	assert_int_not_equal(mpool_file_id(g), id);
+	holds(g, 0, 'a');
+	fill(g, 0, 'c');
+	must(memp_reap(mp));
+	holds(g, 0, 'c');
+	must(memp_fclose(g));
+	finish(mp);
+}
+
+static void
+mpool_removed_file_whose_page_is_in_somebodys_hand_is_not_opened_again(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS), *g = NULL;
+	int fd = open(t_path(t, "f"), O_RDWR);
+	uint32_t *slot;
+
+	fill(f, 0, 'a');
+	slot = come_by(mp, f, 0);
+	must(memp_fremove(mp, "f"));
+	must(memp_fclose(f));
+	refuses(mpool_open_fd(mp, fd, t_path(t, "f"), 0, PS, &g), EBUSY);
+	assert_null(g);
+	*slot = 0;
+	must(memp_reap(mp));
+	assert_int_equal(stat_of(mp).st_files, 0);
 	finish(mp);
 }
 
@@ -239,6 +309,8 @@ main(void)
 		t_test(mpool_hard_links_are_one_file),
 		t_test(mpool_recreated_file_is_another_file),
 		t_test(mpool_recreated_file_is_another_file_after_close_too),
+		t_test(mpool_removed_file_that_is_opened_again_has_nothing_from_before),
+		t_test(mpool_removed_file_whose_page_is_in_somebodys_hand_is_not_opened_again),
 		t_test(mpool_same_inode_with_another_uid_is_einval),
 		t_test(mpool_same_uid_with_another_inode_is_einval),
 		t_test(mpool_clean_file_changed_on_disk_is_read_again_at_fopen),
