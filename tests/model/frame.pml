@@ -19,8 +19,8 @@
  *   I7  a dirty frame is in the dirty index
  * and nobody waits for ever: before the auditor is through, somebody can take a step.
  *
- * One who is killed stays where he is.  What concerns a process alone is nobody else's step, so that
- * spin need not try it in every order; all that the others see is in a step() of its own.
+ * One who is killed stays where he is.  What concerns a process alone is nobody else's step, so
+ * that spin need not try it in every order; all that others see is in a step() of its own.
  *
  * Left out: batches, futex wake-ups, page sizes, the file table, DB_MPOOL_CLEAN (P5), puts by other
  * threads (P6), reuse of client numbers, memory orders weaker than x86's; truncation is in
