@@ -44,6 +44,7 @@ file_create(struct node *node)
 	if ((f = calloc(1, sizeof(*f))) == NULL)
 		return NULL;
 	f->node = node;
+	ahead_file_init(&f->ahead);
 	link_init(&f->pooled);
 	link_init(&f->idle);
 	link_init(&f->live);

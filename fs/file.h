@@ -10,10 +10,12 @@
 
 #include <poolfs/mpool.h>
 
+#include "ahead.h"
 #include "node.h"
 
 struct file {
 	struct node *node;
+	struct ahead_file ahead;
 	struct link pooled; /* [t] in nodes.pooled */
 	struct link idle;   /* [t] in nodes.idle_files, holding a reference to node */
 	unsigned opens;	    /* [t] open handles */
@@ -46,7 +48,6 @@ struct file {
 	uint64_t reserved_to;
 	uint64_t reserved_cuts; /* [io, exclusive] mpool_file_cuts then */
 	bool surplus;		/* [io, exclusive] blocks were reserved behind the end */
-	uint64_t missed_to;	/* atomic: where the last request that had to read ended */
 	int64_t read_nsec;	/* atomic: the coarse time at which HOME was last told of a read */
 
 	pthread_mutex_t error_lock;

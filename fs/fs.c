@@ -283,6 +283,7 @@ fs_create(const struct fs_options *options, struct fs **fsp)
 		return ENOMEM;
 	fs->opt = options;
 	coherence_init(fs);
+	ahead_init(fs);
 	fs->home_fd = fs->region_fd = fs->proc_fd = -1;
 	if ((err = fill(fs)) != 0) {
 		fs_destroy(fs);
@@ -445,9 +446,9 @@ fs_run(struct fs *fs, void (*ready)(void *arg, int error), void *arg)
 
 	fs->ready = ready;
 	fs->ready_arg = arg;
-	if ((err = coherence_start(fs)) != 0 || (err = locks_init(fs)) != 0 ||
-	    (err = pool_writer_start(fs)) != 0 || (err = warm_start(fs)) != 0 ||
-	    (err = start_asker(fs)) != 0) {
+	if ((err = coherence_start(fs)) != 0 || (err = ahead_start(fs)) != 0 ||
+	    (err = locks_init(fs)) != 0 || (err = pool_writer_start(fs)) != 0 ||
+	    (err = warm_start(fs)) != 0 || (err = start_asker(fs)) != 0) {
 		fs_log(LOG_ERR, "cannot start a thread: %s", strerror(err));
 		return err;
 	}
@@ -463,6 +464,7 @@ int
 fs_finish(struct fs *fs)
 {
 	locks_fini(fs);
+	ahead_stop(fs);
 	coherence_stop(fs);
 	pool_writer_stop(fs);
 	warm_stop(fs);

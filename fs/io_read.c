@@ -20,7 +20,6 @@
 #include "state.h"
 
 #define GATHER_PAGES 256u
-#define AHEAD_BYTES ((uint64_t)4 << 20)
 
 /* Pages of a request that are pinned together. */
 struct gather {
@@ -41,30 +40,14 @@ get_first(struct fs *fs, struct file *f, db_pgno_t pgno, void **pages)
 	return got;
 }
 
-/*
- * Who reads what is missing in order will want what follows: the disk is asked for that now, and is
- * at work while this is copied and answered.  It goes to the OS's cache, not to the pool.
- */
-static void
-announce(struct file *f, uint64_t from, uint64_t to)
-{
-	uint64_t before = __atomic_exchange_n(&f->missed_to, to, __ATOMIC_RELAXED), ahead;
-
-	if (before != from)
-		return;
-	ahead = AHEAD_BYTES > to - from ? AHEAD_BYTES - (to - from) : 0;
-	(void)posix_fadvise(
-	    mpool_file_fd(f->mpf), (off_t)(to + ahead), (off_t)(to - from), POSIX_FADV_WILLNEED);
-}
-
 /* Of a request that goes on to page last. */
 static int
-get_missing(struct file *f, struct gather *g, db_pgno_t pgno, uint64_t last)
+get_missing(struct fs *fs, struct file *f, struct gather *g, db_pgno_t pgno, uint64_t last)
 {
 	size_t page_bytes = mpool_file_pagesize(f->mpf);
 
 	if (!g->fetched && last > pgno && last <= UINT32_MAX) {
-		announce(f, (uint64_t)pgno * page_bytes, (last + 1) * page_bytes);
+		ahead_missing(fs, f, (uint64_t)pgno * page_bytes, (last + 1) * page_bytes);
 		(void)memp_fprefetch(f->mpf, pgno, (db_pgno_t)(last - pgno + 1));
 	}
 	g->fetched = true;
@@ -95,7 +78,7 @@ gather_get(
 		    f->mpf, pgno + g->npages, (unsigned)n - g->npages, g->pages + g->npages);
 		if (g->npages == n)
 			return 0;
-		if ((err = get_missing(f, g, pgno + g->npages, (asked - 1) / page_bytes)) != 0)
+		if ((err = get_missing(fs, f, g, pgno + g->npages, (asked - 1) / page_bytes)) != 0)
 			return err;
 		g->npages++;
 	}
@@ -277,6 +260,7 @@ read_locked(struct fs *fs, struct file *f, off_t length, bool for_cache, size_t 
 	uint64_t end;
 
 	touch_atime(fs, f, length);
+	ahead_request(fs, f, offset, offset + bytes);
 	end = min_u64(offset + bytes, length > 0 ? (uint64_t)length : 0);
 	if (offset + bytes > (uint64_t)length)
 		coherence_shows(f, (uint64_t)length);

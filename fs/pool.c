@@ -91,6 +91,7 @@ set_limits(struct fs *fs, uint64_t cache_bytes)
 	/* requests that run may see the old ones */
 	__atomic_store_n(&fs->nodes.idle_limit, (unsigned)files, __ATOMIC_RELAXED);
 	__atomic_store_n(&fs->gather_bytes, cache_bytes / REQUESTS_IN_CACHE, __ATOMIC_RELAXED);
+	ahead_set_room(fs, cache_bytes);
 }
 
 /* What the pool is now, which may be another process's doing. */

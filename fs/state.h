@@ -11,6 +11,7 @@
  *   file.io          one request is atomic against every other on the file: shared to read,
  *                    exclusive to write, truncate, or change metadata that the pool keeps watch on.
  *   coherence.gate   see coherence.h; coherence.lock is the last of all.
+ *   ahead.lock       what is to be read ahead.
  *   nodes.lock       the tables and lists of nodes, files and descriptors; no system call that can
  *                    block and no call of core is made while it is held.
  *
@@ -23,6 +24,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "ahead.h"
 #include "coherence.h"
 #include "ctl.h"
 #include "fs.h"
@@ -71,6 +73,7 @@ struct fs {
 	bool writer_stop; /* [writer_lock] */
 
 	struct coherence coherence;
+	struct ahead ahead;
 	struct latency requests[REQUESTS]; /* how long they took, usec */
 	struct latency hits;		   /* a page of each read request, nsec */
 	struct steering steering;
