@@ -37,7 +37,7 @@ page_in()
 	awk '$1 == "page_in" { print $2 }' "$point/stat/pool"
 }
 
-# start_null MODE: its file is at $null/file when this returns.
+# start_null MODE: its file is at $null/files/file when this returns.
 start_null()
 {
 	"$BENCH_BIN/null_server" "$1" "$file_mib" "$null" &
@@ -71,14 +71,14 @@ echo '| request | mount, us | bare directory, us | null server, us | speed, bare
 	'| mount, processor | null, processor |'
 echo '|---|---:|---:|---:|---:|---:|---:|---:|'
 start_null none
-with_pool $((file_mib + file_mib / 2)) none 'nothing cached' "$null/file"
+with_pool $((file_mib + file_mib / 2)) none 'nothing cached' "$null/files/file"
 umount "$null"
 if [ "$before" != "$after" ]; then
 	echo "bench_mount: pages were read from the file although the pool held it" >&2
 	exit 1
 fi
 start_null keep
-with_pool $((file_mib + file_mib / 2)) keep 'cache=keep' "$null/file"
+with_pool $((file_mib + file_mib / 2)) keep 'cache=keep' "$null/files/file"
 umount "$null"
 with_pool $((file_mib / 4)) none 'pool 1/4 of the file'
 if [ "$before" = "$after" ]; then

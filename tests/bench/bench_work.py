@@ -6,11 +6,13 @@ usage: bench_work.py POOLFS NULL_SERVER
 Rows of markdown tables.  Each figure is the median of BENCH_ROUNDS (3) rounds of the time that a
 piece of work takes, a ratio is the bare directory's time by the mount's.  Cold means that neither
 the pool nor a kernel's cache has any of the file: each round drops both, and sees that it is so.
-BENCH_MODES: the cache modes, "none keep" without it; BENCH_DIR (else TMPDIR, else /tmp) needs
-4 GiB; BENCH_MIB is how much is written in one piece of work (1024).
+BENCH_PARTS: of "cold programs writes growth pools" only those; BENCH_MODES: the cache modes, "none
+keep" without it; BENCH_DIR (else TMPDIR, else /tmp) needs 4 GiB; BENCH_MIB is how much is written
+in one piece of work (1024), BENCH_POOL_MIB how large the largest pool is (8192).
 """
 
 import errno
+import glob
 import os
 import random
 import shutil
@@ -44,7 +46,8 @@ class Mount:
         self.home, self.point = work + "/home", work + "/mnt"
         for d in (self.point, self.home + "/mounted", self.home + "/bare"):
             os.makedirs(d, exist_ok=True)
-        quietly(poolfs, "-o", "cache=" + mode, f"--cache-size={cache_mib}M", self.home, self.point)
+        quietly(poolfs, "-o", f"cache={mode},allow_other", f"--cache-size={cache_mib}M", self.home,
+                self.point)
         self.mounted, self.bare = self.point + "/files/mounted", self.home + "/bare"
 
     def end(self):
@@ -202,6 +205,8 @@ def programs(m, mode):
     for journal in ["delete"] + (["wal"] if mode != "none" else []):
         row(f"sqlite, 100 transactions, {journal}", mode, lambda d, j=journal: insert(d, j),
             *both, before=clean)
+    if PG_BIN:
+        databases(m, mode)
     with open(m.point + "/stat/pool", "rb") as f, open(m.bare + "/pool", "wb") as g:
         g.write(f.read())
     row("cat of a status file, 20 times", mode,
@@ -215,6 +220,53 @@ def writes(m, mode, null):
                 m.mounted, m.bare, null, before=clean)
         print(f"|   as much of the null server's time and the bare directory's together | "
               f"{(f[1] + f[2]) / f[0]:.2f} | | | |", flush=True)
+
+
+# --- a database server -----------------------------------------------------------------------
+
+PG_BIN = "".join(sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1:])
+PG_PORT = "54329"
+
+
+class Postgres:
+    """A server of its own whose data are in DIRECTORY/pg; it does not run as root."""
+
+    def __init__(self, d):
+        self.data = d + "/pg"
+        os.mkdir(self.data)
+        shutil.chown(self.data, "postgres", "postgres")
+        self.run("initdb", "-D", self.data, "-A", "trust")
+        self.run("pg_ctl", "-D", self.data, "-w", "-l", self.data + "/log", "-o",
+                 f"-p {PG_PORT} -k /tmp -c listen_addresses=", "start")
+        self.bench("-i", "-s", "5", "-q")
+
+    def run(self, program, *args):
+        quietly("runuser", "-u", "postgres", "--", PG_BIN + "/" + program, *args, cwd="/")
+
+    def bench(self, *args):
+        self.run("pgbench", "-h", "/tmp", "-p", PG_PORT, *args, "postgres")
+
+    def end(self):
+        self.run("pg_ctl", "-D", self.data, "-m", "fast", "-w", "stop")
+        shutil.rmtree(self.data)
+
+
+def databases(m, mode):
+    kinds = (("pgbench, 2 clients, 1000 transactions", ("-n", "-c", "2", "-j", "2", "-t", "500")),
+             ("pgbench -S, 2 clients, 20000 selects", ("-n", "-S", "-c", "2", "-j", "2", "-t",
+                                                       "10000")))
+    times = {}
+    for d in (m.mounted, m.bare):
+        server = Postgres(d)
+        try:
+            for what, args in kinds:
+                times[what, d] = statistics.median(
+                    took(server.bench, *args) for _ in range(ROUNDS))
+        finally:
+            server.end()
+    for what, _ in kinds:
+        a, b = times[what, m.mounted], times[what, m.bare]
+        print(f"| {what}, {mode} | {a * 1000:.1f} | {b * 1000:.1f} | {b / a:.2f} |", flush=True)
 
 
 # --- how cost grows --------------------------------------------------------------------------
@@ -247,6 +299,41 @@ def growth(m, mode, most):
               f"{t * 1e6 / n:.1f}; {private_kib(m.daemon('pid')) / 1024:.1f} |", flush=True)
 
 
+def fill(m, mib):
+    """The pool, with a hole, which is as good as data; the OS cache does not keep it."""
+    open(m.home + "/mounted/filler", "wb").close()
+    os.truncate(m.home + "/mounted/filler", mib * MIB)
+    with open(m.home + "/mounted/filler", "rb") as f, \
+            open(m.mounted + "/filler", "rb", buffering=0) as g:
+        for at in range(0, mib, 256):
+            for _ in range(min(256, mib - at)):
+                assert len(g.read(MIB)) == MIB
+            os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def pools(poolfs, work, mode):
+    """The same requests to pools that are full."""
+    for mib in (64, int(os.environ.get("BENCH_POOL_MIB", "8192"))):
+        m = Mount(poolfs, work, mode, mib)
+        try:
+            fill(m, mib)
+            make_file(m.home + "/mounted/cold", COLD_MIB // 4)
+            r = random.Random(mib)
+            at = [r.randrange(COLD_MIB // 4 * 256) * 4096 for _ in range(COLD_READS)]
+            fd = os.open(m.mounted + "/cold", os.O_RDONLY)
+            while len(os.read(fd, MIB)) == MIB:
+                pass
+            t = statistics.median(took(lambda f=fd, a=at: [os.pread(f, 4096, n) for n in a])
+                                  for _ in range(ROUNDS))
+            os.close(fd)
+            print(f"| pool of {mib} MiB, full, {mode}: us a read of 4 KiB; the daemon's own MiB | "
+                  f"{t * 1e6 / COLD_READS:.1f}; {private_kib(m.daemon('pid')) / 1024:.1f} |",
+                  flush=True)
+        finally:
+            m.end()
+            shutil.rmtree(m.home)
+
+
 def private_kib(pid):
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
         return int(dict(line.split(":") for line in f.readlines()[1:])["Anonymous"].split()[0])
@@ -263,7 +350,7 @@ def start_null(null_server, mode, point):
 
 
 def measure(poolfs, null_server, work, mode):
-    wanted = os.environ.get("BENCH_PARTS", "cold programs writes growth").split()
+    wanted = os.environ.get("BENCH_PARTS", "cold programs writes growth pools").split()
     null = work + "/null"
     m = Mount(poolfs, work, mode, 1536)
     server = start_null(null_server, mode, null)
@@ -273,7 +360,7 @@ def measure(poolfs, null_server, work, mode):
         if "programs" in wanted:
             programs(m, mode)
         if "writes" in wanted:
-            writes(m, mode, null)
+            writes(m, mode, null + "/files")
         if "growth" in wanted:
             growth(m, mode, int(os.environ.get("BENCH_FILES", "100000")))
     finally:
@@ -281,12 +368,15 @@ def measure(poolfs, null_server, work, mode):
         server.wait()
         m.end()
         shutil.rmtree(m.home)
+    if "pools" in wanted:
+        pools(poolfs, work, mode)
 
 
 def main():
     signal.signal(signal.SIGTERM, lambda *args: sys.exit(1))
     base = os.environ.get("BENCH_DIR", tempfile.gettempdir())
     work = tempfile.mkdtemp(prefix="poolfs-bench-", dir=base)
+    os.chmod(work, 0o755)  # a database server is another user
     print("| work | mount, ms | bare directory, ms | (null server, ms) | speed, bare = 1 |")
     print("|---|---:|---:|---:|---:|")
     try:

@@ -4,11 +4,12 @@
  *
  *	null_server none|keep FILE_MIB MOUNTPOINT
  *
- * One file, "file", of so many MiB in memory, every 4 KiB block of which begins with its number, as
- * bench_read makes them; and empty files, "file.0" and so on, which can be made and removed.  Same
- * library, same loop and same options as poolfs: low-level calls, several threads, a channel for
- * each, permissions looked at by the kernel, no time that anything is valid; none answers every
- * open with direct_io, keep lets the kernel keep its pages.  Serves until it is unmounted.
+ * A directory, "files", with a file in it, "file", of so many MiB in memory, every 4 KiB block of
+ * which begins with its number, as bench_read makes them; and empty files, "file.0" and so on,
+ * which can be made and removed there.  Same library, same loop, same options and paths of the same
+ * length as poolfs: low-level calls, several threads, a channel for each, permissions looked at by
+ * the kernel, no time that anything of a file is valid; none answers every open with direct_io,
+ * keep lets the kernel keep its pages, and directories for a second.  Serves until it is unmounted.
  */
 #define FUSE_USE_VERSION 312
 #include <errno.h>
@@ -23,8 +24,9 @@
 
 #include "bench.h"
 
-#define FILE_INO 2
-#define EMPTY_INO 3 /* and on: the empty files */
+#define FILES_INO 2 /* the directory */
+#define FILE_INO 3
+#define EMPTY_INO 4 /* and on: the empty files */
 #define EMPTY_FILES 16
 #define BLOCK 4096u
 #define THREADS 16
@@ -41,7 +43,7 @@ number_of(fuse_ino_t parent, const char *name)
 	unsigned n = EMPTY_FILES;
 	char *end;
 
-	if (parent == FUSE_ROOT_ID && strncmp(name, "file.", 5) == 0 && name[5] != '\0') {
+	if (parent == FILES_INO && strncmp(name, "file.", 5) == 0 && name[5] != '\0') {
 		n = (unsigned)strtoul(name + 5, &end, 10);
 		if (*end != '\0' || n > EMPTY_FILES)
 			n = EMPTY_FILES;
@@ -55,9 +57,24 @@ find(fuse_ino_t parent, const char *name)
 {
 	unsigned n = number_of(parent, name);
 
-	if (parent == FUSE_ROOT_ID && strcmp(name, "file") == 0)
+	if (parent == FUSE_ROOT_ID)
+		return strcmp(name, "files") == 0 ? FILES_INO : 0;
+	if (parent == FILES_INO && strcmp(name, "file") == 0)
 		return FILE_INO;
 	return n < EMPTY_FILES && __atomic_load_n(&exists[n], __ATOMIC_ACQUIRE) ? EMPTY_INO + n : 0;
+}
+
+static bool
+is_directory(fuse_ino_t ino)
+{
+	return ino == FUSE_ROOT_ID || ino == FILES_INO;
+}
+
+/* For how long the kernel need not ask again. */
+static double
+timeout_of(fuse_ino_t ino)
+{
+	return keeps && is_directory(ino) ? 1 : 0;
 }
 
 static void
@@ -65,15 +82,18 @@ fill_stat(fuse_ino_t ino, struct stat *st)
 {
 	memset(st, 0, sizeof(*st));
 	st->st_ino = ino;
-	st->st_mode = ino == FUSE_ROOT_ID ? S_IFDIR | 0755 : S_IFREG | 0644;
-	st->st_nlink = ino == FUSE_ROOT_ID ? 2 : 1;
+	st->st_mode = is_directory(ino) ? S_IFDIR | 0755 : S_IFREG | 0644;
+	st->st_nlink = is_directory(ino) ? 2 : 1;
 	st->st_size = ino == FILE_INO ? (off_t)file_bytes : 0;
 }
 
 static void
 fill_entry(fuse_ino_t ino, struct fuse_entry_param *e)
 {
-	*e = (struct fuse_entry_param){ .ino = ino, .generation = 1 };
+	*e = (struct fuse_entry_param){ .ino = ino,
+		.generation = 1,
+		.attr_timeout = timeout_of(ino),
+		.entry_timeout = timeout_of(ino) };
 	fill_stat(ino, &e->attr);
 }
 
@@ -107,7 +127,7 @@ null_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	(void)fi;
 	fill_stat(ino, &st);
-	(void)fuse_reply_attr(req, &st, 0);
+	(void)fuse_reply_attr(req, &st, timeout_of(ino));
 }
 
 static void
