@@ -371,13 +371,25 @@ op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newpar
 
 /* --- the connection ------------------------------------------------------------------------ */
 
+/*
+ * The set-id bits and capabilities of a file that is written are taken away here (io_touch, and
+ * HOME's filesystem when it is asked for room).  With the second of the two the kernel relies on
+ * that for a write(2) through its cache too: else it asks for security.capability before each.
+ * A libfuse that has no name for it does not negotiate it either.
+ */
+#ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
+#define HANDLES_KILLPRIV (FUSE_CAP_HANDLE_KILLPRIV | (unsigned)FUSE_CAP_HANDLE_KILLPRIV_V2)
+#else
+#define HANDLES_KILLPRIV FUSE_CAP_HANDLE_KILLPRIV
+#endif
+
 static void
 op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	const struct fs *fs = userdata;
 	bool caches = fs->coherence.mode != FS_CACHE_NONE;
 	const unsigned want = FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_ACL |
-	    FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_PARALLEL_DIROPS |
+	    HANDLES_KILLPRIV | FUSE_CAP_PARALLEL_DIROPS |
 	    (caches ? FUSE_CAP_EXPLICIT_INVAL_DATA : FUSE_CAP_AUTO_INVAL_DATA);
 	const unsigned refuse = (caches ? FUSE_CAP_AUTO_INVAL_DATA : 0) | FUSE_CAP_WRITEBACK_CACHE |
 	    FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_SPLICE_READ |
