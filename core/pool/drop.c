@@ -168,6 +168,7 @@ drop_by_walk(struct dropping *d)
 {
 	DB_MPOOL *p = d->t->pool;
 
+	POOL_POINT(POINT_WALK);
 	for (struct frame_walk w = { 0 }; frame_next(p, &w);) {
 		const struct frame *fr = frame_at(p, w.f);
 		uint64_t key = load_acquire(&fr->key);
@@ -200,13 +201,20 @@ pages_to(const struct dropping *d, uint64_t bytes)
 	return (bytes + (1ull << d->pageshift) - 1) >> d->pageshift;
 }
 
+/* So many are found faster by their numbers than in a walk over all frames. */
+static uint64_t
+few_pages(const struct dropping *d)
+{
+	return d->t->pool->g.nframes / 64;
+}
+
 /* Drop pages from d->first on; the file had `bytes` bytes.  The number that stay. */
 static unsigned
 drop_range(struct dropping *d, struct file_row *row, uint64_t bytes)
 {
 	uint64_t end = pages_to(d, bytes);
 
-	if (end > d->first && end - d->first <= d->t->pool->g.nframes / 64) {
+	if ((end > d->first || d->first == 0) && end - d->first <= few_pages(d)) {
 		drop_by_number(d, end);
 		drop_batch(d);
 		if (d->first != 0 || load_seq(&row->resident) == d->left)
@@ -281,29 +289,50 @@ file_bury_orphans(struct thread *t)
 
 /* --- truncation ---------------------------------------------------------------------------- */
 
+/* Let a load or a write of page first or a later one end, if it is one. */
+static void
+wait_for_frame(struct thread *t, uint32_t f, uint32_t id, db_pgno_t first)
+{
+	const struct frame *fr = frame_at(t->pool, f);
+	uint64_t w, key;
+
+	for (unsigned tries = 0;; tries++) {
+		w = load_seq(&fr->word);
+		key = load_acquire(&fr->key);
+		if ((fw_state(w) != FRAME_WRITING &&
+			(fw_state(w) != FRAME_LOADING || tries > 10)) ||
+		    key_file(key) != id || key_pgno(key) < first || !pool_is_usable(t->pool))
+			break;
+		frame_wait(t, f, w);
+	}
+}
+
 /*
  * Loads and writes behind the new end that began before the trunc word was set: let them end.  A
  * load that does not end for a second is let go: its process finds row->cuts changed and starts
- * again.
+ * again.  So does one of a page that was behind the old end, which need not be waited for.
  */
 static void
-wait_for_transitions(struct thread *t, uint32_t id, db_pgno_t first)
+wait_for_transitions(const struct dropping *d, struct file_row *row, uint64_t bytes, uint64_t old)
 {
-	DB_MPOOL *p = t->pool;
-	uint64_t w, key;
+	db_pgno_t first = (db_pgno_t)(bytes >> d->pageshift);
+	uint64_t end = pages_to(d, old);
+	DB_MPOOL *p = d->t->pool;
+	uint32_t f;
 
-	for (struct frame_walk at = { 0 }; frame_next(p, &at);) {
-		const struct frame *fr = frame_at(p, at.f);
+	if (end > first && end - first > few_pages(d)) {
+		POOL_POINT(POINT_WALK);
+		for (struct frame_walk at = { 0 }; frame_next(p, &at);)
+			wait_for_frame(d->t, at.f, d->id, first);
+		return;
+	}
+	file_wait_for_writes(d->t, row, d->id);
+	for (uint64_t pgno = first; pgno < end; pgno++) {
+		uint64_t key = page_key(d->id, (db_pgno_t)pgno);
+		struct table_place at = table_place(p, key);
 
-		for (unsigned tries = 0;; tries++) {
-			w = load_seq(&fr->word);
-			key = load_acquire(&fr->key);
-			if ((fw_state(w) != FRAME_WRITING &&
-				(fw_state(w) != FRAME_LOADING || tries > 10)) ||
-			    key_file(key) != id || key_pgno(key) < first || !pool_is_usable(p))
-				break;
-			frame_wait(t, at.f, w);
-		}
+		if ((f = table_look(p, &at, key)) != NO_FRAME)
+			wait_for_frame(d->t, f, d->id, first);
 	}
 }
 
@@ -460,7 +489,8 @@ shorten(struct dropping *d, DB_MPOOLFILE *mpf, uint64_t bytes, const uint64_t *o
 		return 0;
 	}
 	trunc_arm(d->t, row, bytes);
-	wait_for_transitions(d->t, mpf->file, (db_pgno_t)(bytes >> mpf->pageshift));
+	wait_for_transitions(
+	    d, row, bytes, only_from != NULL ? *only_from : load_seq(&row->length));
 	(void)or_seq(&row->trunc, TRUNC_CUT);
 	if (mpf->fd != -1)
 		ret = page_cut_file(d->t, row, mpf->fd, bytes);

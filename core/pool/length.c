@@ -94,9 +94,8 @@ tell_end(struct thread *t, DB_MPOOLFILE *mpf, uint64_t before, uint64_t end)
 
 /* --- the disk file ------------------------------------------------------------------------- */
 
-/* Writes of the file that began before the trunc word was taken. */
-static void
-wait_for_writes(struct thread *t, struct file_row *row, uint32_t id)
+void
+file_wait_for_writes(struct thread *t, struct file_row *row, uint32_t id)
 {
 	uint32_t from = 0, frames[BATCH];
 	unsigned n;
@@ -127,7 +126,7 @@ grow_disk_to(struct thread *t, struct file_row *row, uint32_t id, int fd, uint64
 		return ret;
 	if ((ret = file_trunc_begin(t, row, id)) != 0)
 		return ret;
-	wait_for_writes(t, row, id);
+	file_wait_for_writes(t, row, id);
 	if (bytes > load_seq(&row->length) && (ret = os_fstat(fd, &st)) == 0)
 		bytes = st.size; /* cut meanwhile */
 	if (ret == 0 && (ret = os_fstat(fd, &st)) == 0 && st.size < bytes &&
@@ -189,7 +188,7 @@ mpool_file_trim(DB_MPOOLFILE *mpf)
 		return ret;
 	if ((ret = file_trunc_begin(t, mpf->row, mpf->file)) != 0)
 		return ret;
-	wait_for_writes(t, mpf->row, mpf->file);
+	file_wait_for_writes(t, mpf->row, mpf->file);
 	ret = cut_behind(t, mpf);
 	if (ret == 0 && mtime != 0)
 		(void)os_futimens(mpf->fd, mtime);

@@ -18,6 +18,8 @@ static struct {
 	struct t *t;
 } other;
 
+static unsigned walks; /* over all frames */
+
 static void
 let(struct t *t, enum pool_point where, int (*work)(struct t_child *c, void *arg))
 {
@@ -31,6 +33,7 @@ pool_at(enum pool_point where)
 {
 	struct t_child c;
 
+	walks += where == POINT_WALK;
 	if (where != other.where)
 		return;
 	other.where = POINT_NONE; /* in the child too */
@@ -114,12 +117,44 @@ mpool_page_put_dirty_while_its_file_is_expelled_is_not_lost(void **state)
 	finish(mp);
 }
 
+/* --- what a file costs that has few pages ---------------------------------------------------- */
+
+static void
+mpool_small_files_are_cut_and_removed_without_a_look_at_all_frames(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 1024 * KIB);
+	DB_MPOOLFILE *empty = file_of(mp, "empty", PS), *small = file_of(mp, "small", PS);
+	DB_MPOOLFILE *big = file_of(mp, "big", PS);
+
+	for (db_pgno_t n = 0; n < BIG; n++)
+		fill(big, n, 'a');
+	for (db_pgno_t n = 0; n < 3; n++)
+		fill(small, n, 'b');
+	walks = 0;
+	must(memp_ftruncate(empty, 0));
+	must(memp_ftruncate(small, PS));
+	holds(small, 0, 'b');
+	refuses(get_error(small, 1, 0), EINVAL);
+	must(memp_ftruncate(small, 0));
+	must(memp_fclose(empty));
+	must(memp_fclose(small));
+	must(memp_fremove(mp, "empty"));
+	must(memp_fremove(mp, "small"));
+	assert_int_equal(walks, 0);
+	must(memp_ftruncate(big, PS));
+	assert_int_not_equal(walks, 0);
+	must(memp_fclose(big));
+	finish(mp);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(mpool_mapping_is_not_longer_than_a_file_that_is_cut_just_then),
 		t_test(mpool_page_put_dirty_while_its_file_is_expelled_is_not_lost),
+		t_test(mpool_small_files_are_cut_and_removed_without_a_look_at_all_frames),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
