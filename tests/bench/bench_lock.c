@@ -3,9 +3,9 @@
  * bench_lock - what a lock costs, beside libdb 5.3.
  *
  * Each round is a pair of processes, or one, that get and put locks on objects of their own for a
- * fixed number of times; the sides take turns, and the medians of their rounds are compared.  Time
- * is a process's own CPU time where one runs, and the wall's where two do, so that figures of a
- * busy machine are worth something as ratios.
+ * fixed number of times; the sides take turns, who begins too, and the medians of their rounds are
+ * compared.  Time is a process's own CPU time where one runs, and the wall's where two do, so that
+ * figures of a busy machine are worth something as ratios.
  */
 #include "bench_lock.h"
 
@@ -121,7 +121,9 @@ compare(uint32_t workers, uint32_t objects)
 	char home[300];
 
 	for (int r = 0; r < ROUNDS; r++)
-		for (int s = 0; s < 2; s++) {
+		for (int k = 0; k < 2; k++) {
+			int s = (r + k) % 2;
+
 			(void)snprintf(home, sizeof(home), "%s/%s", base, sides[s]->name);
 			v[s][r] = run_round(sides[s], home, workers, objects);
 		}
@@ -174,9 +176,9 @@ main(void)
 		printf("| lock_detect, 1000 waiters %s | ms | %.2f | | |\n", what[crowd],
 		    lock_detect_usec(home, 1000, (enum lock_crowd)crowd) / 1000);
 	}
-	printf(
-	    "\nMedians of %d rounds of %u pairs, the two sides in turn; of the detector the best "
-	    "of 20.\n",
+	printf("\nMedians of %d rounds of %u pairs, the two sides in turn, who begins too; of the "
+	       "detector the best "
+	       "of 20.\n",
 	    ROUNDS, PAIRS);
 	remove_base();
 	return 0;
