@@ -7,7 +7,8 @@
  * on it is a request with a locker of its own, which becomes the description's when it is granted.
  * A request that has to wait is an asker; a thread of ours sleeps on the table's bell of this
  * process, looks at all that wait when it rings, and every LOOK_USEC for those that have died, and
- * answers what has been decided.  An interrupted system call marks its asker.
+ * answers what has been decided.  An interrupted system call marks its asker.  Once a second it has
+ * the locks of all dead processes released: nobody may be waiting for them, and they are shown.
  *
  * As on Linux, a lock that is held is given up before another mode is asked for, and when several
  * wait through one description all that asked for the mode that it gets have it.
@@ -32,6 +33,8 @@
 
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
+
+#define REAP_SEC 1
 
 /* An answer that is due. */
 struct answer {
@@ -85,6 +88,9 @@ open_table(struct fs *fs, bool create)
 	    NULL, DB_THREAD | (create ? (u_int32_t)DB_CREATE : 0), 0, &fs->env, true, &l->lt);
 	if (err != 0)
 		l->lt = NULL;
+	else
+		/* the waiter reaps in it from now on */
+		(void)pthread_cond_signal(&l->wake);
 	return err;
 }
 
@@ -238,6 +244,34 @@ look_at_all(struct fs *fs, bool long_ago, struct answer *answer)
 	return false;
 }
 
+/* Once in REAP_SEC. */
+static void
+reap_if_due(struct locks *l)
+{
+	uint64_t now = os_monotonic_usec();
+
+	if (l->lt == NULL || now - l->reaped_usec < REAP_SEC * 1000000)
+		return;
+	l->reaped_usec = now;
+	if (region_usable(l->lt->region) == 0)
+		reap_everybody(l->lt);
+}
+
+/* Until somebody waits, or it is time to reap. */
+static void
+wait_idle(struct locks *l)
+{
+	struct timespec until;
+
+	if (l->lt == NULL) {
+		(void)pthread_cond_wait(&l->wake, &l->mutex);
+		return;
+	}
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += REAP_SEC;
+	(void)pthread_cond_timedwait(&l->wake, &l->mutex, &until);
+}
+
 static void *
 waiter_main(void *arg)
 {
@@ -250,8 +284,9 @@ waiter_main(void *arg)
 
 	(void)pthread_mutex_lock(&l->mutex);
 	while (!l->stop || l->askers != NULL) {
+		reap_if_due(l);
 		if (l->askers == NULL) {
-			(void)pthread_cond_wait(&l->wake, &l->mutex);
+			wait_idle(l);
 			continue;
 		}
 		/* The bell is looked at before the requests: what rings later is not missed. */
@@ -466,13 +501,17 @@ locks_remove(struct fs *fs, bool by_force)
 int
 locks_init(struct fs *fs)
 {
+	pthread_condattr_t attr;
 	struct locks *l;
 	int err;
 
 	if ((l = calloc(1, sizeof(*l))) == NULL)
 		return ENOMEM;
 	(void)pthread_mutex_init(&l->mutex, NULL);
-	(void)pthread_cond_init(&l->wake, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&l->wake, &attr);
+	(void)pthread_condattr_destroy(&attr);
 	fs->locks = l;
 	err = os_thread_start(&l->waiter, waiter_main, fs);
 	l->waiter_runs = err == 0;

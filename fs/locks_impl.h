@@ -48,10 +48,11 @@ struct locks {
 	struct owner *owners;
 	struct asker *askers;
 	uint64_t numbers;
+	uint64_t reaped_usec; /* monotonic; when the dead were looked for */
 	pthread_t waiter;
 	bool waiter_runs;
 	bool stop;
-	pthread_cond_t wake; /* somebody waits, or it is time to stop */
+	pthread_cond_t wake; /* somebody waits, the table is open, or it is time to stop */
 };
 
 /* It was removed by force: no lock in it means anything any more. */

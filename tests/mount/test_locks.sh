@@ -159,6 +159,14 @@ go a
 finished a
 check a_killed_holders_lock_is_gone flock "$mnt/files/f" true
 
+# Nobody wants what it had, and nobody looks into the table.
+begin b "$client" "$home" get "$home/f"
+check a_lock_get_holds said b got
+eval "kill -9 \$pid_b"
+finished b
+check what_a_dead_process_held_is_not_shown_for_long until_is nlocks 0
+same nothing_is_shown_in_the_table 1 "$(wc -l <"$mnt/locks/table")"
+
 # More waiters than the daemon has workers; it serves all the time.
 begin a "$client" "$mnt/files/f" flocks 30
 check many_flocks_wait until_is nwaiting 30
