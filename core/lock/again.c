@@ -250,7 +250,7 @@ lock_get(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, const DBT *obj,
 	if ((lt == NULL || !table_ready(lt)) && (ret = table_enter(lt, "lock_get")) != 0)
 		return ret;
 	if (lockp == NULL)
-		return EINVAL;
+		return no_place(lt, "lock_get");
 	if ((s = set_for(lt, locker, flags, obj)) != NULL &&
 	    (take_guessed(lt, s, obj, mode, lockp) || take_found(lt, s, obj, mode, lockp)))
 		return 0;

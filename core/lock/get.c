@@ -30,6 +30,13 @@ table_enter(DB_LOCKTAB *lt, const char *call)
 	return ret;
 }
 
+int
+no_place(const DB_LOCKTAB *lt, const char *call)
+{
+	env_err(lt->dbenv, "%s: there is no place for what it returns", call);
+	return EINVAL;
+}
+
 static int
 check_object(const DB_LOCKTAB *lt, const DBT *obj)
 {

@@ -213,7 +213,7 @@ lock_id(DB_LOCKTAB *lt, u_int32_t *idp)
 	if ((ret = table_enter(lt, "lock_id")) != 0)
 		return ret;
 	if (idp == NULL)
-		return EINVAL;
+		return no_place(lt, "lock_id");
 	return locker_new(lt, (int32_t)getpid(), 0, idp);
 }
 

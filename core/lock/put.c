@@ -239,9 +239,13 @@ lock_vec(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, DB_LOCKREQ list[], i
 
 	if ((ret = table_enter(lt, "lock_vec")) != 0)
 		return ret;
-	if ((flags & ~(uint32_t)DB_LOCK_NOWAIT) != 0 || nlist < 0 || (list == NULL && nlist > 0)) {
-		env_err(lt->dbenv, "lock_vec: flags %#x, %d operations: only DB_LOCK_NOWAIT", flags,
-		    nlist);
+	if ((flags & ~(uint32_t)DB_LOCK_NOWAIT) != 0) {
+		env_err(lt->dbenv, "lock_vec: flags %#x: only DB_LOCK_NOWAIT", flags);
+		return EINVAL;
+	}
+	if (nlist < 0 || (list == NULL && nlist > 0)) {
+		env_err(lt->dbenv, "lock_vec: %d operations%s", nlist,
+		    list == NULL ? ", and no list of them" : "");
 		return EINVAL;
 	}
 	if ((m = locker_find(lt, locker)) == NULL)

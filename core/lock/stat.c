@@ -111,7 +111,7 @@ lock_stat(DB_LOCKTAB *lt, DB_LOCK_STAT **statp, void *(*db_malloc)(size_t))
 	if ((ret = table_enter(lt, "lock_stat")) != 0)
 		return ret;
 	if (statp == NULL)
-		return EINVAL;
+		return no_place(lt, "lock_stat");
 	if ((st = (db_malloc != NULL ? db_malloc : malloc)(sizeof(*st))) == NULL)
 		return ENOMEM;
 	if ((ret = fill(lt, st)) != 0) {

@@ -517,6 +517,8 @@ int request_look(DB_LOCKTAB *lt, struct lock_request *rq);
 
 /* The check at the door. */
 int table_enter(DB_LOCKTAB *lt, const char *call);
+/* An out-parameter is NULL: says so.  EINVAL. */
+int no_place(const DB_LOCKTAB *lt, const char *call);
 
 /* The same for the short ways; false: table_enter says why. */
 static inline bool

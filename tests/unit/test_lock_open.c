@@ -163,6 +163,9 @@ lock_calls_refuse_what_there_is_not(void **state)
 	refuses(EINVAL, try_get(lt, 0, 0, "o", DB_LOCK_READ, &lock));
 	refuses(EINVAL, lock_get(lt, a, 0, &empty, DB_LOCK_READ, &lock));
 	refuses(EINVAL, lock_get(lt, a, 0, NULL, DB_LOCK_READ, &lock));
+	refuses(EINVAL, try_get(lt, a, 0, "o", DB_LOCK_READ, NULL));
+	refuses(EINVAL, lock_id(lt, NULL));
+	refuses(EINVAL, lock_stat(lt, NULL, NULL));
 	refuses(EINVAL, lock_detect(lt, 0x8, DB_LOCK_DEFAULT));
 	refuses(EINVAL, lock_detect(lt, 0, DB_LOCK_NORUN));
 	refuses(EINVAL, lock_detect(lt, 0, DB_LOCK_POLICIES));
@@ -202,6 +205,7 @@ lock_vec_and_upgrades_refuse_what_there_is_not(void **state)
 	vec_refuses(EINVAL, lt, a, (DB_LOCKREQ){ .op = DB_LOCK_GET, .obj = &obj });
 	vec_refuses(DB_LOCK_NOTHELD, lt, a, (DB_LOCKREQ){ .op = DB_LOCK_PUT, .lock = lock });
 	refuses(EINVAL, lock_vec(lt, a, 0, NULL, 1, NULL));
+	t_check(strstr(heard, "no list") != NULL);
 	refuses(EINVAL, lock_vec(lt, a, 0, &(DB_LOCKREQ){ .op = DB_LOCK_PUT_ALL }, -1, NULL));
 	refuses(EINVAL, lock_vec(lt, b + 1, 0, NULL, 0, NULL));
 	refuses(DB_LOCK_NOTHELD, lock_get(lt, a, DB_LOCK_UPGRADE, &obj, DB_LOCK_WRITE, &none));
