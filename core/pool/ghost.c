@@ -47,14 +47,25 @@ ghost_age(uint32_t now, uint32_t ghost)
 	return (now - ghost) & GHOST_TIME;
 }
 
-/* How many there are, about: no more than live long enough. */
+/*
+ * How many live, about: one more, and of those that have not been taken meanwhile the one that was
+ * left a life ago is one less.
+ */
 static void
-count_live(struct policy_size *z, bool main, uint32_t change)
+count_left(struct policy_size *z, bool main)
 {
-	uint32_t n = load_relaxed(&z->live[main]) + change;
+	uint32_t life = load_relaxed(&z->life), n = load_relaxed(&z->live[main]);
 
-	if (n <= load_relaxed(&z->life))
-		store_relaxed(&z->live[main], n);
+	if (life != 0)
+		store_relaxed(&z->live[main], n + LIVE_ONE - n / life);
+}
+
+static void
+count_taken(struct policy_size *z, bool main)
+{
+	uint32_t n = load_relaxed(&z->live[main]);
+
+	store_relaxed(&z->live[main], n > LIVE_ONE ? n - LIVE_ONE : 0);
 }
 
 /* --- who lives ------------------------------------------------------------------------------- */
@@ -104,8 +115,8 @@ ghost_take(DB_MPOOL *p, unsigned pageshift, uint64_t key, struct ghost *g)
 		    !cas_seq(&set[i], &ghost, 0))
 			continue;
 		g->stamp = (ghost & GHOST_MAIN ? STAMP_MAIN : 0) | ((now - age) & STAMP_TIME);
-		g->lives = ghost_lives(z, now, g->stamp);
-		count_live(z, (ghost & GHOST_MAIN) != 0, UINT32_MAX);
+		if ((g->lives = ghost_lives(z, now, g->stamp)))
+			count_taken(z, (ghost & GHOST_MAIN) != 0);
 		return true;
 	}
 	return false;
@@ -131,7 +142,7 @@ ghost_put(DB_MPOOL *p, unsigned pageshift, uint64_t key, uint32_t stamp)
 			place = &set[i];
 		}
 	}
-	count_live(z, main, 1);
+	count_left(z, main);
 	store_relaxed(place, (main ? GHOST_MAIN : 0) | mark << 16 | (stamp & GHOST_TIME));
 }
 

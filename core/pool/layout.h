@@ -330,6 +330,7 @@ enum latency_kind {
 #define GHOST_SET 16
 #define GHOST_MAIN (1u << 31)
 #define GHOST_MARKS 8
+#define LIVE_ONE 256u
 #define HORIZONS 64
 
 /* What the policy knows about the pages of one size.  Hints: each search counts again. */
@@ -339,7 +340,7 @@ struct policy_size {
 	uint32_t window;      /* ticks + 1 that a new page's hits say nothing; 0: never full yet */
 	uint32_t life;	      /* as many evictions from its class a ghost outlives */
 	uint32_t departed[2]; /* evictions from probation, from main */
-	uint32_t live[2];     /* ghosts of these */
+	uint32_t live[2];     /* ghosts of these, LIVE_ONE for each */
 	uint32_t left[2]
 		     [GHOST_MARKS + 1]; /* when those were used last, an eighth of a life apart */
 	/* against LRU, see horizon.c */

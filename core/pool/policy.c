@@ -324,7 +324,8 @@ learn(DB_MPOOL *p, unsigned pageshift, uint32_t class)
 	struct policy_size *z = policy_size(p, pageshift);
 	unsigned mine = class != 0;
 	uint32_t same = load_relaxed(&z->live[mine]), other = load_relaxed(&z->live[!mine]);
-	int64_t step = same < other ? other / (same + 1) : 1, target = load_relaxed(&z->target);
+	int64_t step = same < other ? other / (same + LIVE_ONE) + 1 : 1,
+		target = load_relaxed(&z->target);
 
 	store_relaxed(&z->target,
 	    policy_target(load_relaxed(&z->pages), target + (class == STAMP_MAIN ? -step : step)));
