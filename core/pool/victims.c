@@ -16,6 +16,7 @@
 
 #include "extent.h"
 #include "ghost.h"
+#include "point.h"
 #include "victims.h"
 
 #define LIST_LEAST 64
@@ -280,7 +281,11 @@ look_oldest(struct thread *t, struct victim_round *r, unsigned class, struct old
 static void
 take_oldest(struct thread *t, struct victim_round *r, unsigned class, const struct oldest *o)
 {
-	t->victims->q[class].next++;
+	struct queue *q = &t->victims->q[class];
+
+	/* else a search has begun the list anew since it was looked at */
+	if (q->next < q->n && q->order[q->next] == o->place)
+		q->next++;
 	t->victims->evicted_age = (uint32_t)(o->place >> 32);
 	r->last[class] = o->place;
 }
@@ -328,6 +333,23 @@ look_known(struct thread *t, struct victim_round *r, unsigned class, struct olde
 }
 
 /*
+ * Of the two classes' oldest pages the older one; *o is that of class.  Others use pages meanwhile,
+ * and it may be gone when the other class is known.
+ */
+static unsigned
+choose_older(struct thread *t, struct victim_round *r, unsigned class, struct oldest *o)
+{
+	struct oldest other;
+
+	POOL_POINT(POINT_CHOOSING);
+	if (!look_known(t, r, !class, &other) ||
+	    (look_oldest(t, r, class, o) && other.place <= o->place))
+		return class;
+	*o = other;
+	return !class;
+}
+
+/*
  * Of which class is the page that goes?  chosen: so many on probation are about to go.  A page
  * that LRU would keep goes only if one more from before the horizon may be kept.
  */
@@ -339,7 +361,6 @@ next_adaptive(
 	const struct policy_size *z = policy_size(p, r->pageshift);
 	int64_t have = (int64_t)load_relaxed(&z->probation) - chosen;
 	unsigned class = have < (int64_t)load_relaxed(&z->target);
-	struct oldest other;
 
 	if (!look_oldest(t, r, class, o)) {
 		class = !class;
@@ -349,11 +370,8 @@ next_adaptive(
 	if (!horizon_is_beyond(p, z, o->stamp)) {
 		if (horizon_old(z) + r->stake < horizon_old_most(z))
 			r->stake++;
-		else if (look_known(t, r, !class, &other) && look_oldest(t, r, class, o) &&
-		    other.place > o->place) {
-			class = !class;
-			*o = other;
-		}
+		else
+			class = choose_older(t, r, class, o);
 	}
 	*classp = class;
 	return true;

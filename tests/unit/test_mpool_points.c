@@ -7,6 +7,7 @@
  */
 #include "../pool_t.h"
 
+#include "pool/look.h"
 #include "pool/point.h"
 
 #define PS 4096u
@@ -148,6 +149,71 @@ mpool_small_files_are_cut_and_removed_without_a_look_at_all_frames(void **state)
 	finish(mp);
 }
 
+/* --- who goes next --------------------------------------------------------------------------- */
+
+static void
+uses_page(void *arg, const struct mpool_page *page)
+{
+	put(arg, get(arg, page->pgno, 0), 0);
+}
+
+/* No page is on probation after that. */
+static int
+uses_what_is_there(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 128 * KIB);
+	DB_MPOOLFILE *f = file_with(mp, "f", DB_RDONLY | DB_NOMMAP, PS);
+
+	(void)c;
+	for (unsigned i = 0; i < 4; i++)
+		must(mpool_each_page(mp, 0, uses_page, f));
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+static uint32_t
+below(uint32_t n)
+{
+	static uint64_t seed = 5;
+
+	seed = seed * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)((seed >> 33) * n >> 31);
+}
+
+static void
+adaptive_last_page_on_probation_may_be_used_while_a_page_to_go_is_chosen(void **state)
+{
+	struct t *t = *state;
+	DB_ENV *env = env_of(t, 128 * KIB);
+	uint32_t phase = 0, pages = 48;
+	DB_MPOOLFILE *f;
+	DB_MPOOL *mp;
+
+	env->policy = DB_POLICY_ADAPTIVE;
+	env->mp_ahead = -1;
+	mp = pool_with(env, 0);
+	f = sparse_file(t, mp, "f", 512, PS);
+	for (uint32_t i = 0; i < 20000; i++) {
+		if (i % 40 == 0)
+			let(t, POINT_CHOOSING, uses_what_is_there);
+		if (i % 50 == 0) {
+			phase = below(4);
+			pages = 33 + below(30);
+		}
+		put(f,
+		    get(f,
+			phase == 0 ? (i % 96 < 48 ? i % 96 : 95 - i % 96) :
+			phase == 1 ? below(pages) :
+			phase == 2 ? i * 5 % 512 :
+				     below(1 + below(pages)),
+			0),
+		    0);
+	}
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -155,6 +221,7 @@ main(void)
 		t_test(mpool_mapping_is_not_longer_than_a_file_that_is_cut_just_then),
 		t_test(mpool_page_put_dirty_while_its_file_is_expelled_is_not_lost),
 		t_test(mpool_small_files_are_cut_and_removed_without_a_look_at_all_frames),
+		t_test(adaptive_last_page_on_probation_may_be_used_while_a_page_to_go_is_chosen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
