@@ -23,7 +23,7 @@
 #define HITS_PER_PAGE 8 /* a thread's, until it moves the clock without a page coming in; lru */
 #define HIT_TICKS 8	/* adaptive: for as many hits as there are pages */
 #define HIT_TICKS_SMALL 64
-#define HITS_EARNED_MOST (1u << 24) /* in one go: a block has counts of earlier threads */
+#define HITS_EARNED_MOST (1u << 24) /* in one go: beyond, hits have left the block */
 #define TARGET_LEAST 20 /* of the pages of a size, one in so many is on probation at least */
 
 /* After so many hits, a power of two, a thread moves the clock; 0: never. */

@@ -241,6 +241,7 @@ thread_create(DB_MPOOL *p, struct thread **tp)
 		return ret;
 	}
 	t->home = t->first.b;
+	t->hits_earned = thread_hits(t); /* by the block's earlier threads */
 	t->shared = p->threaded && !p->barrier;
 	pthread_mutex_lock(&p->threads_mutex);
 	store_relaxed(&p->lone, p->threads == NULL ? t : NULL);

@@ -5,6 +5,8 @@
  * often as the list on all of them, those where LRU is the best that there is included, and much
  * more often where it is meant to.
  */
+#include <pthread.h>
+
 #include "../pool_t.h"
 
 #include "pool/horizon.h"
@@ -176,12 +178,71 @@ adaptive_is_much_better_than_lru_where_a_scan_comes_by_a_hot_set(void **state)
 	}
 }
 
+/* --- the account ---------------------------------------------------------------------- */
+
+static void *
+uses_much_and_loads_one(void *arg)
+{
+	DB_MPOOLFILE *f = arg;
+	static db_pgno_t next = 2000;
+
+	for (unsigned i = 0; i < 300000; i++)
+		put(f, get(f, 0, 0), 0);
+	put(f, get(f, next++, 0), 0);
+	return NULL;
+}
+
+static void *
+loads_one(void *arg)
+{
+	DB_MPOOLFILE *f = arg;
+	static db_pgno_t next = 3000;
+
+	put(f, get(f, next++, 0), 0);
+	return NULL;
+}
+
+static int64_t
+account_after(DB_MPOOL *mp, DB_MPOOLFILE *f, void *(*fn)(void *arg))
+{
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, fn, f), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	return (int64_t)policy_size(mp, 12)->account;
+}
+
+static void
+adaptive_uses_of_a_thread_that_ended_are_credited_once(void **state)
+{
+	struct t *t = *state;
+	DB_ENV *env = env_of(t, 4096 * KIB);
+	int64_t before, earned;
+	DB_MPOOLFILE *f;
+	DB_MPOOL *mp;
+
+	env->policy = DB_POLICY_ADAPTIVE;
+	env->mp_ahead = -1;
+	mp = pool_with(env, DB_THREAD);
+	f = sparse_file(t, mp, "f", 4000, PS);
+	for (db_pgno_t n = 0; n < 1500; n++)
+		put(f, get(f, n, 0), 0);
+	before = account_after(mp, f, loads_one);
+	earned = account_after(mp, f, uses_much_and_loads_one) - before;
+	assert_true(earned > 0);
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(account_after(mp, f, loads_one) < before + earned + earned / 10);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(adaptive_is_never_much_worse_than_an_exact_lru_list),
 		t_test(adaptive_is_much_better_than_lru_where_a_scan_comes_by_a_hot_set),
+		t_test(adaptive_uses_of_a_thread_that_ended_are_credited_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
