@@ -262,6 +262,7 @@ end_locked(struct coherence *c, struct file *f)
 		rounds_done_locked(c, f, want);
 	copies_destroy(f->copies);
 	f->copies = NULL;
+	f->outdated = false;
 	__atomic_store_n(&f->lent, false, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&f->cached, 0, __ATOMIC_SEQ_CST);
 	return keep;

@@ -272,6 +272,46 @@ def a_store_from_a_pool_that_is_gone_does_not_undo_a_put():
     fails(errno.ESTALE, os.close, fd)
 
 
+def _close_in_next_pool(name):
+    """It has a store from the pool that is removed, and a client has written it in the next one."""
+    c = Client.after_removal()
+    fd = _file(name, b"1" * 4096)
+    with mmap.mmap(fd, 4096) as m:
+        m[10] = ord("m")
+        os.kill(DAEMON, signal.SIGSTOP)
+        try:
+            c.begin()
+            c.ask("open", name)
+            c.ask("put 0 put")
+        finally:
+            os.kill(DAEMON, signal.SIGCONT)
+    fails(errno.ESTALE, os.close, fd)
+    c.end()
+
+
+def _store(fd, at, text):
+    with mmap.mmap(fd, 4096) as m:
+        m[at:at + len(text)] = text
+        m.flush()
+
+
+def a_store_into_a_file_that_was_closed_in_the_next_pool_is_kept():
+    for i in range(20):
+        name = "closed%d" % i
+        _close_in_next_pool(name)
+        fd = os.open(path(name), os.O_RDWR)
+        try:
+            _store(fd, 20, b"later")
+        except OSError as e:
+            assert e.errno == errno.ESTALE  # what was lost before, told once more
+        _store(fd, 30, b"later")
+        os.fsync(fd)
+        os.close(fd)
+        with open(home(name), "rb") as f:
+            seen = f.read(35)
+        assert seen[0:3] == b"put" and seen[30:35] == b"later", (i, seen)
+
+
 def _write_parts(fd, count, at):
     for i in range(count):
         os.pread(fd, 4096, at)
