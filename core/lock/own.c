@@ -260,17 +260,26 @@ is_idle(DB_LOCKTAB *lt, const struct own *e)
 	return c != NULL && word_kind(load_relaxed(&c->word)) == CELL_IDLE;
 }
 
-/* One that is idle and was not used lately, of the chains of that partition. */
+/*
+ * One that is idle and was not used lately, of the chains of that partition.  What is met there and
+ * others have released goes.
+ */
 static struct own *
-find_victim(DB_LOCKTAB *lt, struct own_set *s, uint32_t part)
+find_victim(DB_LOCKTAB *lt, const struct mine *m, uint32_t part)
 {
+	struct own_set *s = m->set;
 	uint32_t n = (uint32_t)(s->index->mask + 1) / LOCK_PARTS, looks = 0;
+	struct own *e, *next;
 
 	for (uint32_t i = 0; i < 2 * n && looks < LOOKS_MOST; i++) {
 		s->hand++;
-		for (struct own *e = s->index->at[s->hand % n * LOCK_PARTS + part]; e != NULL;
-		     e = e->next) {
+		for (e = s->index->at[s->hand % n * LOCK_PARTS + part]; e != NULL; e = next) {
+			next = e->next;
 			looks++;
+			if (e->lock != 0 && own_word(lt, m, slot_of(s, e), e) == 0) {
+				slot_release(lt, s, e);
+				continue;
+			}
 			if (!is_idle(lt, e))
 				continue;
 			if (e->used == 0 || looks >= LOOKS_MOST / 2)
@@ -281,16 +290,32 @@ find_victim(DB_LOCKTAB *lt, struct own_set *s, uint32_t part)
 	return NULL;
 }
 
+/* Was it kept by that hash's name before, and others have released it? */
+static void
+drop_former(DB_LOCKTAB *lt, const struct mine *m, uint32_t hash)
+{
+	struct own_set *s = m->set;
+	struct own *e, *next;
+
+	for (e = *own_chain(s->index, hash); e != NULL; e = next) {
+		next = e->next;
+		if (e->hash == hash && e->lock != 0 && own_word(lt, m, slot_of(s, e), e) == 0)
+			slot_release(lt, s, e);
+	}
+}
+
 /* busy is held.  May one more be kept, or instead of which? */
 static void
-keep_reserve(DB_LOCKTAB *lt, struct own_set *s, uint32_t part, struct own_place *place)
+keep_reserve(DB_LOCKTAB *lt, const struct mine *m, uint32_t part, struct own_place *place)
 {
 	struct own *e = NULL;
 
+	if (load_relaxed(&lt->nkept) >= lt->kept_max && m->set->newcomers++ % NEWCOMERS == 0)
+		e = find_victim(lt, m, part);
 	if (load_relaxed(&lt->nkept) >= lt->kept_max) {
-		if (s->newcomers++ % NEWCOMERS != 0 || (e = find_victim(lt, s, part)) == NULL)
+		if (e == NULL)
 			return;
-		place->victim_slot = slot_of(s, e);
+		place->victim_slot = slot_of(m->set, e);
 		place->victim = e->lock;
 	}
 	(void)add_seq(&lt->nkept, 1);
@@ -321,13 +346,14 @@ own_reserve(DB_LOCKTAB *lt, struct mine *m, const DBT *obj, uint32_t hash, uint3
 	if (load_acquire(&m->set) == NULL && (ret = set_make(lt, m)) != 0)
 		return ret;
 	set_lock(lt, m->set);
+	drop_former(lt, m, hash);
 	if ((ret = slot_take(lt, m, &place->slot)) == 0) {
 		e = own_at(m->set, place->slot);
 		e->hash = hash;
 		e->idle = (uint32_t)cell_word(CELL_IDLE, mode, part, 0);
 		e->used = 0;
 		if (obj->size <= OWN_NAME)
-			keep_reserve(lt, m->set, part, place);
+			keep_reserve(lt, m, part, place);
 		if (place->keep)
 			keep_fill(m->set, e, obj);
 	}

@@ -348,6 +348,37 @@ lock_handle_keeps_a_bounded_number(void **state)
 }
 
 static void
+use_all(DB_LOCKTAB *lt, u_int32_t id, unsigned names)
+{
+	char name[16];
+
+	for (unsigned i = 0; i < names; i++) {
+		(void)snprintf(name, sizeof(name), "%u", i);
+		must(lock_put(lt, get(lt, id, name, DB_LOCK_WRITE)));
+	}
+}
+
+/* What others had since does not count as kept for ever. */
+static void
+lock_handle_keeps_as_many_again_after_others_had_them(void **state)
+{
+	DB_ENV env = { .db_errcall = hear, .lk_max = 4000 };
+	DB_LOCKTAB *lt = table_with(*state, &env, 0), *other = table_with(*state, &env, 0);
+	u_int32_t a = locker_of(lt), b = locker_of(other);
+	unsigned names = lt->kept_max * 6 / 10;
+
+	for (unsigned round = 0; round < 5; round++) {
+		use_all(lt, a, names);
+		use_all(other, b, names);
+	}
+	use_all(lt, a, names);
+	use_all(lt, a, names);
+	assert_true(idle_locks(lt) > names * 9 / 10);
+	must(lock_close(other));
+	finish(*state, lt);
+}
+
+static void
 lock_put_obj_leaves_nothing_of_lk_max(void **state)
 {
 	DB_ENV env = { .db_errcall = hear, .lk_max = 50 };
@@ -562,6 +593,7 @@ main(void)
 		t_test(lock_granted_twice_is_kept_after_the_second_put),
 		t_test(lock_max_is_for_those_that_are_held),
 		t_test(lock_handle_keeps_a_bounded_number),
+		t_test(lock_handle_keeps_as_many_again_after_others_had_them),
 		t_test(lock_put_obj_leaves_nothing_of_lk_max),
 		t_test(lock_put_all_finds_what_many_threads_were_granted),
 		t_test(lock_of_a_locker_that_holds_the_object_by_now_goes_first),
