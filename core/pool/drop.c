@@ -326,7 +326,7 @@ wait_for_transitions(const struct dropping *d, struct file_row *row, uint64_t by
 			wait_for_frame(d->t, at.f, d->id, first);
 		return;
 	}
-	file_wait_for_writes(d->t, row, d->id);
+	file_wait_for_writes(d->t, row, d->id, first);
 	for (uint64_t pgno = first; pgno < end; pgno++) {
 		uint64_t key = page_key(d->id, (db_pgno_t)pgno);
 		struct table_place at = table_place(p, key);

@@ -150,8 +150,8 @@ bool file_truncating(const struct file_row *row, db_pgno_t pgno, unsigned pagesh
  */
 int file_trunc_begin(struct thread *t, struct file_row *row, uint32_t id);
 void file_trunc_end(struct thread *t, struct file_row *row);
-/* length.c: writes of the file that began before the trunc word was taken. */
-void file_wait_for_writes(struct thread *t, struct file_row *row, uint32_t id);
+/* length.c: writes of page first and later ones that began before the trunc word was taken. */
+void file_wait_for_writes(struct thread *t, struct file_row *row, uint32_t id, db_pgno_t first);
 /* memp_ftruncate to a larger length. */
 int file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes);
 /* Wait until nobody truncates; finish a dead one's work.  EIO: the row is not the file's. */

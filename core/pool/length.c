@@ -95,7 +95,7 @@ tell_end(struct thread *t, DB_MPOOLFILE *mpf, uint64_t before, uint64_t end)
 /* --- the disk file ------------------------------------------------------------------------- */
 
 void
-file_wait_for_writes(struct thread *t, struct file_row *row, uint32_t id)
+file_wait_for_writes(struct thread *t, struct file_row *row, uint32_t id, db_pgno_t first)
 {
 	uint32_t from = 0, frames[BATCH];
 	unsigned n;
@@ -103,10 +103,11 @@ file_wait_for_writes(struct thread *t, struct file_row *row, uint32_t id)
 	while ((n = dirty_list(t, row, id, &from, frames, BATCH)) > 0)
 		for (unsigned i = 0; i < n; i++) {
 			struct frame *fr = frame_at(t->pool, frames[i]);
-			uint64_t w;
+			uint64_t w, key;
 
 			while (fw_state(w = load_seq(&fr->word)) == FRAME_WRITING &&
-			    pool_is_usable(t->pool) && key_file(load_acquire(&fr->key)) == id)
+			    key_file(key = load_acquire(&fr->key)) == id &&
+			    key_pgno(key) >= first && pool_is_usable(t->pool))
 				frame_wait(t, frames[i], w);
 		}
 }
@@ -126,7 +127,7 @@ grow_disk_to(struct thread *t, struct file_row *row, uint32_t id, int fd, uint64
 		return ret;
 	if ((ret = file_trunc_begin(t, row, id)) != 0)
 		return ret;
-	file_wait_for_writes(t, row, id);
+	file_wait_for_writes(t, row, id, 0);
 	if (bytes > load_seq(&row->length) && (ret = os_fstat(fd, &st)) == 0)
 		bytes = st.size; /* cut meanwhile */
 	if (ret == 0 && (ret = os_fstat(fd, &st)) == 0 && st.size < bytes &&
@@ -188,7 +189,7 @@ mpool_file_trim(DB_MPOOLFILE *mpf)
 		return ret;
 	if ((ret = file_trunc_begin(t, mpf->row, mpf->file)) != 0)
 		return ret;
-	file_wait_for_writes(t, mpf->row, mpf->file);
+	file_wait_for_writes(t, mpf->row, mpf->file, 0);
 	ret = cut_behind(t, mpf);
 	if (ret == 0 && mtime != 0)
 		(void)os_futimens(mpf->fd, mtime);

@@ -207,6 +207,30 @@ mpool_old_pages_are_written_beside_a_stopped_writer(void **state)
 	finish(mp);
 }
 
+/* Not for the write of a page that stays, either. */
+static void
+mpool_ftruncate_does_not_wait_for_a_stopped_writer_before_the_cut(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, BYTES);
+	DB_MPOOLFILE *f;
+	struct t_child c;
+
+	write_pages(t_path(t, "f"), 3, PS, 'a');
+	f = typed_file(mp);
+	t_fork(&c, stands_still_writing, t);
+	t_await(&c, 's');
+	(void)alarm(20);
+	must(memp_ftruncate(f, 2 * PS));
+	(void)alarm(0);
+	t_tell(&c, 'g');
+	assert_int_equal(t_join(&c), 0);
+	assert_int_equal(length_of(f), 2 * PS);
+	holds(f, 0, 'w');
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -215,6 +239,7 @@ main(void)
 		t_test(mpool_fsync_writes_a_page_that_a_stopped_process_proposed_to_write),
 		t_test(mpool_reap_does_not_wait_for_a_stopped_writer),
 		t_test(mpool_ftruncate_does_not_wait_for_a_stopped_reader),
+		t_test(mpool_ftruncate_does_not_wait_for_a_stopped_writer_before_the_cut),
 		t_test(mpool_old_pages_are_written_beside_a_stopped_writer),
 	};
 
