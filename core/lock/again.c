@@ -52,16 +52,13 @@ is_the_name(const struct own *e, const uint8_t *name, uint32_t size)
 	return true;
 }
 
-/* Where there are no threads: the slot's byte. */
-static void
-note_held(DB_LOCKTAB *lt, const struct lock_cell *c, bool held)
+/* Where there are no threads: the byte of the slot that the cell names now, or NULL. */
+static uint8_t *
+held_byte(const DB_LOCKTAB *lt, const struct lock_cell *c)
 {
-	const struct mine *m = mine_at(lt, load_relaxed(&c->u.lock.locker));
-	uint8_t *byte =
-	    m != NULL && m->set != NULL ? own_held(m->set, load_relaxed(&c->u.lock.slot)) : NULL;
+	const struct mine *m = lt->threaded ? NULL : mine_at(lt, load_relaxed(&c->u.lock.locker));
 
-	if (byte != NULL)
-		*byte = held;
+	return m != NULL && m->set != NULL ? own_held(m->set, load_relaxed(&c->u.lock.slot)) : NULL;
 }
 
 /* The word of the slot's lock, if that is IDLE still; one that is remembered may be out of date. */
@@ -82,6 +79,7 @@ static inline bool
 take(DB_LOCKTAB *lt, struct own *e, DB_LOCK birth, DB_LOCK *lockp)
 {
 	struct lock_cell *c = cell_at(lt, (uint32_t)birth);
+	uint8_t *byte;
 	uint64_t w;
 
 	if (c == NULL)
@@ -96,8 +94,8 @@ take(DB_LOCKTAB *lt, struct own *e, DB_LOCK birth, DB_LOCK *lockp)
 	LOCK_POINT(POINT_TAKEN);
 	if (e->used == 0)
 		store_relaxed(&e->used, 1);
-	if (!lt->threaded)
-		note_held(lt, c, true);
+	if ((byte = held_byte(lt, c)) != NULL)
+		*byte = true;
 	taken.serial = lt->serial;
 	taken.birth = birth;
 	taken.word = w + TAKE;
@@ -220,18 +218,19 @@ static inline bool
 keep(DB_LOCKTAB *lt, uint32_t locker, DB_LOCK lock)
 {
 	struct lock_cell *c = cell_at(lt, (uint32_t)lock);
+	uint8_t *byte;
 	uint64_t w;
 
 	if (c == NULL || !keep_word(lt, c, locker, lock, &w))
 		return false;
 	LOCK_POINT(POINT_KEEPING);
-	if (!lt->threaded)
-		note_held(lt, c, false);
-	if (cas_seq(&c->word, &w, w + CELL_IDLE - CELL_HELD))
-		return true;
-	if (!lt->threaded)
-		note_held(lt, c, true);
-	return false;
+	/* it is the lock's if the word is, and another's may be there as soon as it is IDLE */
+	byte = held_byte(lt, c);
+	if (!cas_seq(&c->word, &w, w + CELL_IDLE - CELL_HELD))
+		return false;
+	if (byte != NULL)
+		*byte = false;
+	return true;
 }
 
 bool
