@@ -205,11 +205,14 @@ file_open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPO
 	for (unsigned tries = 0;; tries++) {
 		spare = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 		err = open_hearing(fs, fd, path, flags, mpfp, said);
-		if (!is_full(err) || spare == -1 || tries == ROOM_TRIES ||
-		    !make_room(fs, f, &any, &why))
+		if (!is_full(err) || spare == -1 || tries == ROOM_TRIES)
+			break;
+		__atomic_store_n(&f->waits_room, true, __ATOMIC_RELAXED);
+		if (!make_room(fs, f, &any, &why))
 			break;
 		fd = spare;
 	}
+	__atomic_store_n(&f->waits_room, false, __ATOMIC_RELAXED);
 	if (said[0] != '\0' && is_full(err))
 		say_full(said, &why);
 	else if (said[0] != '\0')

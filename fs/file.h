@@ -25,6 +25,7 @@ struct file {
 	DB_MPOOLFILE *mpf; /* [state] NULL: not open in the pool */
 	bool writable;	   /* [state] mpf may be written through */
 	bool kept;	   /* [state] it could not be opened for reading alone */
+	bool waits_room;   /* atomic: it is being opened, and needs others to be closed */
 	int refused_type;  /* atomic: the type of its pages for which data were refused last */
 	bool gone;	   /* [t] its last name was removed: close at last release */
 

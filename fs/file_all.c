@@ -151,7 +151,9 @@ close_if_unused(struct fs *fs, struct file *f, struct in_use *why)
 	bool open;
 
 	if (pthread_rwlock_trywrlock(&f->state) != 0) {
-		why->busy++;
+		/* those who all want room have none for each other */
+		if (!__atomic_load_n(&f->waits_room, __ATOMIC_RELAXED))
+			why->busy++;
 		return false;
 	}
 	if ((open = f->mpf != NULL) && (reason = why_not(fs, f, why)) != NULL)

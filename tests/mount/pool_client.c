@@ -5,6 +5,7 @@
  *
  *	pages BYTES		page size of the next open
  *	open FILE		FILE of HOME, for writing if it may
+ *	hold FILE		the same, to the end, beside the one that is open
  *	length			prints the file's length
  *	get OFFSET BYTES	prints these bytes, and a newline
  *	put OFFSET TEXT		changes the bytes there, page by page
@@ -96,6 +97,14 @@ do_open(const char *path)
 }
 
 static int
+do_hold(const char *path)
+{
+	DB_MPOOLFILE *held;
+
+	return memp_fopen(pool, path, 0, DB_ODDFILESIZE, 0, page_bytes, -1, NULL, NULL, &held);
+}
+
+static int
 do_extend(off_t bytes)
 {
 	db_pgno_t pgno = (db_pgno_t)((bytes - 1) / page_bytes);
@@ -178,6 +187,8 @@ do_line(char *line)
 	}
 	if (strcmp(word, "open") == 0)
 		return do_open(rest);
+	if (strcmp(word, "hold") == 0)
+		return do_hold(rest);
 	if (strcmp(word, "remove") == 0)
 		return memp_fremove(pool, rest);
 	if (strcmp(word, "rename") == 0)

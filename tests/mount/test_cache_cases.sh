@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # With the kernel caching (-o cache=open, keep), the moments at which an older copy could stay, and
-# how it ends meanwhile; cache_cases.py has them.
+# how it ends meanwhile; cache_cases.py has them, cache_full.py what is of a full table.
 
 . "$TEST_SRC/mount/lib.sh"
 
@@ -30,5 +30,10 @@ with open(sys.argv[1] + "/stat/daemon") as daemon:
     print(*[line.split()[1] for line in daemon if line.startswith("kernel_files ")])
 EOP
 )"
+unmount_pool
+
+mkdir "$home/full"
+mount_pool -o cache=open --cache-size=256K
+check a_full_table python3 "$TEST_SRC/mount/cache_full.py" "$mnt/files/full" "$home/full"
 unmount_pool
 finish
