@@ -203,10 +203,10 @@ adaptive_last_page_on_probation_may_be_used_while_a_page_to_go_is_chosen(void **
 		}
 		put(f,
 		    get(f,
-			phase == 0 ? (i % 96 < 48 ? i % 96 : 95 - i % 96) :
-			phase == 1 ? below(pages) :
-			phase == 2 ? i * 5 % 512 :
-				     below(1 + below(pages)),
+			phase == 0     ? (i % 96 < 48 ? i % 96 : 95 - i % 96) :
+			    phase == 1 ? below(pages) :
+			    phase == 2 ? i * 5 % 512 :
+					 below(1 + below(pages)),
 			0),
 		    0);
 	}
