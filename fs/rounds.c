@@ -206,9 +206,12 @@ look_at(struct fs *fs, struct file *f)
 	if (!asked)
 		return;
 	(void)pthread_mutex_lock(&c->lock);
-	want_locked(c, f, ROUNDS_ASKED);
-	if (late)
-		be_late_locked(c, f);
+	/* one that is not cached any more nobody would come back to */
+	if (!link_is_alone(&f->live)) {
+		want_locked(c, f, ROUNDS_ASKED);
+		if (late)
+			be_late_locked(c, f);
+	}
 	(void)pthread_mutex_unlock(&c->lock);
 }
 
