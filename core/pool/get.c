@@ -16,6 +16,7 @@
 #include "load.h"
 #include "mapping.h"
 #include "page_io.h"
+#include "point.h"
 #include "policy.h"
 #include "prefetch.h"
 #include "tally.h"
@@ -356,6 +357,16 @@ make_page(struct getting *g, const struct growing *from, bool *hitp)
 	return ret;
 }
 
+/* EAGAIN: the file was cut while its page came, which is let go. */
+static int
+still_before_end(struct getting *g, uint64_t off)
+{
+	if (off < load_seq(&g->mpf->row->length))
+		return 0;
+	store_release(g->slot, 0);
+	return EAGAIN;
+}
+
 /* The page may be anywhere; behind the end only with DB_MPOOL_CREATE. */
 static int
 get_numbered(struct getting *g, bool create)
@@ -369,8 +380,11 @@ get_numbered(struct getting *g, bool create)
 	do {
 		g->zero = g->in = false;
 		if (off < load_seq(&row->length)) {
-			ret = get_page(g, &hit);
-			break;
+			POOL_POINT(POINT_BEFORE);
+			if ((ret = get_page(g, &hit)) != 0)
+				break; /* what pread(2) and pgin say: EAGAIN, too */
+			ret = still_before_end(g, off);
+			continue;
 		}
 		if (!create || g->mpf->rdonly)
 			return file_refuse(g->mpf, EINVAL, "there is no page %u: %s", g->pgno,
@@ -379,11 +393,8 @@ get_numbered(struct getting *g, bool create)
 			return ret;
 		g->in = true;
 		ret = off < from.length ? EAGAIN : make_page(g, &from, &hit);
-		if (ret == 0 && !g->zero && off >= load_seq(&row->length)) {
-			/* another has made it, and the file was cut since */
-			store_release(g->slot, 0);
-			ret = EAGAIN;
-		}
+		if (ret == 0 && !g->zero)
+			ret = still_before_end(g, off);
 	} while (ret == EAGAIN);
 	if (ret == 0)
 		account(g, hit, false);
@@ -442,9 +453,8 @@ check_type(DB_MPOOLFILE *mpf)
 		return 0;
 	if (!registered(mpf->pool, mpf->ftype, &r)) {
 		env_err(mpf->pool->dbenv,
-		    "file %u is of type %d, which this process has not "
-		    "registered",
-		    mpf->file, mpf->ftype);
+		    "file %u is of type %d, which this process has not registered", mpf->file,
+		    mpf->ftype);
 		return EINVAL;
 	}
 	mpf->type_known = true;

@@ -76,6 +76,26 @@ mpool_mapping_is_not_longer_than_a_file_that_is_cut_just_then(void **state)
 	finish(mp);
 }
 
+/* --- a page that is asked for ---------------------------------------------------------------- */
+
+static void
+mpool_page_that_is_asked_for_while_its_file_is_cut_is_not_handed_out(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
+	DB_MPOOLFILE *f;
+
+	write_pages(t_path(t, "f"), 8, PS, 'a');
+	f = file_with(mp, "f", 0, PS);
+	let(t, POINT_BEFORE, cuts_the_file);
+	refuses(get_error(f, 5, 0), EINVAL);
+	assert_int_equal(other.where, POINT_NONE);
+	assert_int_equal(length_of(f), PS);
+	assert_int_equal(stat_of(mp).st_pins, 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 /* --- a file that is expelled ----------------------------------------------------------------- */
 
 #define BIG 64u /* pages; more than a 64th of the pool has, so that all frames are walked over */
@@ -219,6 +239,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(mpool_mapping_is_not_longer_than_a_file_that_is_cut_just_then),
+		t_test(mpool_page_that_is_asked_for_while_its_file_is_cut_is_not_handed_out),
 		t_test(mpool_page_put_dirty_while_its_file_is_expelled_is_not_lost),
 		t_test(mpool_small_files_are_cut_and_removed_without_a_look_at_all_frames),
 		t_test(adaptive_last_page_on_probation_may_be_used_while_a_page_to_go_is_chosen),

@@ -179,7 +179,8 @@ POOLFS_API int memp_register(DB_MPOOL *mp, int ftype,
  * Errors: EINVAL flags, pagesize, lsn_offset, DB_RDONLY with file NULL, a length that is not a
  * multiple of pagesize without DB_ODDFILESIZE, or other values than those the file is open with;
  * ENFILE the pool's file table is full; EAGAIN a mount whose kernel has pages of the file does not
- * drop them in 10 s; what open(2) returns.
+ * drop them in 10 s; EBUSY the file lost its last name, and pages from before, which must go first,
+ * are still in use; what open(2) returns.
  */
 POOLFS_API int memp_fopen(DB_MPOOL *mp, const char *file, int ftype, int flags, int mode,
     size_t pagesize, int lsn_offset, DBT *pgcookie, u_int8_t *uid, DB_MPOOLFILE **mpfp);
