@@ -413,6 +413,16 @@ own_drop(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot)
 	set_unlock(lt, s);
 }
 
+/* Segments have a multiple of 16 slots. */
+static inline bool
+none_of_8(const uint8_t *held)
+{
+	uint64_t all;
+
+	memcpy(&all, held, sizeof(all));
+	return all == 0;
+}
+
 DB_LOCK
 own_next_held(DB_LOCKTAB *lt, const struct mine *m, uint32_t *slotp)
 {
@@ -424,6 +434,10 @@ own_next_held(DB_LOCKTAB *lt, const struct mine *m, uint32_t *slotp)
 
 	for (uint32_t slot = *slotp + 1; slot <= n; slot++) {
 		k = segment_of(slot, &i);
+		if (!lt->threaded && i % 8 == 0 && none_of_8(&s->held[k][i])) {
+			slot += 7;
+			continue;
+		}
 		/* Where there are threads only the table knows. */
 		if ((!lt->threaded && s->held[k][i] == 0) ||
 		    (lock = load_acquire(&s->segments[k][i].lock)) == 0)

@@ -424,6 +424,39 @@ lock_put_all_finds_what_many_threads_were_granted(void **state)
 	finish(*state, lt);
 }
 
+/* Each of many that are kept is held once alone, and once together with the first and the last. */
+static void
+put_all_among_many(struct t *t, int flags)
+{
+	enum { NAMES = 100 };
+	static char names[NAMES][8];
+	DB_LOCKTAB *lt = table_with(t, &test_env, flags);
+	u_int32_t id = locker_of(lt);
+
+	for (int i = 0; i < NAMES; i++) {
+		(void)snprintf(names[i], sizeof(names[i]), "%d", i);
+		must(lock_put(lt, get(lt, id, names[i], DB_LOCK_WRITE)));
+	}
+	for (int i = 0; i < NAMES; i++)
+		for (int more = 0; more < 2; more++) {
+			(void)get(lt, id, names[i], DB_LOCK_WRITE);
+			if (more && i > 0)
+				(void)get(lt, id, names[0], DB_LOCK_WRITE);
+			if (more && i < NAMES - 1)
+				(void)get(lt, id, names[NAMES - 1], DB_LOCK_WRITE);
+			must(put_everything(lt, id));
+			assert_int_equal(stat_of(lt).st_nlocks, 0);
+		}
+	finish(t, lt);
+}
+
+static void
+lock_put_all_finds_the_few_that_are_held_of_many(void **state)
+{
+	put_all_among_many(*state, DB_THREAD);
+	put_all_among_many(*state, 0);
+}
+
 static void
 lock_of_a_locker_that_holds_the_object_by_now_goes_first(void **state)
 {
@@ -596,6 +629,7 @@ main(void)
 		t_test(lock_handle_keeps_as_many_again_after_others_had_them),
 		t_test(lock_put_obj_leaves_nothing_of_lk_max),
 		t_test(lock_put_all_finds_what_many_threads_were_granted),
+		t_test(lock_put_all_finds_the_few_that_are_held_of_many),
 		t_test(lock_of_a_locker_that_holds_the_object_by_now_goes_first),
 		t_test(lock_of_a_locker_that_is_granted_another_mode_goes_first),
 		t_test(lock_that_another_put_unseen_is_not_of_lk_max_for_ever),
