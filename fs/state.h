@@ -10,8 +10,8 @@
  *   file.state       shared while a file's DB_MPOOLFILE is used; exclusive to open or close it.
  *   file.io          one request is atomic against every other on the file: shared to read,
  *                    exclusive to write, truncate, or change metadata that the pool keeps watch on.
- *   coherence.gate   see coherence.h; coherence.lock is the last of all.
- *   ahead.lock       what is to be read ahead.
+ *   coherence.gate   see coherence.h; under coherence.lock none but nodes.lock is taken.
+ *   ahead.lock       what is to be read ahead; here too.
  *   nodes.lock       the tables and lists of nodes, files and descriptors; no system call that can
  *                    block and no call of core is made while it is held.
  *
