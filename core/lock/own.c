@@ -193,6 +193,16 @@ slot_release(DB_LOCKTAB *lt, struct own_set *s, struct own *e)
 	s->free = e;
 }
 
+/* busy is held.  True: others have released what it had, and it went. */
+static bool
+drop_if_stale(DB_LOCKTAB *lt, const struct mine *m, struct own *e)
+{
+	if (e->lock == 0 || own_word(lt, m, slot_of(m->set, e), e) != 0)
+		return false;
+	slot_release(lt, m->set, e);
+	return true;
+}
+
 /* What others have released meanwhile goes.  How many are held? */
 static uint32_t
 drop_stale(DB_LOCKTAB *lt, const struct mine *m)
@@ -276,11 +286,7 @@ find_victim(DB_LOCKTAB *lt, const struct mine *m, uint32_t part)
 		for (e = s->index->at[s->hand % n * LOCK_PARTS + part]; e != NULL; e = next) {
 			next = e->next;
 			looks++;
-			if (e->lock != 0 && own_word(lt, m, slot_of(s, e), e) == 0) {
-				slot_release(lt, s, e);
-				continue;
-			}
-			if (!is_idle(lt, e))
+			if (drop_if_stale(lt, m, e) || !is_idle(lt, e))
 				continue;
 			if (e->used == 0 || looks >= LOOKS_MOST / 2)
 				return e;
@@ -294,13 +300,12 @@ find_victim(DB_LOCKTAB *lt, const struct mine *m, uint32_t part)
 static void
 drop_former(DB_LOCKTAB *lt, const struct mine *m, uint32_t hash)
 {
-	struct own_set *s = m->set;
 	struct own *e, *next;
 
-	for (e = *own_chain(s->index, hash); e != NULL; e = next) {
+	for (e = *own_chain(m->set->index, hash); e != NULL; e = next) {
 		next = e->next;
-		if (e->hash == hash && e->lock != 0 && own_word(lt, m, slot_of(s, e), e) == 0)
-			slot_release(lt, s, e);
+		if (e->hash == hash)
+			(void)drop_if_stale(lt, m, e);
 	}
 }
 
@@ -408,8 +413,7 @@ own_drop(DB_LOCKTAB *lt, const struct mine *m, uint32_t slot)
 	if (e == NULL)
 		return;
 	set_lock(lt, s);
-	if (e->lock != 0 && own_word(lt, m, slot, e) == 0)
-		slot_release(lt, s, e);
+	(void)drop_if_stale(lt, m, e);
 	set_unlock(lt, s);
 }
 
