@@ -87,14 +87,14 @@ static void
 check_page(struct walk *w, uint32_t f, uint64_t word, uint64_t key)
 {
 	DB_MPOOL *p = w->p;
-	struct table_place at = table_place(p, key);
+	uint32_t found = table_frame(p, key);
 	struct file_row *row = file_row(p, key_file(key));
 
 	w->resident++;
 	w->dirty += (word & FW_DIRTY) != 0;
-	if (table_look(p, &at, key) != f)
+	if (found != f)
 		fault(w, "page %u of file %u is in frame %u, but the table says %d", key_pgno(key),
-		    key_file(key), f, (int)table_look(p, &at, key));
+		    key_file(key), f, (int)found);
 	if (row == NULL) {
 		fault(w, "frame %u holds a page of file %u, which is not known", f, key_file(key));
 		return;

@@ -182,12 +182,9 @@ drop_by_walk(struct dropping *d)
 static void
 drop_by_number(struct dropping *d, uint64_t end)
 {
-	DB_MPOOL *p = d->t->pool;
-
 	for (uint64_t pgno = d->first; pgno < end; pgno++) {
 		uint64_t key = page_key(d->id, (db_pgno_t)pgno);
-		struct table_place at = table_place(p, key);
-		uint32_t f = table_look(p, &at, key);
+		uint32_t f = table_frame(d->t->pool, key);
 
 		if (f != NO_FRAME)
 			drop_one(d, f, key);
@@ -327,13 +324,9 @@ wait_for_transitions(const struct dropping *d, struct file_row *row, uint64_t by
 		return;
 	}
 	file_wait_for_writes(d->t, row, d->id, first);
-	for (uint64_t pgno = first; pgno < end; pgno++) {
-		uint64_t key = page_key(d->id, (db_pgno_t)pgno);
-		struct table_place at = table_place(p, key);
-
-		if ((f = table_look(p, &at, key)) != NO_FRAME)
+	for (uint64_t pgno = first; pgno < end; pgno++)
+		if ((f = table_frame(p, page_key(d->id, (db_pgno_t)pgno))) != NO_FRAME)
 			wait_for_frame(d->t, f, d->id, first);
-	}
 }
 
 /* Zero what lies behind the end in the last page, if it is in the pool. */
@@ -341,10 +334,9 @@ static void
 zero_tail(struct dropping *d, uint64_t bytes)
 {
 	uint64_t size = 1ull << d->pageshift, key = page_key(d->id, (db_pgno_t)(bytes / size));
-	struct table_place at = table_place(d->t->pool, key);
 	uint32_t f;
 
-	if (bytes % size != 0 && (f = table_look(d->t->pool, &at, key)) != NO_FRAME)
+	if (bytes % size != 0 && (f = table_frame(d->t->pool, key)) != NO_FRAME)
 		zero_page(d->t, f, key, d->pageshift, bytes % size);
 }
 

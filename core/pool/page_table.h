@@ -69,6 +69,15 @@ void table_unlock(struct thread *t, uint32_t bucket);
  * NO_FRAME if none. */
 uint32_t table_look(const DB_MPOOL *p, const struct table_place *at, uint64_t key);
 
+/* The same for who does not need the place. */
+static inline uint32_t
+table_frame(const DB_MPOOL *p, uint64_t key)
+{
+	struct table_place at = table_place(p, key);
+
+	return table_look(p, &at, key);
+}
+
 /*
  * Publish; the caller holds at->first.  ENOSPC: no cell in either bucket nor in the key's line of
  * the overflow area.
