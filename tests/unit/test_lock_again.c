@@ -24,6 +24,18 @@ put_everything(DB_LOCKTAB *lt, u_int32_t id)
 	return lock_vec(lt, id, 0, &req, 1, NULL);
 }
 
+/* Gets and puts one after the other. */
+static void
+use_all(DB_LOCKTAB *lt, u_int32_t id, unsigned names)
+{
+	char name[16];
+
+	for (unsigned i = 0; i < names; i++) {
+		(void)snprintf(name, sizeof(name), "%u", i);
+		must(lock_put(lt, get(lt, id, name, DB_LOCK_WRITE)));
+	}
+}
+
 static unsigned
 idle_locks(DB_LOCKTAB *lt)
 {
@@ -123,13 +135,9 @@ lock_that_is_kept_is_taken_again_after_many_new_ones(void **state)
 	u_int32_t id = locker_of(lt);
 	const struct lock_cell *c;
 	unsigned again = 0;
-	char name[16];
 	DB_LOCK lock;
 
-	for (int i = 0; i < 200; i++) {
-		(void)snprintf(name, sizeof(name), "%d", i);
-		must(lock_put(lt, get(lt, id, name, DB_LOCK_WRITE)));
-	}
+	use_all(lt, id, 200);
 	for (int i = 0; i < 20; i++) {
 		lock = get(lt, id, "7", DB_LOCK_WRITE);
 		c = cell_at(lt, (uint32_t)lock);
@@ -330,13 +338,9 @@ lock_handle_keeps_a_bounded_number(void **state)
 {
 	DB_LOCKTAB *lt = table_of(*state);
 	u_int32_t id = locker_of(lt);
-	char name[16];
 
 	for (int round = 0; round < 2; round++)
-		for (unsigned i = 0; i < KEPT_MAX + 5000; i++) {
-			(void)snprintf(name, sizeof(name), "%u", i);
-			must(lock_put(lt, get(lt, id, name, DB_LOCK_WRITE)));
-		}
+		use_all(lt, id, KEPT_MAX + 5000);
 	assert_true(idle_locks(lt) <= KEPT_MAX);
 	assert_true(idle_locks(lt) > KEPT_MAX / 2);
 	assert_int_equal(stat_of(lt).st_nlocks, 0);
@@ -345,17 +349,6 @@ lock_handle_keeps_a_bounded_number(void **state)
 	must(lock_id_free(lt, id));
 	assert_int_equal(idle_locks(lt), 0);
 	finish(*state, lt);
-}
-
-static void
-use_all(DB_LOCKTAB *lt, u_int32_t id, unsigned names)
-{
-	char name[16];
-
-	for (unsigned i = 0; i < names; i++) {
-		(void)snprintf(name, sizeof(name), "%u", i);
-		must(lock_put(lt, get(lt, id, name, DB_LOCK_WRITE)));
-	}
 }
 
 /* What others had since does not count as kept for ever. */
