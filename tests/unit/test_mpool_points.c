@@ -201,6 +201,21 @@ below(uint32_t n)
 	return (uint32_t)((seed >> 33) * n >> 31);
 }
 
+static db_pgno_t
+nth_page(uint32_t phase, uint32_t i, uint32_t pages)
+{
+	switch (phase) {
+	case 0: /* back and forth */
+		return i % 96 < 48 ? i % 96 : 95 - i % 96;
+	case 1:
+		return below(pages);
+	case 2: /* in large steps */
+		return i * 5 % 512;
+	default: /* small numbers more often */
+		return below(1 + below(pages));
+	}
+}
+
 static void
 adaptive_last_page_on_probation_may_be_used_while_a_page_to_go_is_chosen(void **state)
 {
@@ -221,14 +236,7 @@ adaptive_last_page_on_probation_may_be_used_while_a_page_to_go_is_chosen(void **
 			phase = below(4);
 			pages = 33 + below(30);
 		}
-		put(f,
-		    get(f,
-			phase == 0     ? (i % 96 < 48 ? i % 96 : 95 - i % 96) :
-			    phase == 1 ? below(pages) :
-			    phase == 2 ? i * 5 % 512 :
-					 below(1 + below(pages)),
-			0),
-		    0);
+		put(f, get(f, nth_page(phase, i, pages), 0), 0);
 	}
 	must(memp_fclose(f));
 	finish(mp);
