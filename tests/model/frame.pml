@@ -1000,9 +1000,7 @@ proctype worker(byte me)
 #ifndef NO_CLEAN
 			:: how = UNCHANGED
 #endif
-#ifndef NO_PUT
 			:: how = PUT_DIRTY
-#endif
 #ifndef NO_SET
 			:: how = SET_DIRTY
 #endif
