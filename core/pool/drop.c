@@ -271,15 +271,9 @@ file_bury_orphans(struct thread *t)
 
 	for (uint32_t r = 0; r < rows_used(p); r++) {
 		struct file_row *row = &p->rows[r];
-		uint32_t id = 0;
+		uint32_t id = load_acquire(&row->id);
 
-		if (!file_is_orphan(row))
-			continue;
-		region_lock(p); /* somebody may be about to enter it */
 		if (file_is_orphan(row))
-			id = row->id;
-		region_unlock(p);
-		if (id != 0)
 			(void)file_bury(t, row, id);
 	}
 }
