@@ -96,7 +96,7 @@ ghost_lives(const struct policy_size *z, uint32_t now, uint32_t stamp)
 	uint32_t n = load_relaxed(&z->departed[main]) / departures(z);
 	uint32_t left = load_relaxed(&z->left[main][(n + 1) % (GHOST_MARKS + 1)]);
 
-	return left == 0 || stamp_age(now, stamp & STAMP_TIME) < stamp_age(now, left & STAMP_TIME);
+	return left == 0 || stamp_age(now, stamp) < stamp_age(now, left);
 }
 
 /* --- sets ------------------------------------------------------------------------------------ */
@@ -130,7 +130,7 @@ ghost_put(DB_MPOOL *p, unsigned pageshift, uint64_t key, uint32_t stamp)
 	uint32_t now = load_relaxed(&p->mp->clock) & STAMP_TIME;
 	bool main = (stamp & STAMP_MAIN) != 0;
 
-	if (stamp_age(now, stamp & STAMP_TIME) > GHOST_AGE_MOST)
+	if (stamp_age(now, stamp) > GHOST_AGE_MOST)
 		return;
 	note_departure(z, main, add_relaxed(&z->departed[main], 1) + 1, stamp);
 	for (unsigned i = 0; i < GHOST_SET; i++) {

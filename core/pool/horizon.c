@@ -149,7 +149,7 @@ zone_begin(const struct policy_size *z, uint32_t i)
 static uint32_t
 age_now(const DB_MPOOL *p, uint32_t stamp)
 {
-	return stamp_age(load_relaxed(&p->mp->clock) & STAMP_TIME, stamp & STAMP_TIME);
+	return stamp_age(load_relaxed(&p->mp->clock), stamp);
 }
 
 /* Zones from `from` on begin later than that. */

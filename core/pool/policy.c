@@ -248,7 +248,7 @@ is_same_use(struct thread *t, uint32_t f, uint32_t stamp, unsigned pageshift)
 	uint32_t window = load_relaxed(&policy_size(p, pageshift)->window);
 
 	return is_first_use(t, f) ||
-	    (window > 0 && stamp_age(time_now(p), stamp & STAMP_TIME) < window);
+	    (window > 0 && stamp_age(time_now(p), stamp) < window);
 }
 
 /* A page on probation has been used again. */
@@ -286,7 +286,7 @@ policy_is_cold(const DB_MPOOL *p, uint32_t f)
 {
 	uint64_t pages = pool_bytes(p) >> 12;
 
-	return stamp_age(time_now(p), load_relaxed(stamp_at(p, f)) & STAMP_TIME) >
+	return stamp_age(time_now(p), load_relaxed(stamp_at(p, f))) >
 	    (p->small ? pages : TICKS_LRU) / 2;
 }
 

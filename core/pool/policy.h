@@ -33,7 +33,7 @@ stamp_at(const DB_MPOOL *p, uint32_t f)
 	return &p->stamps[frame_place(p, f)];
 }
 
-/* Ticks from a stamp to now; 0 if it is from after now. */
+/* Ticks from a stamp, of either class, to now; 0 if it is from after now. */
 static inline uint32_t
 stamp_age(uint32_t now, uint32_t stamp)
 {

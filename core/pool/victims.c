@@ -155,7 +155,7 @@ look_at_run(struct victims *v, uint32_t f, uint32_t n, const uint32_t *stamps, s
 		if (s == 0 || v->q[class].room == 0)
 			continue;
 		seen->pages[class]++;
-		age = stamp_age(v->now, s & STAMP_TIME);
+		age = stamp_age(v->now, s);
 		if (seen->ages != NULL)
 			ages_count(seen->ages->pages, seen->ages, age);
 		place = (uint64_t)age << 32 | (UINT32_MAX - (f + i));
@@ -477,7 +477,7 @@ victims_warmth(const DB_MPOOL *p, uint32_t e, unsigned pageshift)
 	for (uint32_t f = first; f < first + n; f++) {
 		uint32_t s = load_relaxed(stamp_at(p, f));
 
-		ages += s != 0 ? stamp_age(now, s & STAMP_TIME) : STAMP_AGE_MOST;
+		ages += s != 0 ? stamp_age(now, s) : STAMP_AGE_MOST;
 	}
 	return STAMP_AGE_MOST - (uint32_t)(ages / n);
 }
@@ -492,7 +492,7 @@ victims_is_idle(struct thread *t, uint32_t e, unsigned pageshift)
 	for (uint32_t f = first; f < first + n; f++) {
 		uint32_t s = load_relaxed(stamp_at(p, f));
 
-		used += s != 0 && stamp_age(now, s & STAMP_TIME) < t->victims->evicted_age;
+		used += s != 0 && stamp_age(now, s) < t->victims->evicted_age;
 	}
 	return used * 2 <= n;
 }
