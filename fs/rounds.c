@@ -173,6 +173,22 @@ live_files(struct fs *fs, unsigned *np)
 	return list;
 }
 
+/* False: there are none, or no memory. */
+static bool
+each_live(struct fs *fs, void (*fn)(struct fs *fs, struct file *f))
+{
+	struct file **list;
+	unsigned n;
+
+	list = live_files(fs, &n);
+	for (unsigned i = 0; i < n; i++) {
+		fn(fs, list[i]);
+		node_put(fs, list[i]->node);
+	}
+	free(list);
+	return n > 0;
+}
+
 /* Who asked does not wait any more: what is answered from now on for a while comes after it. */
 static void
 be_late_locked(struct coherence *c, struct file *f)
@@ -219,18 +235,11 @@ static void
 find_asked(struct fs *fs)
 {
 	struct coherence *c = &fs->coherence;
-	struct file **list;
-	unsigned n;
 
-	if ((list = live_files(fs, &n)) == NULL) {
+	if (!each_live(fs, look_at)) {
 		atomic_store(&c->look, true);
 		openings_unsee(c, NULL);
 	}
-	for (unsigned i = 0; i < n; i++) {
-		look_at(fs, list[i]);
-		node_put(fs, list[i]->node);
-	}
-	free(list);
 }
 
 /* False: there is no pool. */
@@ -390,44 +399,35 @@ renew_file(struct fs *fs, struct file *f)
 void
 coherence_renew(struct fs *fs)
 {
-	struct file **list;
-	unsigned n;
-
-	list = live_files(fs, &n);
-	for (unsigned i = 0; i < n; i++) {
-		renew_file(fs, list[i]);
-		node_put(fs, list[i]->node);
-	}
-	free(list);
+	(void)each_live(fs, renew_file);
 }
 
 /* What cannot be opened there, or is another mount's to cache, is not told: its pages go. */
 static void
-drop_untold(struct fs *fs)
+drop_if_untold(struct fs *fs, struct file *f)
 {
 	struct coherence *c = &fs->coherence;
-	struct file **list;
-	unsigned n;
 	bool takes;
 
-	atomic_store(&c->renewed, false);
+	(void)pthread_mutex_lock(&c->lock);
+	takes = f->pool_file == 0 && leads_locked(c) && !f->in_hand;
+	if (takes)
+		rounds_take_locked(fs, f);
+	else if (f->pool_file == 0)
+		atomic_store(&c->renewed, true); /* again, later */
+	(void)pthread_mutex_unlock(&c->lock);
+	if (!takes)
+		return;
+	coherence_drop(fs, f, 0, 0);
+	rounds_let(fs, f);
+}
+
+static void
+drop_untold(struct fs *fs)
+{
+	atomic_store(&fs->coherence.renewed, false);
 	coherence_renew(fs);
-	list = live_files(fs, &n);
-	for (unsigned i = 0; i < n; i++) {
-		(void)pthread_mutex_lock(&c->lock);
-		takes = list[i]->pool_file == 0 && leads_locked(c) && !list[i]->in_hand;
-		if (takes)
-			rounds_take_locked(fs, list[i]);
-		else if (list[i]->pool_file == 0)
-			atomic_store(&c->renewed, true); /* again, later */
-		(void)pthread_mutex_unlock(&c->lock);
-		if (takes) {
-			coherence_drop(fs, list[i], 0, 0);
-			rounds_let(fs, list[i]);
-		}
-		node_put(fs, list[i]->node);
-	}
-	free(list);
+	(void)each_live(fs, drop_if_untold);
 }
 
 /* --- a thread -------------------------------------------------------------------------------- */
