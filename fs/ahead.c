@@ -18,8 +18,10 @@
  */
 #include "ahead.h"
 
+#include "base/atomics.h"
 #include "file.h"
 #include "file_idle.h"
+#include "piece.h"
 #include "pool.h"
 #include "state.h"
 
@@ -28,18 +30,6 @@
 #define ASTRAY_BYTES ((uint64_t)1 << 20)   /* how far from the place a request may begin */
 #define MOST_BYTES ((uint64_t)8 << 20)
 #define ROOM_SHARE 16u /* of the pool's bytes, ahead of one reader */
-
-static uint64_t
-load(const uint64_t *p)
-{
-	return __atomic_load_n(p, __ATOMIC_RELAXED);
-}
-
-static void
-store(uint64_t *p, uint64_t value)
-{
-	__atomic_store_n(p, value, __ATOMIC_RELAXED);
-}
 
 /* --- streams ------------------------------------------------------------------------------- */
 
@@ -52,14 +42,12 @@ is_near(uint64_t from, uint64_t place)
 static void
 ask_locked(struct fs *fs, struct file *f, struct stream *s, uint64_t next)
 {
-	uint64_t most = load(&fs->ahead.most), window = next - s->began;
+	uint64_t window = min_u64(next - s->began, load_relaxed(&fs->ahead.most));
 
-	if (window > most)
-		window = most;
 	if (s->done < next)
 		s->done = next;
 	s->to = next + window;
-	store(&s->mark, next + window / 2);
+	store_relaxed(&s->mark, next + window / 2);
 	if (s->done >= s->to || !link_is_alone(&f->ahead.link))
 		return;
 	node_get(fs, f->node);
@@ -73,12 +61,13 @@ ahead_request(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
 	struct stream *s = f->ahead.streams, *end = s + AHEAD_STREAMS;
 	uint64_t mark = 0;
 
-	while (s < end && ((mark = load(&s->mark)) == 0 || !is_near(from, load(&s->next))))
+	while (s < end &&
+	    ((mark = load_relaxed(&s->mark)) == 0 || !is_near(from, load_relaxed(&s->next))))
 		s++;
 	if (s == end)
 		return;
-	if (to > load(&s->next))
-		store(&s->next, to);
+	if (to > load_relaxed(&s->next))
+		store_relaxed(&s->next, to);
 	if (to < mark)
 		return;
 	(void)pthread_mutex_lock(&fs->ahead.lock);
@@ -98,7 +87,7 @@ missing_locked(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
 		s = &f->ahead.streams[f->ahead.turn++ % AHEAD_STREAMS];
 		*s = (struct stream){ .began = from };
 	}
-	store(&s->next, to);
+	store_relaxed(&s->next, to);
 	if (to - s->began > IN_ORDER_BYTES && s->began < from)
 		ask_locked(fs, f, s, to);
 }
@@ -110,8 +99,8 @@ is_known(const struct file *f, uint64_t from, uint64_t to)
 	const struct stream *s = f->ahead.streams;
 
 	for (unsigned i = 0; i < AHEAD_STREAMS; i++)
-		if (load(&s[i].mark) != 0 && is_near(from, load(&s[i].next)) &&
-		    load(&s[i].next) >= to)
+		if (load_relaxed(&s[i].mark) != 0 && is_near(from, load_relaxed(&s[i].next)) &&
+		    load_relaxed(&s[i].next) >= to)
 			return true;
 	return false;
 }
@@ -154,7 +143,7 @@ take_locked(struct ahead *a, struct piece_ahead *p)
 	if (i == AHEAD_STREAMS)
 		return false;
 	p->from = s[i].done;
-	p->bytes = s[i].to - p->from < PIECE_BYTES ? s[i].to - p->from : PIECE_BYTES;
+	p->bytes = min_u64(s[i].to - p->from, PIECE_BYTES);
 	s[i].done += p->bytes;
 	link_append(&a->files, &f->ahead.link);
 	return true;
@@ -221,9 +210,7 @@ ahead_init(struct fs *fs)
 void
 ahead_set_room(struct fs *fs, uint64_t cache_bytes)
 {
-	uint64_t most = cache_bytes / ROOM_SHARE;
-
-	store(&fs->ahead.most, most < MOST_BYTES ? most : MOST_BYTES);
+	store_relaxed(&fs->ahead.most, min_u64(cache_bytes / ROOM_SHARE, MOST_BYTES));
 }
 
 int

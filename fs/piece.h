@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fs/piece.h - a range of a file's bytes, page by page: what io.c and write_back.c share.
+ * fs/piece.h - a range of a file's bytes, page by page: shared by who reads or writes them.
  */
 #ifndef FS_PIECE_H
 #define FS_PIECE_H
