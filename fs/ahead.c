@@ -128,16 +128,25 @@ struct piece_ahead {
 	uint64_t from, bytes;
 };
 
+/* The file that waits longest. */
+static struct file *
+take_file_locked(struct ahead *a)
+{
+	struct file *f = link_entry(a->files.next, struct file, ahead.link);
+
+	link_remove(&f->ahead.link);
+	return f;
+}
+
 /* The next piece of the file that waits longest; false: of that one there is none. */
 static bool
 take_locked(struct ahead *a, struct piece_ahead *p)
 {
-	struct file *f = link_entry(a->files.next, struct file, ahead.link);
+	struct file *f = take_file_locked(a);
 	struct stream *s = f->ahead.streams;
 	unsigned i = 0;
 
 	p->file = f;
-	link_remove(&f->ahead.link);
 	while (i < AHEAD_STREAMS && s[i].done >= s[i].to)
 		i++;
 	if (i == AHEAD_STREAMS)
@@ -226,7 +235,6 @@ void
 ahead_stop(struct fs *fs)
 {
 	struct ahead *a = &fs->ahead;
-	struct piece_ahead p;
 
 	if (!a->runs)
 		return;
@@ -237,6 +245,5 @@ ahead_stop(struct fs *fs)
 	(void)pthread_join(a->thread, NULL);
 	a->runs = false;
 	while (!link_is_alone(&a->files))
-		if (!take_locked(a, &p))
-			node_put(fs, p.file->node);
+		node_put(fs, take_file_locked(a)->node);
 }
