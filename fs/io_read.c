@@ -9,7 +9,6 @@
  *
  * What the kernel keeps, where it may, is copied too, and remembered (coherence.h).
  */
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
