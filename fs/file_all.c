@@ -148,7 +148,7 @@ static bool
 close_if_unused(struct fs *fs, struct file *f, struct in_use *why)
 {
 	unsigned *reason = NULL;
-	bool open;
+	bool closes;
 
 	if (pthread_rwlock_trywrlock(&f->state) != 0) {
 		/* those who all want room have none for each other */
@@ -156,16 +156,17 @@ close_if_unused(struct fs *fs, struct file *f, struct in_use *why)
 			why->busy++;
 		return false;
 	}
-	if ((open = f->mpf != NULL) && (reason = why_not(fs, f, why)) != NULL)
+	closes = f->mpf != NULL && (reason = why_not(fs, f, why)) == NULL;
+	if (reason != NULL)
 		++*reason;
-	if (open && reason == NULL) {
+	if (closes) {
 		/* nobody will know of it when the file is closed for good */
 		if (f->writable)
 			space_trim(f);
 		file_close_in_pool_locked(f);
 	}
 	file_let_go(fs, f);
-	return open && reason == NULL;
+	return closes;
 }
 
 /* From the *fromp-th on, which then is where to go on. */
