@@ -269,7 +269,7 @@ wait_idle(struct locks *l)
 	}
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += REAP_SEC;
-	(void)pthread_cond_timedwait(&l->wake, &l->mutex, &until);
+	(void)pthread_cond_clockwait(&l->wake, &l->mutex, CLOCK_MONOTONIC, &until);
 }
 
 static void *
@@ -501,17 +501,13 @@ locks_remove(struct fs *fs, bool by_force)
 int
 locks_init(struct fs *fs)
 {
-	pthread_condattr_t attr;
 	struct locks *l;
 	int err;
 
 	if ((l = calloc(1, sizeof(*l))) == NULL)
 		return ENOMEM;
 	(void)pthread_mutex_init(&l->mutex, NULL);
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_cond_init(&l->wake, &attr);
-	(void)pthread_condattr_destroy(&attr);
+	(void)pthread_cond_init(&l->wake, NULL);
 	fs->locks = l;
 	err = os_thread_start(&l->waiter, waiter_main, fs);
 	l->waiter_runs = err == 0;
