@@ -42,6 +42,7 @@
 #include <unistd.h>
 
 #include "base/os.h"
+#include "coherence.h"
 #include "ops.h"
 
 /* The kernel gives nothing to a reader with less room than for its largest write, and headers. */
@@ -49,7 +50,7 @@
 #define DRAIN_MSEC 20
 #define SLOW_USEC 20000u
 #define LOOKS 50u	 /* of SLOW_USEC, between looks whether the child stands still */
-#define TAKERS_MOST 136u /* more than there are threads that give orders, and orders aside */
+#define TAKERS_MOST (2 * COHERENCE_THREADS + 8) /* an order of each, one aside, and some more */
 
 struct order {
 	uint64_t cookie;
