@@ -273,7 +273,8 @@ file_bury_orphans(struct thread *t)
 		struct file_row *row = &p->rows[r];
 		uint32_t id = load_acquire(&row->id);
 
-		if (file_is_orphan(row))
+		/* a row that was free when its number was read may have come and gone since */
+		if (id != 0 && file_is_orphan(row))
 			(void)file_bury(t, row, id);
 	}
 }
