@@ -215,8 +215,8 @@ horizon_hit(const DB_MPOOL *p, struct policy_size *z, uint32_t stamp)
 		return;
 	}
 	account_add(z, ACCOUNT_ONE);
-	horizon_move(z);
-	(void)add_relaxed(&z->old, UINT32_MAX);
+	/* LRU lets its last page go for this one: as many are behind the horizon as before */
+	zone_less(z, load_relaxed(&z->zone));
 }
 
 void
