@@ -3,8 +3,7 @@
  * pool/policy.c - what is noted of a page's use: stamps, classes, marks.
  *
  * A stamp is written by whoever has the frame pinned or owns it, so it never outlives its page;
- * the two exceptions, promoting a page (victims.c) and clamping old stamps, change it by
- * compare-and-swap from what they saw.  The number of pages on probation is kept beside that and
+ * the exception, clamping old stamps, changes it by compare-and-swap from what it saw.  The number of pages on probation is kept beside that and
  * may be wrong after a death; every search for victims counts again and stores what it found.
  *
  * Ticks are 31 bits.  Before the circle closes on a page that nobody uses and nobody evicts, its
