@@ -3,8 +3,9 @@
  * pool/policy.c - what is noted of a page's use: stamps, classes, marks.
  *
  * A stamp is written by whoever has the frame pinned or owns it, so it never outlives its page;
- * the exception, clamping old stamps, changes it by compare-and-swap from what it saw.  The number of pages on probation is kept beside that and
- * may be wrong after a death; every search for victims counts again and stores what it found.
+ * the exception, clamping old stamps, changes it by compare-and-swap from what it saw.  The number
+ * of pages on probation is kept beside that and may be wrong after a death; every search for
+ * victims counts again and stores what it found.
  *
  * Ticks are 31 bits.  Before the circle closes on a page that nobody uses and nobody evicts, its
  * stamp is moved: each 2^28 ticks all ages above 2^29 become 2^29, so that "older than" holds
