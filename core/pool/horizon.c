@@ -89,6 +89,12 @@ age_stamp(const struct ages *a, uint32_t class)
 	return s != 0 ? s : 1;
 }
 
+static uint32_t
+of_age(const struct ages *a, uint32_t class)
+{
+	return a->pages[class] + a->ghosts[class];
+}
+
 /* From class on to the younger ones, of whose pages `first` lie inside the horizon. */
 static void
 zones_set(
@@ -98,16 +104,10 @@ zones_set(
 
 	for (unsigned i = 0; i < HORIZONS; i++) {
 		store_relaxed(&z->begins[i], age_stamp(a, class));
-		while (class > 0 && n < step) {
-			class --;
-			n += a->pages[class] + a->ghosts[class];
-		}
+		while (class > 0 && n < step)
+			n += of_age(a, --class);
 		store_relaxed(&z->zones[i], n);
-		n = 0;
-		if (class > 0) {
-			class --;
-			n = a->pages[class] + a->ghosts[class];
-		}
+		n = class > 0 ? of_age(a, --class) : 0;
 	}
 	store_relaxed(&z->begins[HORIZONS], age_stamp(a, class));
 	store_relaxed(&z->zone, 0);
@@ -124,7 +124,7 @@ horizon_set(DB_MPOOL *p, unsigned pageshift, struct ages *a, uint32_t pages, uin
 	for (class = 0; class < AGES; class ++) {
 		if (mine < all)
 			a->ghosts[class] = (uint32_t)(a->ghosts[class] * mine / all);
-		n = a->pages[class] + a->ghosts[class];
+		n = of_age(a, class);
 		if (known + n >= pages)
 			break;
 		known += n;
