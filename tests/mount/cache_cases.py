@@ -251,19 +251,23 @@ def _notifier():
 DAEMON = int(os.getxattr(MNT, "user.poolfs.pid"))
 
 
+def _put_in_next_pool(c, name):
+    """While the daemon cannot see that there is one.  A fork meanwhile would wait for it."""
+    os.kill(DAEMON, signal.SIGSTOP)
+    try:
+        c.begin()
+        c.ask("open", name)
+        c.ask("put 0 put")
+    finally:
+        os.kill(DAEMON, signal.SIGCONT)
+
+
 def a_store_from_a_pool_that_is_gone_does_not_undo_a_put():
-    # a fork while the daemon is stopped would wait for it
     c = Client.after_removal()
     fd = _file("outdated", b"1" * 4096)
     with mmap.mmap(fd, 4096) as m:
         m[10] = ord("m")
-        os.kill(DAEMON, signal.SIGSTOP)
-        try:
-            c.begin()
-            c.ask("open", "outdated")
-            c.ask("put 0 put")
-        finally:
-            os.kill(DAEMON, signal.SIGCONT)
+        _put_in_next_pool(c, "outdated")
         until(lambda: m[0:3] == b"put")
         c.ask("put 3000 put")
         assert m[3000:3003] == b"put"
@@ -278,13 +282,7 @@ def _close_in_next_pool(name):
     fd = _file(name, b"1" * 4096)
     with mmap.mmap(fd, 4096) as m:
         m[10] = ord("m")
-        os.kill(DAEMON, signal.SIGSTOP)
-        try:
-            c.begin()
-            c.ask("open", name)
-            c.ask("put 0 put")
-        finally:
-            os.kill(DAEMON, signal.SIGCONT)
+        _put_in_next_pool(c, name)
     fails(errno.ESTALE, os.close, fd)
     c.end()
 
