@@ -255,7 +255,7 @@ def _put_in_next_pool(c, name):
     """While the daemon cannot see that there is one.  A fork meanwhile would wait for it."""
     os.kill(DAEMON, signal.SIGSTOP)
     try:
-        c.begin()
+        c.tell("begin")
         c.ask("open", name)
         c.ask("put 0 put")
     finally:

@@ -45,9 +45,7 @@ class _Hanging:
             assert at.readline() == "here\n"
         drops = _number_of("kernel_drops")
         self.opener = Client()
-        self.opener.process.stdin.write(
-            b"open " + os.path.basename(os.path.dirname(home("slow"))).encode() + b"/slow\n")
-        self.opener.process.stdin.flush()
+        self.opener.tell("open", "slow")
         until(lambda: _number_of("kernel_drops") > drops)
 
     def __exit__(self, *_):

@@ -99,21 +99,21 @@ class Client:
 
     @classmethod
     def after_removal(cls):
-        """It removes the pool by force when it begins, and makes another one."""
+        """It removes the pool by force when it is told to begin, and makes another one."""
         return cls(["sh", "-c", 'read -r _ && "$@" unlink 2>/dev/null && exec "$@" create', "sh",
                     *cls.COMMAND])
 
-    def begin(self):
-        self.process.stdin.write(b"begin\n")
-        self.process.stdin.flush()
-
-    def ask(self, command, *names, text=None):
-        """Names are of the tested directory.  What it says, without the "ok" behind it."""
+    def tell(self, command, *names, text=None):
+        """Names are of the tested directory.  The words; nobody waits for the answer."""
         words = [command] + [os.path.join(os.path.basename(HOME), n) for n in names]
         words += [text] if text is not None else []
         self.process.stdin.write(" ".join(words).encode() + b"\n")
         self.process.stdin.flush()
-        said = []
+        return words
+
+    def ask(self, *args, **kw):
+        """As tell().  What it says, without the "ok" behind it."""
+        words, said = self.tell(*args, **kw), []
         while True:
             line = self.process.stdout.readline().decode().rstrip("\n")
             assert line and not line.startswith("error"), (words, line)
