@@ -14,31 +14,21 @@ import signal
 import tempfile
 import threading
 
-from checks import KEEP_SIZE, PUNCH_HOLE, Client, fails, fallocate, home, libc, path, run, until
+from checks import (KEEP_SIZE, PUNCH_HOLE, Client, client_of, fails, fallocate, home, libc, path,
+                    put_home, run, until)
 
 MNT = os.environ["MNT"]
 
 
-def _make(name, data):
-    with open(home(name), "wb") as f:
-        f.write(data)
-
-
 def _file(name, data):
-    _make(name, data)
+    put_home(name, data)
     return os.open(path(name), os.O_RDWR)
-
-
-def _client(name):
-    c = Client()
-    c.ask("open", name)
-    return c
 
 
 def what_was_read_behind_the_end_is_read_again():
     fd = _file("end", b"1" * 8192)
     os.pread(fd, 8192, 0)
-    c = _client("end")
+    c = client_of("end")
     c.ask("cut 4096")
     assert os.pread(fd, 4096, 4096) == b""
     c.ask("extend 8192")
@@ -50,7 +40,7 @@ def what_was_read_behind_the_end_is_read_again():
 
 def a_put_into_a_hole_just_punched_stays():
     fd = _file("hole", b"1" * 4096)
-    c = _client("hole")
+    c = client_of("hole")
     with mmap.mmap(fd, 4096) as m:
         assert m[0] == ord("1")
         fallocate(fd, PUNCH_HOLE | KEEP_SIZE, 0, 2048)
@@ -65,7 +55,7 @@ def a_put_into_a_hole_just_punched_stays():
 
 def an_append_by_a_flag_set_later_is_where_the_end_is():
     fd = _file("append", b"1" * 100)
-    c = _client("append")
+    c = client_of("append")
     assert os.pread(fd, 100, 0) == b"1" * 100
     other = os.open(path("append"), os.O_WRONLY | os.O_APPEND)
     assert os.write(other, b"2" * 5000) == 5000
@@ -81,7 +71,7 @@ def an_append_by_a_flag_set_later_is_where_the_end_is():
 
 def what_a_put_adds_behind_the_end_survives_a_mapped_store_before_it():
     fd = _file("grown", b"1" * 100)
-    c = _client("grown")
+    c = client_of("grown")
     with mmap.mmap(fd, 100) as m:
         assert m[0] == ord("1")
         c.ask("extend 8192")
@@ -97,7 +87,7 @@ def what_a_put_adds_behind_the_end_survives_a_mapped_store_before_it():
 
 def a_mapped_load_sees_what_a_client_adds():
     fd = _file("longer", b"1" * 4096)
-    c = _client("longer")
+    c = client_of("longer")
     at = libc.mmap(None, 16384, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED, fd, 0)
     child = os.fork()
     if child == 0:
@@ -115,7 +105,7 @@ def a_mapped_load_sees_what_a_client_adds():
 
 def a_private_load_beside_does_not_undo_a_put():
     fd = _file("private", b"1" * 4096)
-    c = _client("private")
+    c = client_of("private")
     os.pread(fd, 4096, 0)
     os.posix_fadvise(fd, 0, 4096, os.POSIX_FADV_DONTNEED)
     past = os.open(path("private"), os.O_RDONLY)
@@ -153,8 +143,8 @@ def _sent(fd):
 
 
 def what_is_sent_past_the_cache_is_not_old():
-    _make("sent", b"00" * 2048)
-    c = _client("sent")
+    put_home("sent", b"00" * 2048)
+    c = client_of("sent")
     fd = os.open(path("sent"), os.O_RDONLY)
     beside = os.open(path("sent"), os.O_RDONLY)
     with mmap.mmap(fd, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ) as m:
@@ -174,7 +164,7 @@ def what_a_cached_open_leaves_is_not_sent_when_it_is_old():
     past = os.open(path("left"), os.O_RDONLY | os.O_DIRECT)
     assert os.pread(cached, 4096, 0) == b"00" * 2048
     os.close(cached)
-    c = _client("left")
+    c = client_of("left")
     c.ask("put 0 new")
     fcntl.fcntl(past, fcntl.F_SETFL, 0)
     assert _sent(past)[0:3] == b"new"
@@ -184,7 +174,7 @@ def what_a_cached_open_leaves_is_not_sent_when_it_is_old():
 
 def a_put_beside_a_hole_being_punched_stays():
     fd = _file("punched", b"1" * 8192)
-    c = _client("punched")
+    c = client_of("punched")
     for i in range(300):
         os.pread(fd, 4096, 0)
         puncher = threading.Thread(
@@ -236,7 +226,7 @@ def a_pool_that_was_removed_is_followed_by_one_that_is_told():
     assert os.pread(fd, 4096, 0) == b"1" * 4096
     for i in range(3):
         os.unlink(os.path.join(MNT, "regions", "mpool"))
-        c = _client("next")
+        c = client_of("next")
         c.ask("put 0 %d" % i)
         assert os.pread(fd, 1, 0) == b"%d" % i
         c.end()
@@ -319,7 +309,7 @@ def _write_parts(fd, count, at):
 
 def it_goes_on_without_the_notifier():
     fd = _file("alone", b"1" * 40960)
-    c = _client("alone")
+    c = client_of("alone")
     _write_parts(fd, 5, 0)
     for p in _notifier():
         os.kill(p, signal.SIGKILL)
@@ -356,7 +346,7 @@ def it_ends_while_everything_is_done():
     """The last one: the daemon gets its signal, and must end, and so must all who use it."""
     fd = _file("last", b"1" * 40960)
     m = mmap.mmap(fd, 8192)
-    c = _client("last")
+    c = client_of("last")
 
     def read():
         os.pread(fd, 4096, 8192)

@@ -8,17 +8,14 @@ import os
 import threading
 import time
 
-from checks import Client, fails, home, path, run
+from checks import Client, fails, path, put_home, run
 
-
-def _make(name):
-    with open(home(name), "wb") as f:
-        f.write(b"1" * 4096)
+PAGE = b"1" * 4096
 
 
 def _fill(fds):
     for i in range(64):
-        _make("mine%d" % i)
+        put_home("mine%d" % i, PAGE)
         try:
             fds.append(os.open(path("mine%d" % i), os.O_RDWR))
         except OSError as e:
@@ -30,7 +27,7 @@ def _fill(fds):
 
 def who_finds_no_room_does_not_wait_for_others_who_find_none():
     for name in ["held%d" % i for i in range(36)] + ["more%d" % i for i in range(10)]:
-        _make(name)
+        put_home(name, PAGE)
     c = Client()
     for i in range(36):
         c.ask("hold", "held%d" % i)

@@ -7,7 +7,7 @@ hangs (hang_writes.c).
 import os
 import threading
 
-from checks import Client, home, path, run, until
+from checks import Client, client_of, home, path, put_home, run, until
 
 MNT = os.environ["MNT"]
 SIZE = 16384
@@ -19,18 +19,11 @@ def _number_of(key):
 
 
 def _file(name):
-    with open(home(name), "wb") as f:
-        f.write(b"1" * SIZE)
+    put_home(name, b"1" * SIZE)
     fd = os.open(path(name), os.O_RDWR)
     if name != "slow":
         assert os.pread(fd, SIZE, 0) == b"1" * SIZE
     return fd
-
-
-def _client(name):
-    c = Client()
-    c.ask("open", name)
-    return c
 
 
 class _Hanging:
@@ -61,7 +54,7 @@ class _Hanging:
 def a_page_that_is_slow_to_come_holds_up_no_other_file():
     slow, quick, other = _file("slow"), _file("quick"), _file("other")
     os.close(other)
-    c = _client("quick")
+    c = client_of("quick")
     with _Hanging(slow):
         for i in range(20):
             c.ask("put 0 %02d" % i)
@@ -74,7 +67,7 @@ def a_page_that_is_slow_to_come_holds_up_no_other_file():
             assert f.read(3) == b"new"
         assert _number_of("kernel_late") == 0
     c.end()
-    c = _client("slow")
+    c = client_of("slow")
     c.ask("put 0 then")
     assert os.pread(slow, 4, 0) == b"then"
     c.end()

@@ -42,6 +42,12 @@ def put(name, data):
         f.write(data)
 
 
+def put_home(name, data):
+    """Behind the mount, so that the pool has nothing of it."""
+    with open(home(name), "wb") as f:
+        f.write(data)
+
+
 def get(name):
     with open(path(name), "rb") as f:
         return f.read()
@@ -124,6 +130,13 @@ class Client:
     def end(self):
         self.process.stdin.close()
         assert self.process.wait() == 0
+
+
+def client_of(name):
+    """One that has opened the file."""
+    c = Client()
+    c.ask("open", name)
+    return c
 
 
 def run(namespace, limit=120):

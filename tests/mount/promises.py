@@ -11,8 +11,8 @@ import signal
 import stat
 import time
 
-from checks import (AT_FDCWD, Client, D, HOME, Handle, KERNEL_CACHES, fails, get, home, libc, path,
-                    pattern, put, run, until)
+from checks import (AT_FDCWD, D, HOME, Handle, KERNEL_CACHES, client_of, fails, get, home, libc,
+                    path, pattern, put, put_home, run, until)
 
 MIB = 1 << 20
 EVENTS = os.path.join(os.path.dirname(os.path.dirname(D)), "stat/events")
@@ -143,8 +143,7 @@ def a_change_in_home_that_puts_size_and_time_back_is_noticed():
 def a_file_that_takes_the_name_of_another_in_home_is_another():
     put("name", b"first" * 1000)
     fd = os.open(path("name"), os.O_RDWR)
-    with open(home("name.new"), "wb") as f:
-        f.write(b"second")
+    put_home("name.new", b"second")
     os.rename(home("name.new"), home("name"))
     assert get("name") == b"second"
     os.pwrite(fd, b"FIRST", 0)
@@ -160,8 +159,7 @@ def a_directory_is_itself_whatever_takes_its_name():
     os.mkdir(path("dir"))
     put("dir/f", b"inside")
     os.mkdir(home("other"))
-    with open(home("other/f"), "wb") as f:
-        f.write(b"other")
+    put_home("other/f", b"other")
     fd = os.open(path("dir"), os.O_RDONLY)
     os.rename(home("dir"), home("dir.old"))
     os.symlink("other", home("dir"))
@@ -178,8 +176,7 @@ def a_directory_is_itself_whatever_takes_its_name():
 def what_is_dirty_is_no_hole():
     fd = os.open(path("sparse"), os.O_RDWR | os.O_CREAT, 0o644)
     os.ftruncate(fd, MIB)
-    client = Client()
-    client.ask("open", "sparse")
+    client = client_of("sparse")
     client.ask("put", text="262144 put by a client")
     os.pwrite(fd, b"written", 131072)
     found = []
@@ -203,8 +200,7 @@ def what_is_dirty_is_no_hole():
 def sendfile_and_mappings_are_fresh_at_each_open():
     """The kernel keeps a copy for them, as long as nobody opens, maps or writes the file."""
     put("fresh", b"A" * 8192)
-    client = Client()
-    client.ask("open", "fresh")
+    client = client_of("fresh")
     r, w = os.pipe()
     fd = os.open(path("fresh"), os.O_RDWR)
     for text in (b"first", b"second", b"third"):
@@ -226,8 +222,7 @@ def the_time_of_a_write_stays_whoever_writes_it_back():
     fd = os.open(path("others"), os.O_RDWR | os.O_CREAT, 0o644)
     os.write(fd, b"by the mount")
     shown = os.fstat(fd).st_mtime_ns
-    client = Client()
-    client.ask("open", "others")
+    client = client_of("others")
     time.sleep(0.02)  # beyond what clocks of files tell apart
     client.ask("sync")
     with open(home("others"), "rb") as f:
