@@ -86,6 +86,12 @@ take_bytes(void *page, size_t n, void *arg)
 }
 
 static int
+open_in_pool(const char *path, DB_MPOOLFILE **filep)
+{
+	return memp_fopen(pool, path, 0, DB_ODDFILESIZE, 0, page_bytes, -1, NULL, NULL, filep);
+}
+
+static int
 do_open(const char *path)
 {
 	int err;
@@ -93,7 +99,7 @@ do_open(const char *path)
 	if (file != NULL && (err = memp_fclose(file)) != 0)
 		return err;
 	file = NULL;
-	return memp_fopen(pool, path, 0, DB_ODDFILESIZE, 0, page_bytes, -1, NULL, NULL, &file);
+	return open_in_pool(path, &file);
 }
 
 static int
@@ -101,7 +107,7 @@ do_hold(const char *path)
 {
 	DB_MPOOLFILE *held;
 
-	return memp_fopen(pool, path, 0, DB_ODDFILESIZE, 0, page_bytes, -1, NULL, NULL, &held);
+	return open_in_pool(path, &held);
 }
 
 static int
