@@ -11,7 +11,7 @@ import signal
 import stat
 import time
 
-from checks import (AT_FDCWD, D, HOME, Handle, KERNEL_CACHES, client_of, fails, get, home, libc,
+from checks import (AT_FDCWD, D, Handle, KERNEL_CACHES, client_of, fails, get, home, libc,
                     path, pattern, put, put_home, run, until)
 
 MIB = 1 << 20
