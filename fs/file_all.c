@@ -176,6 +176,7 @@ close_some(struct fs *fs, const struct file *but, unsigned *fromp, struct in_use
 	unsigned at = 0, n = 0;
 	struct file *f;
 
+	*why = (struct in_use){ 0 };
 	for (f = next_file(fs, NULL); f != NULL && n < CLOSE_AT_ONCE; f = next_file(fs, f), at++)
 		if (at >= *fromp && f != but && close_if_unused(fs, f, why))
 			n++;
@@ -189,15 +190,12 @@ unsigned
 file_close_unused(struct fs *fs, const struct file *but, struct in_use *whyp)
 {
 	unsigned from = __atomic_load_n(&fs->nodes.closed_to, __ATOMIC_RELAXED), n;
-	struct in_use why = { 0 };
 
-	if ((n = close_some(fs, but, &from, &why)) == 0) {
+	if ((n = close_some(fs, but, &from, whyp)) == 0) {
 		from = 0;
-		why = (struct in_use){ 0 };
-		n = close_some(fs, but, &from, &why);
+		n = close_some(fs, but, &from, whyp);
 	}
 	__atomic_store_n(&fs->nodes.closed_to, from, __ATOMIC_RELAXED);
-	*whyp = why;
 	return n;
 }
 
