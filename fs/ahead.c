@@ -158,23 +158,28 @@ take_locked(struct ahead *a, struct piece_ahead *p)
 	return true;
 }
 
+/* As a read request would. */
+static void
+fetch_locked(struct file *f, uint64_t from, uint64_t bytes)
+{
+	size_t page_bytes = mpool_file_pagesize(f->mpf);
+	uint64_t first = from / page_bytes, last = (from + bytes - 1) / page_bytes;
+
+	(void)pthread_rwlock_rdlock(&f->io);
+	if (last <= UINT32_MAX)
+		(void)memp_fprefetch(f->mpf, (db_pgno_t)first, (db_pgno_t)(last - first + 1));
+	(void)pthread_rwlock_unlock(&f->io);
+}
+
 static void
 read_piece(struct fs *fs, const struct piece_ahead *p)
 {
 	struct file *f = p->file;
-	uint64_t first, last;
 
 	if (pool_peek(fs)) {
 		(void)pthread_rwlock_rdlock(&f->state);
-		if (f->mpf != NULL && __atomic_load_n(&f->opens, __ATOMIC_SEQ_CST) > 0) {
-			(void)pthread_rwlock_rdlock(&f->io);
-			first = p->from / mpool_file_pagesize(f->mpf);
-			last = (p->from + p->bytes - 1) / mpool_file_pagesize(f->mpf);
-			if (last <= UINT32_MAX)
-				(void)memp_fprefetch(
-				    f->mpf, (db_pgno_t)first, (db_pgno_t)(last - first + 1));
-			(void)pthread_rwlock_unlock(&f->io);
-		}
+		if (f->mpf != NULL && __atomic_load_n(&f->opens, __ATOMIC_SEQ_CST) > 0)
+			fetch_locked(f, p->from, p->bytes);
 		file_let_go(fs, f);
 	}
 	pool_put(fs);
