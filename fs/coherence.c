@@ -243,9 +243,8 @@ coherence_lend(struct fs *fs, struct handle *h)
 
 /* --- closing --------------------------------------------------------------------------------- */
 
-/* Nobody writes past the kernel's pages here, nor is a write(2) through them on its way; [k]. */
-static bool
-may_untrack_locked(const struct file *f)
+bool
+coherence_may_untrack_locked(const struct file *f)
 {
 	return f->copies != NULL && f->direct_writers == 0 && f->cached_writers == 0;
 }
@@ -289,7 +288,7 @@ uncount_locked(struct file *f, const struct handle *h)
 		__atomic_store_n(&f->lent, true, __ATOMIC_SEQ_CST);
 	else if (h->cached)
 		(void)__atomic_sub_fetch(&f->cached, 1, __ATOMIC_SEQ_CST);
-	return may_untrack_locked(f) && (h->counted || writes(h)) &&
+	return coherence_may_untrack_locked(f) && (h->counted || writes(h)) &&
 	    __atomic_load_n(&f->opens, __ATOMIC_SEQ_CST) > 1;
 }
 

@@ -173,7 +173,7 @@ coherence_drop_file(struct fs *fs, struct file *f)
 	(void)pthread_mutex_lock(&c->lock);
 	if (outdated)
 		f->outdated = false;
-	if (!shared && f->direct_writers == 0 && f->cached_writers == 0) {
+	if (!shared && coherence_may_untrack_locked(f)) {
 		copies_destroy(f->copies);
 		f->copies = NULL;
 	}

@@ -50,6 +50,8 @@ void coherence_grew_locked(const struct coherence *c, struct file *f, size_t bef
 
 /* What the kernel is given is remembered from now on (C2); [k]. */
 int coherence_track_locked(struct file *f);
+/* Nobody writes past the kernel's pages here, nor is a write(2) through them on its way; [k]. */
+bool coherence_may_untrack_locked(const struct file *f);
 
 /*
  * One step of a write(2) that waits: of f, which the caller has in hand, or if f is NULL of a file
