@@ -40,6 +40,8 @@ void rounds_let(struct fs *fs, struct file *f);
 
 /* All pages of all files are to go; nwant says when that is done. */
 void rounds_flush(struct coherence *c);
+/* Are all pages of the file to go, for that reason? */
+bool rounds_wants_locked(const struct file *f, unsigned want);
 /* It is done, or need not be done any more. */
 void rounds_done_locked(struct coherence *c, struct file *f, unsigned want);
 

@@ -77,7 +77,7 @@ take_seen(struct fs *fs)
 	(void)pthread_mutex_lock(&c->lock);
 	for (struct link *l = c->openings.next; l != &c->openings && o == NULL; l = l->next) {
 		o = link_entry(l, struct opening, link);
-		if (!o->seen || o->file->in_hand || (o->file->wants & 1u << ROUNDS_ASKED) != 0)
+		if (!o->seen || o->file->in_hand || rounds_wants_locked(o->file, ROUNDS_ASKED))
 			o = NULL;
 	}
 	if (o != NULL) {

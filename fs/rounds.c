@@ -109,8 +109,8 @@ rounds_let(struct fs *fs, struct file *f)
 	coherence_wake(fs);
 }
 
-static bool
-wants(const struct file *f, unsigned want)
+bool
+rounds_wants_locked(const struct file *f, unsigned want)
 {
 	return (f->wants & 1u << want) != 0;
 }
@@ -118,7 +118,7 @@ wants(const struct file *f, unsigned want)
 static void
 want_locked(struct coherence *c, struct file *f, unsigned want)
 {
-	if (!wants(f, want))
+	if (!rounds_wants_locked(f, want))
 		(void)atomic_fetch_add(&c->nwant[want], 1);
 	f->wants |= 1u << want;
 }
@@ -126,7 +126,7 @@ want_locked(struct coherence *c, struct file *f, unsigned want)
 void
 rounds_done_locked(struct coherence *c, struct file *f, unsigned want)
 {
-	if (wants(f, want))
+	if (rounds_wants_locked(f, want))
 		(void)atomic_fetch_sub(&c->nwant[want], 1);
 	f->wants &= ~(1u << want);
 	(void)pthread_cond_broadcast(&c->wake);
@@ -144,7 +144,7 @@ take_wanting(struct fs *fs, unsigned want)
 	(void)pthread_mutex_lock(&c->lock);
 	for (struct link *l = c->live.next; l != &c->live && f == NULL; l = l->next) {
 		f = link_entry(l, struct file, live);
-		if (f->in_hand || !wants(f, want))
+		if (f->in_hand || !rounds_wants_locked(f, want))
 			f = NULL;
 	}
 	if (f != NULL)
