@@ -145,7 +145,6 @@ mpool_ident_attr(DB_MPOOL *p, const struct os_ident *id, off_t *bytesp, int64_t 
 void
 mpool_ident_gone(DB_MPOOL *p, const struct os_ident *id)
 {
-	bool open = true;
 	struct file_row *row;
 	struct thread *t;
 	uint32_t file;
@@ -153,13 +152,11 @@ mpool_ident_gone(DB_MPOOL *p, const struct os_ident *id)
 	if (enter(p, &t) != 0 || (row = file_find(p, id, &file)) == NULL)
 		return;
 	region_lock(p);
-	if (row->id == file) {
+	if (row->id == file)
 		(void)or_seq(&row->flags, ROW_GONE);
-		open = row->opens > 0;
-	}
 	region_unlock(p);
-	if (!open)
-		(void)file_bury(t, row, file);
+	/* if somebody has it open, his last handle does it */
+	(void)file_bury(t, row, file);
 }
 
 /* The path with its beginning `from` replaced by `to`, or NULL if it does not begin so. */
