@@ -177,8 +177,7 @@ main(void)
 		    lock_detect_usec(home, 1000, (enum lock_crowd)crowd) / 1000);
 	}
 	printf("\nMedians of %d rounds of %u pairs, the two sides in turn, who begins too; of the "
-	       "detector the best "
-	       "of 20.\n",
+	       "detector the best of 20.\n",
 	    ROUNDS, PAIRS);
 	remove_base();
 	return 0;

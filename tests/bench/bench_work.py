@@ -100,9 +100,13 @@ def row(what, mode, work, *dirs, before=None):
                 before(d)
             t.append(took(work, d))
     figures = [statistics.median(t) for t in times]
+    print_row(what, mode, figures)
+    return figures
+
+
+def print_row(what, mode, figures):
     said = " | ".join(f"{f * 1000:.1f}" for f in figures)
     print(f"| {what}, {mode} | {said} | {figures[1] / figures[0]:.2f} |", flush=True)
-    return figures
 
 
 def jobs(n, work):
@@ -265,8 +269,7 @@ def databases(m, mode):
         finally:
             server.end()
     for what, _ in kinds:
-        a, b = times[what, m.mounted], times[what, m.bare]
-        print(f"| {what}, {mode} | {a * 1000:.1f} | {b * 1000:.1f} | {b / a:.2f} |", flush=True)
+        print_row(what, mode, [times[what, d] for d in (m.mounted, m.bare)])
 
 
 # --- how cost grows --------------------------------------------------------------------------
