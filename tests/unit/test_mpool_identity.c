@@ -5,9 +5,6 @@
  */
 #include "pool_t.h"
 
-#include <fcntl.h>
-
-#include "pool/mount.h"
 #include "pool/thread.h"
 
 #define PS 1024u
