@@ -251,6 +251,19 @@ except OSError as e:
 ' "$mnt/ctl" "$1" "$2"
 }
 
+# --- a disk that takes its time -------------------------------------------------------------
+
+# prepare_to_hang NAME: who has $preload preloaded hangs once in a file whose path ends in NAME;
+# says so to what 6 reads, and goes on with a line that is written to 7; see hang_writes.c.
+prepare_to_hang()
+{
+	preload=$TEST_BIN/libhang_writes.so
+	[ -r "$preload" ] || exit 99
+	export HANG_WRITES="$1" HANG_WRITES_AT="$work/at" HANG_WRITES_GO="$work/go"
+	mkfifo "$HANG_WRITES_AT" "$HANG_WRITES_GO"
+	exec 6<>"$HANG_WRITES_AT" 7<>"$HANG_WRITES_GO"
+}
+
 # --- a service manager that listens ---------------------------------------------------------
 
 # start_listening, then serve in the foreground, then wait_until_ready: no clock.

@@ -5,12 +5,8 @@
 
 . "$TEST_SRC/mount/lib.sh"
 
-preload=$TEST_BIN/libhang_writes.so
-[ -r "$preload" ] || exit 99
-export MNT="$mnt" HANG_IN_READS=yes HANG_WRITES=/slow
-export HANG_WRITES_AT="$work/at" HANG_WRITES_GO="$work/go"
-mkfifo "$HANG_WRITES_AT" "$HANG_WRITES_GO"
-exec 6<>"$HANG_WRITES_AT" 7<>"$HANG_WRITES_GO"
+export MNT="$mnt" HANG_IN_READS=yes
+prepare_to_hang /slow
 
 for mode in open keep; do
 	mkdir -p "$home/$mode"

@@ -7,11 +7,7 @@
 
 . "$TEST_SRC/mount/lib.sh"
 
-preload=$TEST_BIN/libhang_writes.so
-[ -r "$preload" ] || exit 99
-export HANG_WRITES=/victim HANG_WRITES_AT="$work/at" HANG_WRITES_GO="$work/go"
-mkfifo "$HANG_WRITES_AT" "$HANG_WRITES_GO"
-exec 6<>"$HANG_WRITES_AT" 7<>"$HANG_WRITES_GO"
+prepare_to_hang /victim
 mkdir "$work/mnt2"
 
 wait_until_it_hangs()
