@@ -124,7 +124,7 @@ policy_hint(struct victim *v, unsigned i)
 {
 	struct policy_size *z = &v->mp->mp->sizes[12 - PAGE_SHIFT_MIN];
 
-	return i == 0 ? WORD(v->mp->mp->clock) : nth(&z->probation, 4, 4 * (i - 1));
+	return i == 0 ? WORD(v->mp->mp->clock) : nth(z, 4, i - 1);
 }
 
 static struct word
@@ -249,7 +249,7 @@ static const struct kind kinds[] = {
 	{ "free hint", hint, 1, true, false },
 	{ "dirty count", dirty_count, 2, false, false },
 	{ "hand over the extents", hand, 1, true, false },
-	{ "policy hint", policy_hint, 1 + sizeof(struct policy_size) / 16, true, false },
+	{ "policy hint", policy_hint, 1 + sizeof(struct policy_size) / 4, true, false },
 	{ "stamp", stamp, 4, true, false },
 	{ "ghost", ghost, 1, true, false },
 	{ "discard", discard, 2, true, false },
