@@ -4,10 +4,10 @@
  *
  * A ghost is a word: its class, 15 bits of the key's hash, and the low bits of the time when the
  * page was used last.  It is found in one cache line, the key's set, and is forgotten when its set
- * needs the room.  It lives, so that the page is kept when it comes back, until so many pages as
- * policy_size.life have gone after it from its class; pages of a class go in the order of their
- * last use, so that the time which the page had that went so many before the last one tells the
- * living from the others.
+ * needs the room, after those that live no more.  It lives, so that the page is kept when it comes
+ * back, until so many pages as policy_size.life have gone after it from its class; pages of a class
+ * go in the order of their last use, so that the time which the page had that went so many before
+ * the last one tells the living from the others.
  *
  * Nothing depends on a ghost being right: a wrong one lets a page skip its probation, a lost one
  * costs it a miss.
@@ -88,15 +88,19 @@ note_departure(struct policy_size *z, bool main, uint32_t n, uint32_t stamp)
 		store_relaxed(&z->left[main][n / unit % (GHOST_MARKS + 1)], stamp & STAMP_TIME);
 }
 
-/* Has the page been used later than the one that went a ghost's life ago? */
-static bool
-ghost_lives(const struct policy_size *z, uint32_t now, uint32_t stamp)
+/* When the page of that class was used last that went a ghost's life ago; 0: none yet. */
+static uint32_t
+life_begins(const struct policy_size *z, bool main)
 {
-	bool main = (stamp & STAMP_MAIN) != 0;
 	uint32_t n = load_relaxed(&z->departed[main]) / departures(z);
-	uint32_t left = load_relaxed(&z->left[main][(n + 1) % (GHOST_MARKS + 1)]);
 
-	return left == 0 || stamp_age(now, stamp) < stamp_age(now, left);
+	return load_relaxed(&z->left[main][(n + 1) % (GHOST_MARKS + 1)]);
+}
+
+static bool
+ghost_lives(uint32_t now, uint32_t stamp, uint32_t begin)
+{
+	return begin == 0 || stamp_age(now, stamp) < stamp_age(now, begin);
 }
 
 /* --- sets ------------------------------------------------------------------------------------ */
@@ -107,6 +111,7 @@ ghost_take(DB_MPOOL *p, unsigned pageshift, uint64_t key, struct ghost *g)
 	struct policy_size *z = policy_size(p, pageshift);
 	uint32_t now = load_relaxed(&p->mp->clock) & STAMP_TIME;
 	uint32_t mark, *set = ghost_set(p, key, &mark);
+	bool main;
 
 	for (unsigned i = 0; i < GHOST_SET; i++) {
 		uint32_t ghost = load_relaxed(&set[i]), age = ghost_age(now, ghost);
@@ -114,36 +119,55 @@ ghost_take(DB_MPOOL *p, unsigned pageshift, uint64_t key, struct ghost *g)
 		if (ghost == 0 || (ghost >> 16 & 0x7fff) != mark || age > GHOST_AGE_MOST ||
 		    !cas_seq(&set[i], &ghost, 0))
 			continue;
-		g->stamp = (ghost & GHOST_MAIN ? STAMP_MAIN : 0) | ((now - age) & STAMP_TIME);
-		if ((g->lives = ghost_lives(z, now, g->stamp)))
-			count_taken(z, (ghost & GHOST_MAIN) != 0);
+		main = (ghost & GHOST_MAIN) != 0;
+		g->stamp = (main ? STAMP_MAIN : 0) | ((now - age) & STAMP_TIME);
+		if ((g->lives = ghost_lives(now, g->stamp, life_begins(z, main))))
+			count_taken(z, main);
 		return true;
 	}
 	return false;
+}
+
+/*
+ * The place for another one: a free one, else that of the oldest of those that live no more, else
+ * of the oldest.  By age alone those of the main class would go first, whose pages were used last
+ * long before they went, and probation would grow, as only its ghosts come back.
+ */
+static uint32_t *
+ghost_place(const struct policy_size *z, uint32_t now, uint32_t *set)
+{
+	const uint32_t begin[2] = { life_begins(z, false), life_begins(z, true) };
+	uint32_t *place = set, most = 0;
+
+	for (unsigned i = 0; i < GHOST_SET; i++) {
+		uint32_t ghost = load_relaxed(&set[i]), age = ghost_age(now, ghost);
+
+		if (ghost == 0)
+			return &set[i];
+		if (!ghost_lives(now, now - age, begin[(ghost & GHOST_MAIN) != 0]))
+			age += GHOST_TIME + 1;
+		if (age >= most) {
+			most = age;
+			place = &set[i];
+		}
+	}
+	return place;
 }
 
 void
 ghost_put(DB_MPOOL *p, unsigned pageshift, uint64_t key, uint32_t stamp)
 {
 	struct policy_size *z = policy_size(p, pageshift);
-	uint32_t mark, *set = ghost_set(p, key, &mark), *place = set, oldest = 0;
+	uint32_t mark, *set = ghost_set(p, key, &mark);
 	uint32_t now = load_relaxed(&p->mp->clock) & STAMP_TIME;
 	bool main = (stamp & STAMP_MAIN) != 0;
 
 	if (stamp_age(now, stamp) > GHOST_AGE_MOST)
 		return;
 	note_departure(z, main, add_relaxed(&z->departed[main], 1) + 1, stamp);
-	for (unsigned i = 0; i < GHOST_SET; i++) {
-		uint32_t ghost = load_relaxed(&set[i]);
-		uint32_t age = ghost != 0 ? ghost_age(now, ghost) : GHOST_TIME + 1;
-
-		if (age >= oldest) {
-			oldest = age;
-			place = &set[i];
-		}
-	}
 	count_left(z, main);
-	store_relaxed(place, (main ? GHOST_MAIN : 0) | mark << 16 | (stamp & GHOST_TIME));
+	store_relaxed(
+	    ghost_place(z, now, set), (main ? GHOST_MAIN : 0) | mark << 16 | (stamp & GHOST_TIME));
 }
 
 void

@@ -15,7 +15,7 @@
 #define PAGES_MOST 16384u
 #define REFS 24000u
 
-enum stream { TWICE, SHIFTING, LOOP, SCAN_AND_HOT, RECENT, BACK_AND_FORTH, STREAMS };
+enum stream { TWICE, SHIFTING, LOOP, SCAN_AND_HOT, RECENT, LONG_TAIL, BACK_AND_FORTH, STREAMS };
 
 static uint64_t seed;
 
@@ -52,6 +52,10 @@ next_ref(enum stream kind, const db_pgno_t *refs, uint32_t i, uint32_t pages)
 	case RECENT: /* most were used not long ago */
 		at = i < pages / 4 ? i : pages / 4;
 		return i < 100 || below(10) == 0 ? below(pages) : refs[i - 1 - skewed(at)];
+	case LONG_TAIL: /* page n as often as one in n */
+		for (at = 0; 1u << at < pages; at++)
+			continue;
+		return below(1u << below(at + 1)) % pages;
 	case BACK_AND_FORTH:
 	case STREAMS:
 	default:
@@ -178,6 +182,18 @@ adaptive_is_much_better_than_lru_where_a_scan_comes_by_a_hot_set(void **state)
 	}
 }
 
+/*
+ * Pages that are used now and then are known again when they come back, though many that are used
+ * once go after them and were used later.
+ */
+static void
+adaptive_is_much_better_than_lru_where_few_of_many_pages_are_used_often(void **state)
+{
+	struct hits hits = play(*state, LONG_TAIL, 512 * KIB, 200);
+
+	assert_true(hits.ours >= hits.exact + 800);
+}
+
 /* --- the account ---------------------------------------------------------------------- */
 
 static void *
@@ -242,6 +258,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		t_test(adaptive_is_never_much_worse_than_an_exact_lru_list),
 		t_test(adaptive_is_much_better_than_lru_where_a_scan_comes_by_a_hot_set),
+		t_test(adaptive_is_much_better_than_lru_where_few_of_many_pages_are_used_often),
 		t_test(adaptive_uses_of_a_thread_that_ended_are_credited_once),
 	};
 
