@@ -137,7 +137,10 @@ disagree(DB_MPOOL *p, const struct file_row *row, const struct file_spec *spec, 
 	return EINVAL;
 }
 
-/* The row by ident or uid; EINVAL if the two name different files. */
+/*
+ * The row by ident or uid; EINVAL if the two name different files.  One that is nobody's any more
+ * (P19) is in nobody's way, whatever it says: it goes first.
+ */
 static int
 find_row(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp, char *why)
 {
@@ -149,13 +152,19 @@ find_row(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp, char
 	row = file_find_ident(p, spec->ident);
 	if (spec->uid != NULL)
 		by_uid = file_find_uid(p, spec->uid);
+	*rowp = row != NULL ? row : by_uid;
+	if (row != NULL && file_is_orphan(row))
+		return 0;
+	if (by_uid != NULL && file_is_orphan(by_uid)) {
+		*rowp = by_uid;
+		return 0;
+	}
 	if ((by_uid != NULL && by_uid != row &&
 		(row != NULL || !file_has_ident(by_uid, spec->ident))) ||
 	    (row != NULL && spec->uid != NULL && (row->flags & ROW_UID) && by_uid != row)) {
 		(void)snprintf(why, WHY_BYTES, "is in the pool under another file identifier");
 		return EINVAL;
 	}
-	*rowp = row != NULL ? row : by_uid;
 	return 0;
 }
 

@@ -139,6 +139,71 @@ mpool_removed_file_whose_page_is_in_somebodys_hand_is_not_opened_again(void **st
 	finish(mp);
 }
 
+static int
+open_with_uid(DB_MPOOL *mp, const char *name, int byte, DB_MPOOLFILE **fp)
+{
+	u_int8_t uid[DB_FILE_ID_LEN];
+
+	memset(uid, byte, sizeof(uid));
+	return memp_fopen(mp, name, 0, DB_CREATE, 0600, PS, -1, NULL, uid, fp);
+}
+
+static void
+mpool_uid_of_a_removed_file_is_free_though_its_row_is_still_there(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
+	int fd = open(t_path(t, "f"), O_RDWR | O_CREAT, 0600);
+	uint32_t *slot;
+	DB_MPOOLFILE *f, *g = NULL;
+
+	must(open_with_uid(mp, "f", 7, &f));
+	fill(f, 0, 'a');
+	slot = come_by(mp, f, 0);
+	must(memp_fremove(mp, "f"));
+	must(memp_fclose(f));
+	assert_int_equal(stat_of(mp).st_files, 1);
+	refuses(open_with_uid(mp, "f", 7, &g), EBUSY); /* nor is it another file's */
+	*slot = 0;
+
+	must(open_with_uid(mp, "f", 7, &g));
+
+	assert_int_equal(length_of(g), 0);
+	assert_int_equal(stat_of(mp).st_files, 1);
+	must(memp_fclose(g));
+	finish(mp);
+	close(fd);
+}
+
+/* Its inode is not given to another while somebody has it open. */
+static void
+mpool_removed_file_that_is_opened_with_another_uid_has_nothing_from_before(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
+	uint32_t *slot;
+	DB_MPOOLFILE *f, *g = NULL;
+	char of_fd[32];
+	int fd;
+
+	must(open_with_uid(mp, "f", 7, &f));
+	fd = open(t_path(t, "f"), O_RDWR);
+	fill(f, 0, 'a');
+	must(memp_fsync(f));
+	slot = come_by(mp, f, 0);
+	must(memp_fremove(mp, "f"));
+	must(memp_fclose(f));
+	*slot = 0;
+
+	(void)snprintf(of_fd, sizeof(of_fd), "/proc/self/fd/%d", fd);
+	must(open_with_uid(mp, of_fd, 8, &g));
+
+	holds(g, 0, 'a');
+	must(memp_fclose(g));
+	finish(mp);
+	close(fd);
+}
+
 static void
 mpool_same_inode_with_another_uid_is_einval(void **state)
 {
@@ -308,6 +373,8 @@ main(void)
 		t_test(mpool_recreated_file_is_another_file_after_close_too),
 		t_test(mpool_removed_file_that_is_opened_again_has_nothing_from_before),
 		t_test(mpool_removed_file_whose_page_is_in_somebodys_hand_is_not_opened_again),
+		t_test(mpool_uid_of_a_removed_file_is_free_though_its_row_is_still_there),
+		t_test(mpool_removed_file_that_is_opened_with_another_uid_has_nothing_from_before),
 		t_test(mpool_same_inode_with_another_uid_is_einval),
 		t_test(mpool_same_uid_with_another_inode_is_einval),
 		t_test(mpool_clean_file_changed_on_disk_is_read_again_at_fopen),
