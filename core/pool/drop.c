@@ -407,19 +407,22 @@ file_truncate_wait(struct thread *t, struct file_row *row, uint32_t id)
 	return 0;
 }
 
-/* Cut the pool's part: the length, then the pages behind it. */
+/*
+ * Cut the pool's part: the length, then the pages behind it.  The file had `old` bytes, or as many
+ * as somebody made it who had seen that nobody cuts.
+ */
 static void
-cut(struct dropping *d, struct file_row *row, uint64_t bytes)
+cut(struct dropping *d, struct file_row *row, uint64_t bytes, uint64_t old)
 {
-	uint64_t old = load_seq(&row->length);
+	uint64_t had;
 
 	d->first = pages_to(d, bytes);
 	d->flags = EVICT_DIRTY;
 	d->zero = true;
 	(void)add_seq(&row->cuts, 1);
-	store_seq(&row->length, bytes);
+	had = exchange_seq(&row->length, bytes);
 	zero_tail(d, bytes);
-	if (drop_range(d, row, old) > 0)
+	if (drop_range(d, row, had > old ? had : old) > 0)
 		(void)or_seq(&row->flags, ROW_BEHIND);
 }
 
@@ -458,14 +461,14 @@ file_truncate_finish(struct thread *t, struct file_row *row, uint32_t id)
 		file_fd_put(t->pool, id, &ffd);
 	}
 	if (ret == 0 || load_seq(&row->length) <= bytes || is_cut_on_disk(t->pool, row, id, bytes))
-		cut(&d, row, bytes);
+		cut(&d, row, bytes, load_seq(&row->length));
 }
 
 static int
 shorten(struct dropping *d, DB_MPOOLFILE *mpf, uint64_t bytes, const uint64_t *only_from)
 {
 	struct file_row *row = mpf->row;
-	uint64_t expected = only_from != NULL ? *only_from : 0;
+	uint64_t expected = only_from != NULL ? *only_from : 0, old;
 	struct os_stat st;
 	int ret;
 
@@ -476,13 +479,13 @@ shorten(struct dropping *d, DB_MPOOLFILE *mpf, uint64_t bytes, const uint64_t *o
 		return 0;
 	}
 	trunc_arm(d->t, row, bytes);
-	wait_for_transitions(
-	    d, row, bytes, only_from != NULL ? *only_from : load_seq(&row->length));
+	old = only_from != NULL ? *only_from : load_seq(&row->length);
+	wait_for_transitions(d, row, bytes, old);
 	(void)or_seq(&row->trunc, TRUNC_CUT);
 	if (mpf->fd != -1)
 		ret = page_cut_file(d->t, row, mpf->fd, bytes);
 	if (ret == 0) {
-		cut(d, row, bytes);
+		cut(d, row, bytes, old);
 		if (mpf->fd != -1 && os_fstat(mpf->fd, &st) == 0)
 			file_stamp(row, &st);
 	} else if (only_from != NULL) {

@@ -169,6 +169,27 @@ mpool_small_files_are_cut_and_removed_without_a_look_at_all_frames(void **state)
 	finish(mp);
 }
 
+/* As the mount takes back what a write that failed has made longer. */
+static void
+mpool_small_file_is_retracted_without_a_look_at_all_frames(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 1024 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "small", PS);
+
+	for (db_pgno_t n = 0; n < 4; n++)
+		fill(f, n, 'a');
+	walks = 0;
+	must(mpool_file_retract(f, (off_t)(4 * PS), (off_t)PS));
+	assert_int_equal(walks, 0);
+	assert_int_equal(length_of(f), PS);
+	assert_int_equal(resident(mp), 1);
+	holds(f, 0, 'a');
+	refuses(get_error(f, 1, 0), EINVAL);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 /* --- who goes next --------------------------------------------------------------------------- */
 
 static void
@@ -250,6 +271,7 @@ main(void)
 		t_test(mpool_page_that_is_asked_for_while_its_file_is_cut_is_not_handed_out),
 		t_test(mpool_page_put_dirty_while_its_file_is_expelled_is_not_lost),
 		t_test(mpool_small_files_are_cut_and_removed_without_a_look_at_all_frames),
+		t_test(mpool_small_file_is_retracted_without_a_look_at_all_frames),
 		t_test(adaptive_last_page_on_probation_may_be_used_while_a_page_to_go_is_chosen),
 	};
 
