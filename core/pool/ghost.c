@@ -170,19 +170,37 @@ ghost_put(DB_MPOOL *p, unsigned pageshift, uint64_t key, uint32_t stamp)
 	    ghost_place(z, now, set), (main ? GHOST_MAIN : 0) | mark << 16 | (stamp & GHOST_TIME));
 }
 
+/* False: there is none, or it is too old to tell, and goes. */
+static bool
+ghost_is_young(uint32_t *at, uint32_t now, uint32_t *agep)
+{
+	uint32_t ghost = load_relaxed(at);
+
+	if (ghost == 0)
+		return false;
+	if ((*agep = ghost_age(now, ghost)) <= GHOST_AGE_MOST)
+		return true;
+	(void)cas_seq(at, &ghost, 0);
+	return false;
+}
+
+void
+ghosts_forget(DB_MPOOL *p, uint32_t now)
+{
+	uint64_t n = ghost_sets(p) * GHOST_SET;
+	uint32_t age;
+
+	for (uint64_t i = 0; i < n; i++)
+		(void)ghost_is_young(&p->ghosts[i], now, &age);
+}
+
 void
 ghosts_count(DB_MPOOL *p, struct ages *a)
 {
 	uint64_t n = ghost_sets(p) * GHOST_SET;
+	uint32_t age;
 
-	for (uint64_t i = 0; i < n; i++) {
-		uint32_t ghost = load_relaxed(&p->ghosts[i]), age;
-
-		if (ghost == 0)
-			continue;
-		if ((age = ghost_age(a->now, ghost)) <= GHOST_AGE_MOST)
+	for (uint64_t i = 0; i < n; i++)
+		if (ghost_is_young(&p->ghosts[i], a->now, &age))
 			ages_count(a->ghosts, a, age);
-		else
-			(void)cas_seq(&p->ghosts[i], &ghost, 0);
-	}
 }

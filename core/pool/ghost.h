@@ -7,6 +7,8 @@
 
 #include "horizon.h"
 
+#define GHOST_TICKS (1u << 14) /* so often, at least, they are gone through: their times end */
+
 /* What was left of a page. */
 struct ghost {
 	uint32_t stamp; /* as the page's: when it was used last, its class */
@@ -19,7 +21,8 @@ bool ghost_take(DB_MPOOL *p, unsigned pageshift, uint64_t key, struct ghost *g);
 /* A page of that key and with that stamp is evicted. */
 void ghost_put(DB_MPOOL *p, unsigned pageshift, uint64_t key, uint32_t stamp);
 
-/* Count the ages of all of them, and give up those that are too old to tell. */
+/* Give up those that are too old to tell; and count the ages of all others. */
+void ghosts_forget(DB_MPOOL *p, uint32_t now);
 void ghosts_count(DB_MPOOL *p, struct ages *a);
 
 #endif

@@ -13,7 +13,8 @@ enum pool_point {
 	POINT_BEFORE,	/* a page is before the end; it is not looked for yet */
 	POINT_WALK,	/* all frames are about to be looked at */
 	POINT_WALKED,	/* pages of a file were dropped; those left are not compared yet */
-	POINT_CHOOSING	/* the oldest page of a class is known; which class goes is not */
+	POINT_CHOOSING, /* the oldest page of a class is known; which class goes is not */
+	POINT_STAMPING	/* of a page that is hit it is known when it was used last */
 };
 
 #ifdef POOL_POINTS

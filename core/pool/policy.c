@@ -14,6 +14,7 @@
 #include "policy.h"
 #include "extent.h"
 #include "ghost.h"
+#include "point.h"
 #include "tally.h"
 
 #define CLAMP_TICKS (1u << 28)
@@ -86,6 +87,8 @@ policy_tick(DB_MPOOL *p)
 		continue;
 	if (now % CLAMP_TICKS == 0)
 		clamp_ages(p, now);
+	if (now % GHOST_TICKS == 0 && !p->lru)
+		ghosts_forget(p, now);
 	return now;
 }
 
@@ -189,8 +192,9 @@ stamp_in_class(DB_MPOOL *p, uint32_t f, unsigned pageshift)
 
 	if ((s & STAMP_TIME) == now || s == 0)
 		return;
-	horizon_hit(p, z, s);
-	(void)cas_seq(stamp, &s, (s & STAMP_MAIN) | now);
+	POOL_POINT(POINT_STAMPING);
+	if (cas_seq(stamp, &s, (s & STAMP_MAIN) | now))
+		horizon_hit(p, z, s);
 }
 
 void
@@ -247,8 +251,7 @@ is_same_use(struct thread *t, uint32_t f, uint32_t stamp, unsigned pageshift)
 	DB_MPOOL *p = t->pool;
 	uint32_t window = load_relaxed(&policy_size(p, pageshift)->window);
 
-	return is_first_use(t, f) ||
-	    (window > 0 && stamp_age(time_now(p), stamp) < window);
+	return is_first_use(t, f) || (window > 0 && stamp_age(time_now(p), stamp) < window);
 }
 
 /* A page on probation has been used again. */

@@ -199,20 +199,24 @@ size_update(DB_MPOOL *p, const struct victims *v, const struct census *seen)
 	    p, v->pageshift, v->ages, seen->pages[0] + seen->pages[1], v->q[0].n + v->q[1].n);
 }
 
-/* The oldest pages of the size; of a round that has looked before, those behind the last. */
+/*
+ * The oldest pages of the size; of a round that has looked before, those behind the last.  What it
+ * took from the list of an earlier round has its place by the time of then, which says nothing now.
+ */
 static void
-search(DB_MPOOL *p, struct victims *v, const struct victim_round *r)
+search(DB_MPOOL *p, struct victims *v, struct victim_round *r)
 {
-	struct census seen = { .below = { ORDER_ALL, ORDER_ALL } };
+	struct census seen = { 0 };
 
 	v->pageshift = r->pageshift;
 	v->q[0].n = v->q[0].next = v->q[1].n = v->q[1].next = 0;
-	if (r->searched) {
-		memcpy(seen.below, r->last, sizeof(seen.below));
-	} else {
+	if (!r->searched) {
+		r->last[0] = r->last[1] = ORDER_ALL;
 		v->now = load_relaxed(&p->mp->clock) & STAMP_TIME;
 		seen.ages = v->ages;
 	}
+	memcpy(seen.below, r->last, sizeof(seen.below));
+	r->searched = true;
 	if (seen.ages != NULL)
 		horizon_census(p, v->pageshift, v->now, seen.ages);
 	for (uint32_t e = 0; e < p->g.nextents; e++)
@@ -260,7 +264,6 @@ look_oldest(struct thread *t, struct victim_round *r, unsigned class, struct old
 	while (!r->spent[class]) {
 		if (q->next == q->n || v->pageshift != r->pageshift) {
 			search(p, v, r);
-			r->searched = true;
 			r->spent[class] = q->n == 0;
 			continue;
 		}

@@ -231,8 +231,8 @@ mpool_register_the_newest_pair_wins(void **state)
 	finish(mp);
 }
 
-static int
-calls_back(db_pgno_t pgno, void *page, DBT *cookie)
+static void
+call_all(void *page)
 {
 	DB_MPOOLFILE *other;
 	db_pgno_t n = 0;
@@ -240,8 +240,6 @@ calls_back(db_pgno_t pgno, void *page, DBT *cookie)
 	off_t bytes;
 	int i = 0;
 
-	(void)pgno;
-	(void)cookie;
 	seen.answers[i++] = memp_fget(seen.f, &n, DB_MPOOL_CREATE, &page);
 	seen.answers[i++] = memp_fput(seen.f, page, 0);
 	seen.answers[i++] = memp_fset(seen.f, page, DB_MPOOL_DIRTY);
@@ -260,6 +258,14 @@ calls_back(db_pgno_t pgno, void *page, DBT *cookie)
 	seen.answers[i++] = memp_register(seen.mp, TYPE + 1, NULL, NULL);
 	seen.answers[i++] = memp_fclose(seen.f);
 	seen.answers[i++] = memp_close(seen.mp);
+}
+
+static int
+calls_back(db_pgno_t pgno, void *page, DBT *cookie)
+{
+	(void)pgno;
+	(void)cookie;
+	call_all(page);
 	return 0;
 }
 
@@ -377,6 +383,7 @@ static struct {
 	unsigned early; /* writes of pages before their log */
 	int error;
 	DB_MPOOLFILE *f;
+	void *page;	   /* pinned meanwhile */
 	DB_LSN lsn_of[64]; /* by page, as last put */
 } wal;
 
@@ -462,6 +469,35 @@ mpool_log_is_flushed_before_a_page_is_written_whatever_the_reason(void **state)
 	assert_int_equal(wal.early, 0);
 	assert_true(wal.flushes > 10);
 	assert_true(wal.flushed.file == 2 && wal.flushed.offset == 199);
+	must(memp_fclose(wal.f));
+	finish(mp);
+}
+
+static int
+flush_that_calls_back(DB_ENV *env, const DB_LSN *lsn)
+{
+	call_all(wal.page);
+	return lg_flush(env, lsn);
+}
+
+static void
+mpool_calls_from_lg_flush_are_edeadlk(void **state)
+{
+	DB_MPOOL *mp = logged_pool(*state, 64 * KIB);
+
+	seen.f = wal.f;
+	seen.mp = mp;
+	test_env.lg_flush = flush_that_calls_back;
+	put_lsn(0, 1, 1);
+	wal.page = get(wal.f, 0, 0);
+	put_lsn(1, 1, 2);
+	refuses(memp_fsync(wal.f), DB_INCOMPLETE);
+	assert_int_equal(wal.flushes, 1);
+	all_were_refused();
+	put(wal.f, wal.page, 0);
+	must(memp_sync(mp, NULL));
+	assert_int_equal(wal.flushes, 2);
+	all_were_refused();
 	must(memp_fclose(wal.f));
 	finish(mp);
 }
@@ -593,6 +629,7 @@ main(void)
 		t_test(mpool_fget_without_the_registered_type_is_einval_for_a_resident_page_too),
 		t_test(mpool_process_without_the_type_skips_such_pages_and_says_eio_when_asked),
 		t_test(mpool_log_is_flushed_before_a_page_is_written_whatever_the_reason),
+		t_test(mpool_calls_from_lg_flush_are_edeadlk),
 		t_test(mpool_lg_flush_error_is_returned_and_nothing_is_written),
 		t_test(mpool_sync_up_to_an_lsn_writes_no_later_page),
 		t_test(mpool_sync_with_an_lsn_but_no_log_is_einval),

@@ -9,6 +9,7 @@
 
 #include "pool/look.h"
 #include "pool/point.h"
+#include "pool/policy.h"
 
 #define PS 4096u
 
@@ -263,6 +264,48 @@ adaptive_last_page_on_probation_may_be_used_while_a_page_to_go_is_chosen(void **
 	finish(mp);
 }
 
+static int
+uses_page_0(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 512 * KIB);
+	DB_MPOOLFILE *f = file_with(mp, "f", DB_RDONLY | DB_NOMMAP, PS);
+
+	(void)c;
+	put(f, get(f, 0, 0), 0);
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+/* Of a page that LRU would not have; the account has what other uses are credited beside. */
+static void
+adaptive_hit_by_two_at_once_is_one_gain(void **state)
+{
+	struct t *t = *state;
+	DB_ENV *env = env_of(t, 512 * KIB);
+	struct policy_size *z;
+	DB_MPOOLFILE *f;
+	DB_MPOOL *mp;
+
+	env->policy = DB_POLICY_ADAPTIVE;
+	env->mp_ahead = -1;
+	mp = pool_with(env, 0);
+	f = sparse_file(t, mp, "f", 512, PS);
+	z = policy_size(mp, 12);
+	for (db_pgno_t n = 0; n < 100; n++)
+		put(f, get(f, n, 0), 0);
+	put(f, get(f, 0, 0), 0); /* joins the main class, and stays when others go */
+	for (db_pgno_t n = 100; n < 300; n++)
+		put(f, get(f, n, 0), 0);
+	z->account = 0;
+	let(t, POINT_STAMPING, uses_page_0);
+	put(f, get(f, 0, 0), 0);
+	assert_int_equal(other.where, POINT_NONE);
+	assert_true(z->account > 0 && z->account < 100000); /* 65536 for a gain */
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -273,6 +316,7 @@ main(void)
 		t_test(mpool_small_files_are_cut_and_removed_without_a_look_at_all_frames),
 		t_test(mpool_small_file_is_retracted_without_a_look_at_all_frames),
 		t_test(adaptive_last_page_on_probation_may_be_used_while_a_page_to_go_is_chosen),
+		t_test(adaptive_hit_by_two_at_once_is_one_gain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

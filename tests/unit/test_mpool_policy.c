@@ -9,8 +9,9 @@
 #include <pthread.h>
 
 #include "pool/file.h"
+#include "pool/ghost.h"
 #include "pool/page_table.h"
-#include "pool/policy.h"
+#include "pool/victims.h"
 
 #define PS 4096u
 #define MODEL_MOST 8192u
@@ -521,6 +522,72 @@ policy_adaptive_page_that_comes_back_is_not_on_probation(void **state)
 
 /* --- the property ---------------------------------------------------------------------------- */
 
+/* Pages that a round proposes, each once, the main class first for so many. */
+static unsigned
+proposed(DB_MPOOL *mp, struct victim_round *r, unsigned first_main)
+{
+	struct policy_size *z = policy_size(mp, 12);
+	struct candidates c = { 0 };
+	unsigned n = 0;
+
+	for (;; n++) {
+		z->target = n < first_main ? 1u << 20 : 0;
+		z->account = 1ull << 40; /* any page may go */
+		if (!victims_pick(mp->single, r, &c))
+			return n;
+	}
+}
+
+/*
+ * What is left of an earlier search's list is used first, then the pages are looked through again:
+ * time has passed since.
+ */
+static void
+policy_round_that_begins_with_an_older_list_proposes_every_page(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of_policy(t, 512 * KIB, DB_POLICY_ADAPTIVE);
+	DB_MPOOLFILE *f = sparse_file(t, mp, "f", 512, PS);
+	uint32_t room = room_of(mp, PS);
+	struct candidates c = { 0 };
+	struct victim_round r;
+
+	for (db_pgno_t n = 0; n < room; n++)
+		touch(f, n, 0);
+	for (db_pgno_t n = 0; n < room / 2; n++)
+		touch(f, n, 0);
+	touch(f, room, 0); /* the thread has a list from now on */
+	assert_int_equal(policy_size(mp, 12)->probation, room - room / 2);
+	victims_begin(12, &r);
+	assert_true(victims_pick(mp->single, &r, &c));
+	for (unsigned i = 0; i < room; i++)
+		(void)policy_tick(mp);
+	victims_begin(12, &r);
+	assert_true(proposed(mp, &r, 2) >= room);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+/* A ghost keeps sixteen bits of the time. */
+static void
+policy_ghost_is_not_young_again_when_its_time_has_gone_round(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of_policy(t, 128 * KIB, DB_POLICY_ADAPTIVE);
+	uint64_t key = page_key(7, 7);
+	struct ghost g = { 0 };
+
+	ghost_put(mp, 12, key, policy_tick(mp));
+	for (unsigned i = 0; i < 100; i++)
+		(void)policy_tick(mp);
+	assert_true(ghost_take(mp, 12, key, &g));
+	ghost_put(mp, 12, key, g.stamp);
+	for (unsigned i = 0; i < 0x10000; i++)
+		(void)policy_tick(mp);
+	assert_false(ghost_take(mp, 12, key, &g));
+	finish(mp);
+}
+
 static void
 policy_of_a_pool_is_its_creators_and_a_joiner_is_told(void **state)
 {
@@ -577,6 +644,8 @@ main(void)
 		t_test(policy_adaptive_scan_that_dirties_leaves_the_hot_set),
 		t_test(policy_adaptive_hot_set_in_use_misses_nothing_during_a_scan),
 		t_test(policy_adaptive_page_that_comes_back_is_not_on_probation),
+		t_test(policy_round_that_begins_with_an_older_list_proposes_every_page),
+		t_test(policy_ghost_is_not_young_again_when_its_time_has_gone_round),
 		t_test(policy_of_a_pool_is_its_creators_and_a_joiner_is_told),
 		t_test(policy_that_is_not_known_is_einval),
 	};
