@@ -33,6 +33,10 @@
 /* A counter that only its owner raises and anybody may read: no locked instruction. */
 #define counter_add(p, v) store_relaxed((p), load_relaxed(p) + (v))
 
+/* What a branch does nearly always, where that matters. */
+#define likely(x) __builtin_expect((x) != 0, 1)
+#define unlikely(x) __builtin_expect((x) != 0, 0)
+
 static inline void
 cpu_relax(void)
 {

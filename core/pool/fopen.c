@@ -421,7 +421,7 @@ release_pins(DB_MPOOLFILE *mpf)
 				if (load_acquire(&pb->pins[i].mpf) == mpf &&
 				    load_relaxed(&pb->b->slots[i]) != 0) {
 					store_relaxed(&pb->pins[i].mpf, NULL);
-					pb->pins[i].set = 0; /* the next one's begins so */
+					pb->set[i] = 0; /* the next one's begins so */
 					store_release(&pb->b->slots[i], 0);
 					(void)or_seq(&pb->returned, 1ull << i);
 					n++;

@@ -288,7 +288,7 @@ format_addresses(DB_MPOOL *p)
 	const struct geometry *g = &p->g;
 
 	p->frame_mask = g->frames_per_extent - 1;
-	p->common_mask = g->frames_per_extent / 8 - 1;
+	p->common = g->frames_per_extent / 8;
 	p->blocks = (struct block *)(base + g->blocks);
 	p->rows = (struct file_row *)(base + g->rows);
 	p->hash = (uint32_t *)(base + g->hash);

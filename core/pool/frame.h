@@ -35,10 +35,10 @@ frame_fits(const DB_MPOOL *p, uint32_t f, unsigned pageshift)
 static inline uint32_t
 frame_place(const DB_MPOOL *p, uint32_t f)
 {
-	uint32_t i = f & p->frame_mask, common = p->common_mask + 1, e;
+	uint32_t i = f & p->frame_mask, common = p->common, e;
 
-	if (i < common) /* e * common + i, the three being powers of two */
-		return ((f >> 3) & ~p->common_mask) | i;
+	if (likely(i < common)) /* e * common + i: an eighth of the frames */
+		return ((f - i) >> 3) + i;
 	e = f >> (p->g.extent_shift - PAGE_SHIFT_MIN);
 	return p->g.nextents * common + e * (p->g.frames_per_extent - common) + i - common;
 }

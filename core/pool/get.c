@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * pool/get.c - memp_fget: the hit, waiting for others, new pages.
+ * pool/get.c - memp_fget where it takes more than hit.c's short way: the hit in full, waiting for
+ * others, new pages.
  *
  * A hit stores the frame in a slot of its own and then believes what it reads of the frame (P1):
  * if the state says VALID, any evictor's scan comes after the store and finds it.  It writes
@@ -9,6 +10,7 @@
  * A miss is load.c's.  A load that takes longer than STEAL_USEC is taken away from its loader,
  * which notices when it wants to publish (P11).
  */
+#include "get.h"
 #include "base/usdt.h"
 #include "evict.h"
 #include "frame.h"
@@ -21,7 +23,6 @@
 #include "prefetch.h"
 #include "tally.h"
 
-#define FRAMES_AHEAD 4
 #define MISSES_MOST 20000 /* rounds of one memp_fget before the table is called damaged */
 
 int
@@ -48,18 +49,6 @@ enter(DB_MPOOL *p, struct thread **tp)
 	if ((ret = thread_self(p, tp)) != 0)
 		return ret;
 	return (*tp)->in_callback ? refuse_in_callback(p) : 0;
-}
-
-/* P1: the slot, before anything is read of the frame; whoever scans sees to it, or a fence does. */
-static inline void
-pin_store(const DB_MPOOL *p, uint32_t *slot, uint32_t f)
-{
-	if (p->fenced)
-		store_seq(slot, f + 1);
-	else {
-		store_relaxed(slot, f + 1);
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	}
 }
 
 enum pin_answer { PIN_OK, PIN_OTHER, PIN_BUSY, PIN_SPOILT };
@@ -167,76 +156,6 @@ pin_find(struct getting *g, uint32_t *busyp, uint64_t *wp)
 	return answer;
 }
 
-/* A hit that is the first after something, or that moves the clock. */
-static __attribute__((noinline)) void
-count_first_hit(struct thread *t, const DB_MPOOLFILE *mpf, uint32_t f, uint64_t w)
-{
-	tally_want(t, mpf);
-	policy_hit(t, f, w, mpf->pageshift);
-	policy_pass_time(t->pool, tally_hit(t, mpf));
-}
-
-/* Can a page be pinned whose frame has that word? */
-static inline bool
-is_pinnable(uint64_t w)
-{
-	return (fw_state(w) == FRAME_VALID || fw_state(w) == FRAME_WRITING) && !fw_is_spoilt(w);
-}
-
-#define IS_PLAIN (FW_STATE | FW_USED | FW_DISCARD | FW_AHEAD | FW_SUSPECT)
-
-/*
- * The hit in one piece, with nothing that it can do without: a page that this process has found
- * before, where it still is, in a frame that can be pinned as it is (P1).  EAGAIN: anything else,
- * which is left to the careful path, and nothing has been done.
- */
-static inline int
-hit_in(struct thread *t, struct pin_block *pb, DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
-{
-	DB_MPOOL *p = mpf->pool;
-	const struct frame *fr;
-	uint64_t w, unused;
-	uint32_t f, *slot;
-	struct pin *pin;
-	size_t i;
-	bool plain;
-
-	if ((unused = ~pb->used) == 0 || !pool_is_usable(p) ||
-	    (uint64_t)pgno << mpf->pageshift >= load_relaxed(&mpf->row->length))
-		return EAGAIN;
-	f = load_relaxed(table_memo(p, mpf->file, pgno));
-	if ((f & mpf->misfit) != 0)
-		return EAGAIN;
-	fr = frame_at(p, f);
-	i = (size_t)__builtin_ctzll(unused);
-	slot = &pb->b->slots[i];
-	pin_store(p, slot, f);
-	w = load_seq(&fr->word);
-	plain = (w & IS_PLAIN) == (FRAME_VALID | FW_USED);
-	if (load_acquire(&fr->key) != (load_relaxed(&mpf->short_key) | pgno) ||
-	    (!plain && !is_pinnable(w))) {
-		store_release(slot, 0);
-		return EAGAIN;
-	}
-	pb->used |= unused & -unused;
-	pin = &pb->pins[i];
-	*pagep = p->area + ((uint64_t)f << PAGE_SHIFT_MIN) + (f & p->frame_mask) * mpf->stride;
-	pin->page = *pagep;
-	store_release(&pin->mpf, mpf);
-	USDT2(fget_hit, mpf->file, pgno);
-	if (!plain || !policy_stamp_at_once(p, t, f) || !tally_hit_at_once(t, mpf))
-		count_first_hit(t, mpf, f, w);
-	return 0;
-}
-
-static inline int
-hit_at_once(DB_MPOOLFILE *mpf, db_pgno_t pgno, void **pagep)
-{
-	struct thread *t = thread_at_hand(mpf->pool);
-
-	return t == NULL ? EAGAIN : hit_in(t, &t->first, mpf, pgno, pagep);
-}
-
 static void
 wait_busy(struct getting *g, uint32_t f, uint64_t w)
 {
@@ -320,7 +239,7 @@ account(struct getting *g, bool hit, bool is_new)
 		return;
 	tally_want(g->t, g->mpf);
 	if (hit) {
-		(void)tally_hit(g->t, g->mpf);
+		policy_pass_time(g->t->pool, tally_hit(g->t, g->mpf));
 		USDT2(fget_hit, g->mpf->file, g->pgno);
 	} else {
 		(void)add_relaxed(&g->mpf->record->miss, 1);
@@ -487,7 +406,7 @@ get_flagged(struct getting *g, unsigned long flags)
 	}
 }
 
-static __attribute__((noinline)) int
+int
 get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pagep)
 {
 	struct getting g = { .mpf = mpf };
@@ -509,15 +428,6 @@ get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void 
 		kcache_told_page(g.t, mpf->row, mpf->file, g.pgno);
 	if (flags == DB_MPOOL_NEW || flags == DB_MPOOL_LAST)
 		*pgnoaddr = g.pgno;
-	return 0;
-}
-
-int
-memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pagep)
-{
-	if (flags != 0 || mpf == NULL || pgnoaddr == NULL || pagep == NULL ||
-	    hit_at_once(mpf, *pgnoaddr, pagep) != 0)
-		return get_carefully(mpf, pgnoaddr, flags, pagep);
 	return 0;
 }
 
@@ -549,51 +459,12 @@ overwrite_carefully(DB_MPOOLFILE *mpf, db_pgno_t pgno, const void *bytes)
 	return memp_fput(mpf, page, DB_MPOOL_DIRTY);
 }
 
-/* A block of the thread with an empty slot; NULL: it needs another. */
-static struct pin_block *
-block_at_hand(const struct thread *t)
-{
-	for (unsigned i = 0; i < t->npins; i++)
-		if (t->pins[i]->used != UINT64_MAX)
-			return t->pins[i];
-	return NULL;
-}
-
-/* The frames of the next pages are asked for early: each is a line that this core does not have. */
-static inline void
-frame_prefetch(const DB_MPOOL *p, const DB_MPOOLFILE *mpf, db_pgno_t pgno)
-{
-	uint32_t f = load_relaxed(table_memo(p, mpf->file, pgno));
-
-	if ((f & mpf->misfit) == 0)
-		__builtin_prefetch(frame_at(p, f));
-}
-
-unsigned
-mpool_get_at_hand(DB_MPOOLFILE *mpf, db_pgno_t first, unsigned n, void **pages)
-{
-	struct thread *t = thread_at_hand(mpf->pool);
-	struct pin_block *pb = NULL;
-	unsigned got;
-
-	if (t == NULL)
-		return 0;
-	for (got = 0; got < n && first + got >= first; got++) {
-		frame_prefetch(mpf->pool, mpf, first + got + FRAMES_AHEAD);
-		if (pb == NULL || pb->used == UINT64_MAX)
-			pb = block_at_hand(t);
-		if (pb == NULL || hit_in(t, pb, mpf, first + got, &pages[got]) != 0)
-			break;
-	}
-	return got;
-}
-
 int
 mpool_overwrite(DB_MPOOLFILE *mpf, db_pgno_t pgno, const void *bytes)
 {
 	void *page;
 
-	if (mpf->rdonly || hit_at_once(mpf, pgno, &page) != 0)
+	if (mpf->rdonly || mpool_get_at_hand(mpf, pgno, 1, &page) != 1)
 		return overwrite_carefully(mpf, pgno, bytes);
 	memcpy(page, bytes, mpf->pagesize);
 	return memp_fput(mpf, page, DB_MPOOL_DIRTY);

@@ -51,9 +51,9 @@ struct __db_mpool {
 	bool lru;
 	uint32_t self; /* client number */
 	uint32_t memo_mask;
-	uint32_t frame_mask;  /* frames_per_extent - 1 */
-	uint32_t common_mask; /* frames of an extent of 4 KiB pages, less 1 */
-	uint32_t *memo;	      /* see table_memo() */
+	uint32_t frame_mask; /* frames_per_extent - 1 */
+	uint32_t common;     /* frames of an extent of 4 KiB pages */
+	uint32_t *memo;	     /* see table_memo() */
 	struct frame *frames;
 	uint32_t *stamps;
 	uint8_t *area;
@@ -117,15 +117,28 @@ page_size_is_possible(size_t bytes)
 	    (bytes & (bytes - 1)) == 0;
 }
 
+/* Is this the child of a fork, and the pool its parent's? */
+static inline bool
+pool_is_forked(const DB_MPOOL *p)
+{
+	return p->region->fork_generation != os_fork_generation();
+}
+
+/* region_usable(), yes or no, for who knows that this is no child. */
+static inline bool
+pool_is_sound(const DB_MPOOL *p)
+{
+	const RLAYOUT *rl = p->layout;
+
+	return load_relaxed(&rl->valid) == DB_REGIONMAGIC && load_relaxed(&rl->panic) == 0 &&
+	    load_relaxed(&p->region->lost) == 0;
+}
+
 /* region_usable(), yes or no, without a call. */
 static inline bool
 pool_is_usable(const DB_MPOOL *p)
 {
-	const RLAYOUT *rl = p->layout;
-
-	return ((p->region->fork_generation ^ os_fork_generation()) | load_relaxed(&rl->panic) |
-		   (load_relaxed(&rl->valid) ^ DB_REGIONMAGIC) | load_relaxed(&p->region->lost)) ==
-	    0;
+	return !pool_is_forked(p) && pool_is_sound(p);
 }
 
 /* Bytes of pages that the pool holds now. */

@@ -128,17 +128,14 @@ static bool
 release_own(struct thread *t, struct found *at, uint32_t *setp)
 {
 	uint32_t expected = at->f + 1;
-	struct pin *pin = &at->pb->pins[at->i];
 
-	*setp = pin->set;
-	if (release_alone(t, at->pb, at->i)) {
-		pin->set = 0;
-		return true;
+	*setp = at->pb->set[at->i];
+	if (!release_alone(t, at->pb, at->i)) {
+		if (!cas_seq(&at->pb->b->slots[at->i], &expected, 0))
+			return false;
+		forget(at->pb, at->i);
 	}
-	if (!cas_seq(&at->pb->b->slots[at->i], &expected, 0))
-		return false;
-	pin->set = 0;
-	forget(at->pb, at->i);
+	at->pb->set[at->i] = 0;
 	return true;
 }
 
@@ -148,16 +145,14 @@ release_others(struct thread *self, const DB_MPOOLFILE *mpf, struct found *at, u
 {
 	uint32_t expected = at->f + 1;
 	struct thread *t;
-	struct pin *pin;
 	bool done = false;
 
 	pthread_mutex_lock(&self->pool->threads_mutex);
 	if ((t = find_others(self, mpf, at)) != NULL &&
 	    cas_seq(&at->pb->b->slots[at->i], &expected, 0)) {
-		pin = &at->pb->pins[at->i];
-		*setp = pin->set;
-		pin->set = 0;
-		store_relaxed(&pin->mpf, NULL);
+		*setp = at->pb->set[at->i];
+		at->pb->set[at->i] = 0;
+		store_relaxed(&at->pb->pins[at->i].mpf, NULL);
 		(void)or_seq(&at->pb->returned, 1ull << at->i);
 		if (t->exited)
 			thread_ended(t);
@@ -182,20 +177,22 @@ said(uint32_t before, uint32_t now)
 }
 
 static void
+note_said_of(struct pin_block *pb, unsigned i, uint32_t set)
+{
+	pb->set[i] = (uint8_t)said(pb->set[i], set);
+	store_relaxed(&pb->pins[i].page, NULL);
+}
+
+static void
 note_said(struct thread *t, const DB_MPOOLFILE *mpf, struct found *at, uint32_t set)
 {
-	struct pin *pin;
-
 	if (at->pb != NULL) {
-		pin = &at->pb->pins[at->i];
-		pin->set = said(pin->set, set);
+		note_said_of(at->pb, at->i, set);
 		return;
 	}
 	pthread_mutex_lock(&t->pool->threads_mutex);
-	if (find_others(t, mpf, at) != NULL) {
-		pin = &at->pb->pins[at->i];
-		pin->set = said(pin->set, set);
-	}
+	if (find_others(t, mpf, at) != NULL)
+		note_said_of(at->pb, at->i, set);
 	pthread_mutex_unlock(&t->pool->threads_mutex);
 }
 
@@ -359,7 +356,7 @@ put_newest(struct thread *t, struct pin_block *pb, DB_MPOOLFILE *mpf, const void
 	unsigned i = 63u - (unsigned)__builtin_clzll(pb->used);
 	const struct pin *pin = &pb->pins[i];
 
-	return load_relaxed(&pin->mpf) == mpf && pin->page == pgaddr && pin->set == 0 &&
+	return load_relaxed(&pin->mpf) == mpf && load_relaxed(&pin->page) == pgaddr &&
 	    release_alone(t, pb, i);
 }
 
@@ -372,14 +369,14 @@ put_at_once(DB_MPOOLFILE *mpf, const void *pgaddr)
 {
 	struct thread *t = thread_at_hand(mpf->pool);
 
-	return t != NULL && pool_is_usable(mpf->pool) && t->first.used != 0 &&
-	    put_newest(t, &t->first, mpf, pgaddr);
+	/* some slot is in use, if only that of a moment */
+	return t != NULL && pool_is_sound(mpf->pool) && put_newest(t, &t->first, mpf, pgaddr);
 }
 
 int
 memp_fput(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 {
-	if (flags == 0 && mpf != NULL && put_at_once(mpf, pgaddr))
+	if (likely(flags == 0 && mpf != NULL && put_at_once(mpf, pgaddr)))
 		return 0;
 	return put_carefully(mpf, pgaddr, flags);
 }
@@ -388,7 +385,7 @@ void
 mpool_put_all(DB_MPOOLFILE *mpf, void **pages, unsigned n)
 {
 	struct thread *t = thread_at_hand(mpf->pool);
-	unsigned b = t == NULL || !pool_is_usable(mpf->pool) ? 0 : t->npins;
+	unsigned b = t == NULL || !pool_is_sound(mpf->pool) ? 0 : t->npins;
 
 	while (n-- > 0) {
 		while (b > 0 && t->pins[b - 1]->used == 0)

@@ -17,12 +17,12 @@ tally_of(struct thread *t, const DB_MPOOLFILE *mpf)
 
 /* One more hit; false: the thread has no tally for the handle, or the clock is to move. */
 static inline bool
-tally_hit_at_once(struct thread *t, const DB_MPOOLFILE *mpf)
+tally_hit_at_once(const DB_MPOOL *p, struct thread *t, const DB_MPOOLFILE *mpf)
 {
 	struct tally *y = tally_of(t, mpf);
 	uint64_t hit = load_relaxed(&y->hit) + 1;
 
-	if (load_relaxed(&y->record) != mpf->record_number || (hit & t->pool->hits_mask) == 0)
+	if (load_relaxed(&y->record) != mpf->record_number || (hit & p->hits_mask) == 0)
 		return false;
 	store_relaxed(&y->hit, hit);
 	return true;

@@ -148,11 +148,12 @@ thread_exit(void *head)
 	pthread_mutex_unlock(&list_mutex);
 }
 
-/* Another thread may have held it at the fork. */
+/* Another thread may have held it at the fork; what is at hand was the parent's. */
 static void
 in_child(void)
 {
 	(void)pthread_mutex_init(&list_mutex, NULL);
+	thread_last = NULL;
 }
 
 static void
@@ -385,7 +386,7 @@ slot_drop(struct thread *t, uint32_t *slot)
 		if (slot < pb->b->slots || slot >= pb->b->slots + BLOCK_SLOTS)
 			continue;
 		pb->pins[slot - pb->b->slots].mpf = NULL;
-		pb->pins[slot - pb->b->slots].set = 0;
+		pb->set[slot - pb->b->slots] = 0;
 		store_release(slot, 0);
 		pb->used &= ~(1ull << (slot - pb->b->slots));
 		return;

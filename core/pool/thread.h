@@ -20,8 +20,7 @@
 /* A pin as its process knows it. */
 struct pin {
 	DB_MPOOLFILE *mpf;
-	const void *page;
-	uint32_t set; /* PIN_*; 0 in a pin that is not in use */
+	const void *page; /* NULL once memp_fset has said something of it: not the short way */
 };
 
 struct pin_block {
@@ -30,6 +29,7 @@ struct pin_block {
 	uint64_t used;	   /* slots in use, as its own thread knows */
 	uint64_t returned; /* slots that other threads have emptied since; atomic */
 	struct pin pins[BLOCK_SLOTS];
+	uint8_t set[BLOCK_SLOTS]; /* PIN_*, of each pin; 0 where there is none */
 };
 
 struct hint_list {
@@ -78,13 +78,15 @@ extern __thread struct thread *thread_last __attribute__((tls_model("initial-exe
 
 /*
  * The calling thread's part, if it is at hand and may take the short way: no callback is running,
- * and nobody has very many pins.  Else NULL.
+ * nobody has very many pins, and this is not the child of a fork.  Else NULL.
  */
 static inline struct thread *
 thread_at_hand(const DB_MPOOL *p)
 {
-	struct thread *t = p->threaded ? thread_last : p->single;
+	struct thread *t = thread_last;
 
+	if (unlikely(!p->threaded))
+		t = pool_is_forked(p) ? NULL : p->single;
 	return t != NULL && t->short_id == load_relaxed(&p->short_id) ? t : NULL;
 }
 
