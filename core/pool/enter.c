@@ -3,11 +3,13 @@
  * pool/enter.c - who has which file open: open records, and the way into the file table.
  *
  * Every handle has a record with its client's number, so that a dead client's handles can be
- * closed by the reaper.  A file that is known with other parameters than those asked for is
- * expelled first if nobody has it open.  Sentences are said after the region lock was released.
+ * closed by the reaper; who finds a table full sends for him.  A file that is known with other
+ * parameters than those asked for is expelled first if nobody has it open.  Sentences are said
+ * after the region lock was released.
  */
 #include "file.h"
 #include "kcache.h"
+#include "reap.h"
 #include "tally.h"
 
 /* --- open records -------------------------------------------------------------------------- */
@@ -168,7 +170,7 @@ find_row(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp, char
 	return 0;
 }
 
-enum entered { ENTERED, EXPEL_FIRST, BURY_FIRST, WAIT_FOR_SOFT, NO_ROW };
+enum entered { ENTERED, EXPEL_FIRST, BURY_FIRST, WAIT_FOR_SOFT, NO_ROW, NO_RECORD };
 
 #define ENTER_TRIES 150
 #define SOFT_WAIT_USEC 20000u /* between looks whether the mount has closed its idle handle */
@@ -242,11 +244,10 @@ enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
 		}
 	}
 	if ((*recordp = record_take(p, row, spec->open_flags)) == NULL) {
-		(void)snprintf(
-		    why, WHY_BYTES, "the pool's table of %u open files is full", p->g.nopens);
 		if (made)
 			file_row_free(p, row);
-		return ENFILE;
+		*rowp = NULL;
+		*howp = NO_RECORD;
 	}
 	return 0;
 }
@@ -255,8 +256,10 @@ enter_locked(DB_MPOOL *p, const struct file_spec *spec, struct file_row **rowp,
 static int
 clear_way(struct thread *t, struct file_row *row, uint32_t id, enum entered how)
 {
-	if (how == NO_ROW)
-		return file_rows_collect(t);
+	if (how == NO_ROW && file_rows_collect(t) == 0)
+		return 0;
+	if (how == NO_ROW || how == NO_RECORD)
+		return reap_known(t) > 0 ? 0 : ENFILE;
 	if (how == EXPEL_FIRST)
 		return file_expel(t, row, id);
 	if (how == BURY_FIRST && file_bury(t, row, id))
@@ -320,10 +323,14 @@ file_enter(struct thread *t, const struct file_spec *spec, struct file_row **row
 	env_err(p->dbenv,
 	    how == NO_ROW ?
 		"%s: the pool's table of %u files is full of files in use" :
+		how == NO_RECORD ?
+		"%s: the pool's table of %u open files is full" :
 		how == BURY_FIRST ?
 		"%s: pages from before it was removed cannot leave the pool (of %u files)" :
 		"%s: its pages cannot leave the pool to be read with another page size (row of %u)",
-	    name, p->g.nrows);
+	    name, how == NO_RECORD ? p->g.nopens : p->g.nrows);
+	if (how == NO_ROW || how == NO_RECORD)
+		return ENFILE;
 	/* a row whose number is not its own is expelled in vain, without an error */
-	return how == NO_ROW ? ENFILE : ret != 0 ? ret : EIO;
+	return ret != 0 ? ret : EIO;
 }

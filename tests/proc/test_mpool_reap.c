@@ -571,6 +571,77 @@ mpool_truncation_of_the_dead_is_finished_by_who_has_no_pin_left(void **state)
 	finish(mp);
 }
 
+/* --- open files ------------------------------------------------------------------------------ */
+
+#define FILES_MOST 1000u
+
+struct many {
+	struct t *t;
+	unsigned names; /* different ones */
+};
+
+/* The i-th handle; the files are made as they are wanted. */
+static int
+open_one(const struct many *m, DB_MPOOL *mp, char who, unsigned i, DB_MPOOLFILE **fp)
+{
+	char name[32];
+
+	(void)snprintf(name, sizeof(name), "%c%u", who, i % m->names);
+	return memp_fopen(mp, name, 0, DB_CREATE, 0600, PS, -1, NULL, NULL, fp);
+}
+
+/* Opens until a table is full; how many that were. */
+static int
+opens_all_it_can(struct t_child *c, void *arg)
+{
+	const struct many *m = arg;
+	DB_MPOOL *mp = pool_of(m->t, BYTES);
+	DB_MPOOLFILE *f;
+	unsigned n = 0;
+
+	while (n < FILES_MOST && open_one(m, mp, 'd', n, &f) == 0)
+		n++;
+	t_tell_u64(c, n);
+	t_await(c, 'n');
+	return 0;
+}
+
+static void
+as_many_are_opened_when_who_had_all_is_dead(struct t *t, unsigned names)
+{
+	struct many m = { .t = t, .names = names };
+	DB_MPOOL *mp = pool_of(t, BYTES);
+	DB_MPOOLFILE *f[FILES_MOST];
+	struct t_child c;
+	uint64_t n;
+
+	t_fork(&c, opens_all_it_can, &m);
+	n = t_await_u64(&c);
+	assert_in_range(n, 64, FILES_MOST - 1);
+	refuses(open_one(&m, mp, 's', 0, &f[0]), ENFILE);
+	t_kill(&c);
+	quiet();
+	for (unsigned i = 0; i < n; i++)
+		must(open_one(&m, mp, 's', i, &f[i]));
+	refuses(open_one(&m, mp, 's', (unsigned)n, &f[n]), ENFILE);
+	for (unsigned i = 0; i < n; i++)
+		must(memp_fclose(f[i]));
+	assert_int_equal(stat_of(mp).st_reaped, 1);
+	finish(mp);
+}
+
+static void
+mpool_fopen_in_a_pool_full_of_the_deads_files_finds_room_by_itself(void **state)
+{
+	as_many_are_opened_when_who_had_all_is_dead(*state, FILES_MOST);
+}
+
+static void
+mpool_fopen_in_a_pool_full_of_the_deads_handles_finds_room_by_itself(void **state)
+{
+	as_many_are_opened_when_who_had_all_is_dead(*state, 1);
+}
+
 int
 main(void)
 {
@@ -589,6 +660,8 @@ main(void)
 		t_test(mpool_resize_to_less_takes_what_only_the_dead_had_pinned),
 		t_test(mpool_page_table_has_room_again_when_who_had_all_beside_it_pinned_is_dead),
 		t_test(mpool_truncation_of_the_dead_is_finished_by_who_has_no_pin_left),
+		t_test(mpool_fopen_in_a_pool_full_of_the_deads_files_finds_room_by_itself),
+		t_test(mpool_fopen_in_a_pool_full_of_the_deads_handles_finds_room_by_itself),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
