@@ -31,7 +31,9 @@
 
 #define SENTENCE_BYTES 512
 #define ROOM_USEC 5000u
-#define ROOM_TRIES 100u
+#define ROOM_WAITS 100u
+#define ROOM_LOOK 10u	 /* waits between looks */
+#define ROOM_TRIES 1000u /* others may be quicker to take what was closed */
 
 /* --- making -------------------------------------------------------------------------------- */
 
@@ -160,19 +162,43 @@ is_full(int err)
 	return err == ENFILE || err == ENOMEM;
 }
 
-/* Close files other than f that nobody needs just now.  False: there is none, nor will be. */
+/* An open that finds the table full. */
+struct room {
+	struct in_use why;
+	bool closed;	/* the last look at the files closed some */
+	bool any;	/* one of them did */
+	unsigned waits; /* of ROOM_USEC */
+};
+
+/*
+ * Close files other than f that nobody needs just now, or wait for those who will.  False: there
+ * is none, nor will be.  To look is to open each file that may not be closed, so who waits looks
+ * seldom.
+ */
 static bool
-make_room(struct fs *fs, const struct file *f, bool *anyp, struct in_use *why)
+make_room(struct fs *fs, const struct file *f, struct room *r)
 {
-	if (file_close_idle(fs) > 0 || file_close_unused(fs, f, why) > 0) {
-		*anyp = true;
+	bool looks = r->closed || r->waits % ROOM_LOOK == 0;
+
+	r->closed = looks && (file_close_idle(fs) > 0 || file_close_unused(fs, f, &r->why) > 0);
+	r->any |= r->closed;
+	if (r->closed)
 		return true;
-	}
-	/* a row is free when the last page of its file is written; a request comes to an end */
-	if (!*anyp && why->busy == 0)
+	/* a request comes to an end; a row is free when the last page of its file is written */
+	if (r->waits == ROOM_WAITS || (!r->any && r->why.busy == 0 && !mpool_any_leaving(fs->pool)))
 		return false;
+	r->waits++;
 	os_sleep_usec(ROOM_USEC);
 	return true;
+}
+
+/* Another descriptor for fd's file, or -1. */
+static int
+spare_fd(struct fs *fs, int fd)
+{
+	int spare = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return spare == -1 && file_close_idle(fs) > 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : spare;
 }
 
 static void
@@ -196,25 +222,24 @@ file_open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPO
 {
 	int flags = DB_ODDFILESIZE | (writable ? 0 : DB_RDONLY), spare, err;
 	char path[PATH_MAX], said[SENTENCE_BYTES];
-	struct in_use why = { 0 };
-	bool any = false;
+	struct room room = { 0 };
 
 	if (fs->opt->read_only || fs->opt->no_atime)
 		(void)fcntl(fd, F_SETFL, O_NOATIME);
 	file_name(fs, f, path);
 	for (unsigned tries = 0;; tries++) {
-		spare = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		spare = spare_fd(fs, fd);
 		err = open_hearing(fs, fd, path, flags, mpfp, said);
 		if (!is_full(err) || spare == -1 || tries == ROOM_TRIES)
 			break;
 		__atomic_store_n(&f->waits_room, true, __ATOMIC_RELAXED);
-		if (!make_room(fs, f, &any, &why))
+		if (!make_room(fs, f, &room))
 			break;
 		fd = spare;
 	}
 	__atomic_store_n(&f->waits_room, false, __ATOMIC_RELAXED);
 	if (said[0] != '\0' && is_full(err))
-		say_full(said, &why);
+		say_full(said, &room.why);
 	else if (said[0] != '\0')
 		fs_log(LOG_WARNING, "%s", said);
 	os_close(spare);

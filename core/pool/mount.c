@@ -88,6 +88,19 @@ mpool_rows(const DB_MPOOL *p)
 	return p->g.nrows;
 }
 
+bool
+mpool_any_leaving(const DB_MPOOL *p)
+{
+	for (uint32_t r = 0; r < rows_used(p); r++) {
+		const struct file_row *row = &p->rows[r];
+
+		if (load_acquire(&row->id) != 0 && load_relaxed(&row->opens) == 0 &&
+		    load_relaxed(&row->stranded) == 0 && load_seq(&row->error) == 0)
+			return true;
+	}
+	return false;
+}
+
 int
 mpool_file_type(const DB_MPOOLFILE *mpf)
 {

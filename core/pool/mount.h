@@ -86,6 +86,12 @@ bool mpool_any_wanted(DB_MPOOL *mp); /* is any file? */
 
 size_t mpool_rows(const DB_MPOOL *mp); /* so many files can be known to the pool at a time */
 
+/*
+ * Is there a file that nobody has open, and whose pages could be written as far as is known?  If
+ * there was no room for one more all the same, somebody has a page of it in hand for a moment.
+ */
+bool mpool_any_leaving(const DB_MPOOL *mp);
+
 /* Has nobody else, in this process or another, the file open just now? */
 bool mpool_file_is_alone(const DB_MPOOLFILE *mpf);
 
