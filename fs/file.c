@@ -30,6 +30,7 @@
 #include "state.h"
 
 #define SENTENCE_BYTES 512
+#define READ_USEC 20u
 #define ROOM_USEC 5000u
 #define ROOM_WAITS 100u
 #define ROOM_LOOK 10u	 /* waits between looks */
@@ -498,12 +499,24 @@ file_open_created(struct fs *fs, struct node *node, int fd, int flags, struct ha
 	return err;
 }
 
+/*
+ * The kernel closes, and then forgets, once it has all answers; who has given one may not have let
+ * go of the file yet.
+ */
+static void
+await_reads(const struct handle *h)
+{
+	while (__atomic_load_n(&h->reads, __ATOMIC_ACQUIRE) > 0)
+		os_sleep_usec(READ_USEC);
+}
+
 void
 file_close(struct fs *fs, struct handle *h, bool pool_usable)
 {
 	struct node *node = h->node;
 	struct file *f = node->file;
 
+	await_reads(h);
 	coherence_close(fs, h, pool_usable);
 	if (count_close(fs, f, h->flags) && pool_usable)
 		file_settle(fs, f);

@@ -61,6 +61,7 @@ struct file {
 struct handle {
 	struct node *node;
 	int flags;	     /* of open(2) */
+	unsigned reads;	     /* atomic: that are answered before they have let go of the file */
 	unsigned error_seen; /* file.error_number when this descriptor was last told */
 	bool cached;	     /* the kernel may cache it */
 	bool counted;	     /* in file.direct_writers */

@@ -16,7 +16,7 @@
  * returned, with the pages pinned.  Less than bytes is the end of the file, or what lies before
  * an error; for the kernel's pages, which it would take for zeros behind that, only the end.
  */
-int io_read(struct fs *fs, struct node *node, bool for_cache, size_t bytes, uint64_t offset,
+int io_read(struct fs *fs, struct handle *h, bool for_cache, size_t bytes, uint64_t offset,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg);
 
 /*

@@ -275,8 +275,8 @@ read_locked(struct fs *fs, struct file *f, off_t length, bool for_cache, size_t 
 	return 0;
 }
 
-int
-io_read(struct fs *fs, struct node *node, bool for_cache, size_t bytes, uint64_t offset,
+static int
+read_file(struct fs *fs, struct node *node, bool for_cache, size_t bytes, uint64_t offset,
     void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
 {
 	struct file *f;
@@ -295,5 +295,17 @@ io_read(struct fs *fs, struct node *node, bool for_cache, size_t bytes, uint64_t
 	}
 	(void)pthread_rwlock_unlock(&f->io);
 	file_put(fs, f);
+	return err;
+}
+
+int
+io_read(struct fs *fs, struct handle *h, bool for_cache, size_t bytes, uint64_t offset,
+    void (*reply)(void *arg, const struct iovec *iov, int niov), void *arg)
+{
+	int err;
+
+	(void)__atomic_add_fetch(&h->reads, 1, __ATOMIC_ACQUIRE);
+	err = read_file(fs, h->node, for_cache, bytes, offset, reply, arg);
+	(void)__atomic_sub_fetch(&h->reads, 1, __ATOMIC_RELEASE);
 	return err;
 }

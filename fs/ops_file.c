@@ -176,8 +176,7 @@ op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op)
 	struct node *node = node_at(req, ino);
 
 	if (in_files(node))
-		locks_flock(
-		    fs_of(req), node, fi->fh, fuse_req_ctx(req)->pid, op, req);
+		locks_flock(fs_of(req), node, fi->fh, fuse_req_ctx(req)->pid, op, req);
 	else
 		reply_error(req, EOPNOTSUPP);
 }
@@ -278,8 +277,8 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t bytes, off_t offset, struct fuse_
 		if (is_for_cache(fs, fi))
 			err = coherence_lend(fs, handle_of(fi));
 		if (err == 0)
-			err = io_read(fs, node, is_for_cache(fs, fi), bytes, (uint64_t)offset,
-			    reply_bytes, req);
+			err = io_read(fs, handle_of(fi), is_for_cache(fs, fi), bytes,
+			    (uint64_t)offset, reply_bytes, req);
 		pool_put(fs);
 		served(fs, REQUEST_READ, begun);
 	}

@@ -15,7 +15,9 @@
  *   nodes.lock       the tables and lists of nodes, files and descriptors; no system call that can
  *                    block and no call of core is made while it is held.
  *
- * No lock is held while a request is answered, except by a read, which replies from pinned pages.
+ * No lock is held while a request is answered, except by a read, which replies from pinned pages:
+ * a close of the same open file waits until it has let go of them (handle.reads), since with that
+ * the last reference to the file may go.
  */
 #ifndef FS_STATE_H
 #define FS_STATE_H

@@ -106,4 +106,24 @@ check the_others_are_freed freed_after_removal "$home/idle"
 same an_open_file_stays open "$(cat <&8)"
 exec 8<&-
 unmount_pool
+
+# --- while who has answered a read is not done with it ----------------------------------------
+
+# With the close of a file without a name nothing is left of it, for the kernel.  Memory that is
+# given back is overwritten.
+MALLOC_PERTURB_=165 LD_PRELOAD=$TEST_BIN/liblate_reader.so mount_pool --cache-size=4M
+timeout 120 python3 - "$home/f" "$mnt/files/f" <<'EOP'
+import os, sys
+for i in range(40):
+    with open(sys.argv[1], "wb") as f:
+        f.write(b"%04d" % i * 2000)
+    fd = os.open(sys.argv[2], os.O_RDONLY)
+    os.unlink(sys.argv[2])
+    assert os.pread(fd, 8000, 0) == b"%04d" % i * 2000
+    os.close(fd)
+EOP
+ok a_file_that_was_read_is_closed_at_once $?
+check and_not_held_open none_is_held
+check and_the_mount_still_answers test -s "$mnt/README"
+unmount_pool
 finish
