@@ -37,7 +37,7 @@ void file_close_if_idle(struct fs *fs, struct file *f);
 /* file.c: the name by which the pool knows it, for people: path is PATH_MAX bytes. */
 void file_name(struct fs *fs, struct file *f, char *path);
 
-/* file.c: a handle in the pool for fd, which is taken over; file.state held exclusively. */
+/* file_room.c: a handle in the pool for fd, which is taken over; file.state held exclusively. */
 int file_open_fd_locked(struct fs *fs, struct file *f, int fd, bool writable, DB_MPOOLFILE **mpfp);
 
 /* Close all that rest; how many. */
