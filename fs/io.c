@@ -6,9 +6,10 @@
  * (io_read.c) and exclusive to change.
  *
  * A write makes room on the disk first (space.c), or goes to the file first where that cannot be
- * done; then it makes the file longer, then copies page by page.  What it could not do at its end
- * is not left behind: if nothing was written the length is as before.  The pool's record of the
- * modification time is set by every change, because write-back comes later.
+ * done; then it makes the file longer, then copies: whole pages that are in the pool some at a
+ * time, the rest page by page.  What it could not do at its end is not left behind: if nothing was
+ * written the length is as before.  The pool's record of the modification time is set by every
+ * change, because write-back comes later.
  */
 #include "io.h"
 
@@ -21,6 +22,8 @@
 #include "piece.h"
 #include "space.h"
 #include "state.h"
+
+#define PAGES_TOGETHER 32u /* replaced by one step of a write */
 
 /* --- writing ------------------------------------------------------------------------------- */
 
@@ -99,23 +102,77 @@ piece_write(struct file *f, const struct piece *p, const char *buf, bool in_file
 	return 0;
 }
 
-static int
-copy_in(struct file *f, const struct change *w, size_t *donep)
+/* How many whole pages at offset may be pinned together, if they are written as they are. */
+static unsigned
+pages_together(struct fs *fs, struct file *f, const struct change *w, uint64_t offset)
 {
-	uint64_t offset = w->offset, end = w->offset + w->bytes;
-	size_t done = 0;
+	size_t page_bytes = mpool_file_pagesize(f->mpf);
+	uint64_t whole = (w->offset + w->bytes - offset) / page_bytes, most;
+
+	if (whole < 2 || offset % page_bytes != 0 || offset / page_bytes > UINT32_MAX ||
+	    w->in_file || coherence_tracks(f))
+		return 0;
+	most = min_u64(
+	    __atomic_load_n(&fs->gather_bytes, __ATOMIC_RELAXED) / page_bytes, PAGES_TOGETHER);
+	return (unsigned)min_u64(whole, most);
+}
+
+/* Pages that lie one behind the other are copied in one piece, which is faster. */
+static void
+copy_to_pages(void **pages, unsigned n, const char *buf, size_t page_bytes)
+{
+	for (unsigned i = 0, k; i < n; i += k) {
+		char *at = pages[i];
+
+		for (k = 1; i + k < n && pages[i + k] == at + k * page_bytes;)
+			k++;
+		memcpy(at, buf + i * page_bytes, k * page_bytes);
+	}
+}
+
+/* Replace pages that are in the pool, some at a time, up to the first that is not. */
+static int
+overwrite_at_hand(struct fs *fs, struct file *f, const struct change *w, size_t *donep)
+{
+	size_t page_bytes = mpool_file_pagesize(f->mpf);
+	uint64_t offset = w->offset + *donep;
+	unsigned most = pages_together(fs, f, w, offset), n = 0;
+	void *pages[PAGES_TOGETHER];
+	int err;
+
+	if (most > 0)
+		n = mpool_get_at_hand(f->mpf, (db_pgno_t)(offset / page_bytes), most, pages);
+	if (n == 0)
+		return EAGAIN;
+	copy_to_pages(pages, n, w->buf + *donep, page_bytes);
+	if ((err = mpool_put_all_dirty(f->mpf, pages, n)) == 0)
+		*donep += n * page_bytes;
+	return err;
+}
+
+static int
+copy_piece(struct file *f, const struct change *w, size_t *donep)
+{
 	struct piece p;
 	int err;
 
-	for (; offset < end; offset += p.bytes) {
-		if ((err = piece_at(f, offset, end, &p)) != 0 ||
-		    (err = piece_write(f, &p, w->buf + done, w->in_file)) != 0) {
-			if (done == 0)
-				return err;
-			break;
-		}
-		done += p.bytes;
-	}
+	if ((err = piece_at(f, w->offset + *donep, w->offset + w->bytes, &p)) == 0 &&
+	    (err = piece_write(f, &p, w->buf + *donep, w->in_file)) == 0)
+		*donep += p.bytes;
+	return err;
+}
+
+static int
+copy_in(struct fs *fs, struct file *f, const struct change *w, size_t *donep)
+{
+	size_t done = 0;
+	int err = 0;
+
+	while (done < w->bytes && err == 0)
+		if ((err = overwrite_at_hand(fs, f, w, &done)) == EAGAIN)
+			err = copy_piece(f, w, &done);
+	if (err != 0 && done == 0)
+		return err;
 	*donep = done;
 	return 0;
 }
@@ -130,7 +187,7 @@ settle_length(struct file *f, uint64_t before, uint64_t written_to, uint64_t ask
 }
 
 static int
-write_range(struct file *f, const struct change *w, size_t *donep)
+write_range(struct fs *fs, struct file *f, const struct change *w, size_t *donep)
 {
 	uint64_t end = w->offset + w->bytes;
 	bool again = false;
@@ -142,7 +199,7 @@ write_range(struct file *f, const struct change *w, size_t *donep)
 		if ((end > w->length || again) &&
 		    (err = mpool_file_extend(f->mpf, (off_t)end)) != 0)
 			return err;
-		err = copy_in(f, w, &done);
+		err = copy_in(fs, f, w, &done);
 		again = err == EINVAL && file_was_cut(f, (off_t)end);
 	} while (again);
 	settle_length(f, w->length, err == 0 ? w->offset + done : 0, end);
@@ -244,7 +301,7 @@ write_locked(struct fs *fs, struct file *f, struct handle *h, const struct calle
 		err = write_first(f, c, w);
 	if (flags & O_APPEND)
 		settle_length(f, w->length, w->offset + w->bytes, end);
-	if (err != 0 || (err = write_range(f, w, &done)) != 0)
+	if (err != 0 || (err = write_range(fs, f, w, &done)) != 0)
 		return err;
 	io_touch(f, c);
 	if (w->in_file)

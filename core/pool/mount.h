@@ -46,9 +46,13 @@ void mpool_file_restamp(DB_MPOOLFILE *mpf);
  * memp_fget that was a hit.
  *
  * mpool_put_all - memp_fput without flags of n pages, best in the order in which they were got.
+ *
+ * mpool_put_all_dirty - the same with DB_MPOOL_DIRTY.  All are put, whatever it returns: an error
+ * of memp_fput's.
  */
 unsigned mpool_get_at_hand(DB_MPOOLFILE *mpf, db_pgno_t first, unsigned n, void **pages);
 void mpool_put_all(DB_MPOOLFILE *mpf, void **pages, unsigned n);
+int mpool_put_all_dirty(DB_MPOOLFILE *mpf, void **pages, unsigned n);
 
 /*
  * Replace all bytes of a page before the end, and put it dirty.  A page that is not in the pool

@@ -395,6 +395,45 @@ mpool_put_all(DB_MPOOLFILE *mpf, void **pages, unsigned n)
 	}
 }
 
+/* The same for a page that was changed: its dirt is noted while the slot still pins it (P4). */
+static inline bool
+put_newest_dirty(struct thread *t, struct pin_block *pb, DB_MPOOLFILE *mpf, const void *pgaddr)
+{
+	unsigned i = 63u - (unsigned)__builtin_clzll(pb->used);
+	const struct pin *pin = &pb->pins[i];
+	uint32_t f = frame_of_address(t->pool, pgaddr, mpf->pageshift);
+	db_pgno_t pgno;
+
+	if (f == NO_FRAME || load_relaxed(&pb->b->slots[i]) != f + 1 ||
+	    load_relaxed(&pin->mpf) != mpf || load_relaxed(&pin->page) != pgaddr)
+		return false;
+	pgno = key_pgno(load_relaxed(&frame_at(t->pool, f)->key));
+	(void)put_dirty(t, mpf, f);
+	if (!release_alone(t, pb, i))
+		return false;
+	if (kcache_is_live(t->pool, mpf->row))
+		kcache_told_page(t, mpf->row, mpf->file, pgno);
+	return true;
+}
+
+int
+mpool_put_all_dirty(DB_MPOOLFILE *mpf, void **pages, unsigned n)
+{
+	struct thread *t = thread_at_hand(mpf->pool);
+	unsigned b = t == NULL || mpf->rdonly || !pool_is_sound(mpf->pool) ? 0 : t->npins;
+	int err = 0, ret;
+
+	while (n-- > 0) {
+		while (b > 0 && t->pins[b - 1]->used == 0)
+			b--;
+		if (b > 0 && put_newest_dirty(t, t->pins[b - 1], mpf, pages[n]))
+			continue;
+		if ((ret = memp_fput(mpf, pages[n], DB_MPOOL_DIRTY)) != 0)
+			err = ret;
+	}
+	return err;
+}
+
 int
 memp_fset(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 {

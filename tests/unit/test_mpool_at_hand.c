@@ -131,6 +131,58 @@ mpool_put_all_of_pages_set_dirty_keeps_the_change(void **state)
 }
 
 static void
+mpool_put_all_dirty_keeps_every_change(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 256 * KIB);
+	DB_MPOOLFILE *f = filled_file(mp, 60);
+	void *pages[30], *turned[30];
+	uint8_t *one;
+
+	must(memp_fsync(f));
+	assert_int_equal(stat_of(mp).st_page_dirty, 0);
+	one = get(f, 40, 0);
+	for (unsigned round = 0; round < 2; round++) { /* clean pages, and such as are dirty */
+		assert_int_equal(mpool_get_at_hand(f, 0, 30, pages), 30);
+		for (unsigned i = 0; i < 30; i++) {
+			memset(pages[i], 'a' + (int)round, PS);
+			turned[i] = round == 0 ? pages[i] : pages[(i * 7) % 30];
+		}
+		must(mpool_put_all_dirty(f, turned, 30));
+		assert_int_equal(stat_of(mp).st_page_dirty, 30);
+		assert_int_equal(stat_of(mp).st_pins, 1);
+	}
+	put(f, one, 0);
+	must(memp_fsync(f));
+	assert_true(on_disk(t_path(t, "f"), 0, 30 * PS, 'b'));
+	assert_int_equal(stat_of(mp).st_page_dirty, 0);
+	at_rest(mp);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
+mpool_put_all_dirty_of_a_file_open_for_reading_changes_nothing(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 256 * KIB);
+	DB_MPOOLFILE *f = filled_file(mp, 10), *reader;
+	void *pages[10];
+
+	must(memp_fsync(f));
+	reader = file_with(mp, "f", DB_RDONLY, PS);
+	for (db_pgno_t i = 0; i < 10; i++)
+		holds(reader, i, 1 + (int)i);
+	assert_int_equal(mpool_get_at_hand(reader, 0, 10, pages), 10);
+	refuses(mpool_put_all_dirty(reader, pages, 10), EACCES);
+	assert_int_equal(stat_of(mp).st_pins, 0);
+	assert_int_equal(stat_of(mp).st_page_dirty, 0);
+	must(memp_fclose(reader));
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
 mpool_overwrite_of_a_page_at_hand_replaces_all_of_it(void **state)
 {
 	struct t *t = *state;
@@ -166,6 +218,8 @@ main(void)
 		t_test(mpool_at_hand_ends_at_the_first_page_that_is_missing),
 		t_test(mpool_put_all_in_any_order_leaves_other_pins),
 		t_test(mpool_put_all_of_pages_set_dirty_keeps_the_change),
+		t_test(mpool_put_all_dirty_keeps_every_change),
+		t_test(mpool_put_all_dirty_of_a_file_open_for_reading_changes_nothing),
 		t_test(mpool_overwrite_of_a_page_at_hand_replaces_all_of_it),
 	};
 
