@@ -48,7 +48,9 @@ struct file {
 	uint64_t reserved_from; /* [io, exclusive] bytes that are known to have blocks on disk */
 	uint64_t reserved_to;
 	uint64_t reserved_cuts; /* [io, exclusive] mpool_file_cuts then */
-	bool surplus;		/* [io, exclusive] blocks were reserved behind the end */
+	bool surplus;		/* [io, exclusive] blocks were reserved behind the end, by us */
+	bool knows_kept;	/* [io, exclusive] */
+	uint64_t kept_to;	/* [io, exclusive] and by programs, up to there */
 	int64_t read_nsec;	/* atomic: the coarse time at which HOME was last told of a read */
 
 	pthread_mutex_t error_lock;

@@ -360,6 +360,7 @@ io_zero(struct file *f, uint64_t offset, uint64_t bytes)
 int
 io_truncate(struct fs *fs, struct node *node, const struct caller *c, uint64_t bytes)
 {
+	off_t before = INT64_MAX;
 	struct file *f;
 	int err;
 
@@ -370,9 +371,11 @@ io_truncate(struct fs *fs, struct node *node, const struct caller *c, uint64_t b
 	if (err != 0)
 		return err;
 	(void)pthread_rwlock_wrlock(&f->io);
+	(void)memp_fsize(f->mpf, &before);
 	if ((err = memp_ftruncate(f->mpf, (off_t)bytes)) == 0) {
 		f->reserved_from = f->reserved_to = 0;
-		f->surplus = false;
+		if (bytes < (uint64_t)before)
+			f->surplus = false;
 		io_touch(f, c);
 	}
 	(void)pthread_rwlock_unlock(&f->io);

@@ -6,8 +6,9 @@
  * later: each write first reserves exactly its range with fallocate(2), without changing the
  * length.  A file that grows reserves ahead, as much again as it has, 1 MiB at most, so that
  * small files have no surplus and large ones few calls; what lies behind the end is given back at
- * the last close.  The range that was reserved last is remembered, as long as writes join it, with
- * the data that the disk has around it.
+ * the last close.  Blocks that programs have reserved there stay until they cut the file, as on the
+ * disk: among them nothing is reserved ahead, and nothing given back.  The range that was reserved
+ * last is remembered, as long as writes join it, with the data that the disk has around it.
  *
  * Where fallocate(2) is not supported, or promises nothing because blocks are never written in
  * place, a write goes through to the file before it returns.
@@ -20,7 +21,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -29,6 +34,8 @@
 #include "state.h"
 
 #define AHEAD_BYTES ((uint64_t)1 << 20)
+#define BLOCK_BYTES ((uint64_t)4096) /* of the filesystem: the end may lie within one */
+#define EXTENTS_AT_ONCE 32
 #define ZFS_MAGIC 0x2fc12fc1u
 #define BCACHEFS_MAGIC 0xca451a4eu
 
@@ -108,14 +115,57 @@ remember_data(struct file *f, uint64_t offset, uint64_t end)
 		remember_range(f, offset, (uint64_t)hole);
 }
 
-static bool
-has_blocks(struct file *f, uint64_t offset, uint64_t end)
+/* The end of the last blocks that the file has from there on; 0: none, or it cannot be known. */
+static uint64_t
+blocks_to(int fd, uint64_t from)
+{
+	struct fiemap *m = malloc(sizeof(*m) + EXTENTS_AT_ONCE * sizeof(m->fm_extents[0]));
+	const struct fiemap_extent *last;
+	uint64_t to = 0;
+
+	if (m == NULL)
+		return 0;
+	do {
+		*m = (struct fiemap){ .fm_start = from,
+			.fm_length = FIEMAP_MAX_OFFSET - from,
+			.fm_extent_count = EXTENTS_AT_ONCE };
+		if (ioctl(fd, FS_IOC_FIEMAP, m) == -1 || m->fm_mapped_extents == 0)
+			break;
+		last = &m->fm_extents[m->fm_mapped_extents - 1];
+		from = to = last->fe_logical + last->fe_length;
+	} while ((last->fe_flags & FIEMAP_EXTENT_LAST) == 0);
+	free(m);
+	return to;
+}
+
+/* With nothing of ours behind the end, what is there a program has reserved, at whatever time. */
+static void
+learn_kept(struct file *f, uint64_t length)
+{
+	if (f->knows_kept || f->surplus)
+		return;
+	f->kept_to =
+	    blocks_to(mpool_file_fd(f->mpf), (length + BLOCK_BYTES - 1) & ~(BLOCK_BYTES - 1));
+	f->knows_kept = true;
+}
+
+/* What lay behind the end went with it, by another process perhaps. */
+static void
+look_at_cuts(struct file *f)
 {
 	uint64_t cuts = mpool_file_cuts(f->mpf);
 
-	if (cuts != f->reserved_cuts) /* by another process, perhaps */
-		f->reserved_from = f->reserved_to = 0;
+	if (cuts == f->reserved_cuts)
+		return;
 	f->reserved_cuts = cuts;
+	f->reserved_from = f->reserved_to = f->kept_to = 0;
+	f->knows_kept = false;
+}
+
+static bool
+has_blocks(struct file *f, uint64_t offset, uint64_t end)
+{
+	look_at_cuts(f);
 	return offset >= f->reserved_from && end <= f->reserved_to;
 }
 
@@ -133,6 +183,10 @@ reserve(struct file *f, const struct caller *c, uint64_t offset, uint64_t end, u
 	uint64_t ahead = bytes_ahead(end, length);
 	int fd = mpool_file_fd(f->mpf), err;
 
+	if (ahead > 0)
+		learn_kept(f, length);
+	if (end < f->kept_to)
+		ahead = 0;
 	err = allocate_as(c, fd, FALLOC_FL_KEEP_SIZE, offset, end + ahead - offset);
 	if (ahead > 0 && (err == ENOSPC || err == EDQUOT || err == EFBIG)) {
 		ahead = 0;
@@ -186,10 +240,15 @@ space_reserve(struct fs *fs, struct file *f, const struct caller *c, uint64_t of
 	return err;
 }
 
-/* Truncating to the length that the file has gives back the blocks behind it. */
+/* Truncating to the length that the file has gives back the blocks behind it: all of them. */
 static void
 trim_locked(struct file *f)
 {
+	off_t length;
+
+	look_at_cuts(f);
+	if (!f->surplus || memp_fsize(f->mpf, &length) != 0 || (uint64_t)length < f->kept_to)
+		return;
 	(void)mpool_file_trim(f->mpf);
 	f->surplus = false;
 	f->reserved_from = f->reserved_to = 0;
@@ -199,8 +258,7 @@ void
 space_trim(struct file *f)
 {
 	(void)pthread_rwlock_wrlock(&f->io);
-	if (f->surplus)
-		trim_locked(f);
+	trim_locked(f);
 	(void)pthread_rwlock_unlock(&f->io);
 }
 
@@ -273,9 +331,16 @@ static int
 preallocate(struct file *f, const struct caller *c, int mode, uint64_t offset, uint64_t end,
     uint64_t length)
 {
+	bool keeps = (mode & FALLOC_FL_KEEP_SIZE) != 0 && end > length;
 	int err;
 
+	if (keeps) {
+		trim_locked(f);
+		learn_kept(f, length);
+	}
 	err = allocate_as(c, mpool_file_fd(f->mpf), FALLOC_FL_KEEP_SIZE, offset, end - offset);
+	if (err == 0 && keeps && end > f->kept_to)
+		f->kept_to = end;
 	if (err == 0 && (mode & FALLOC_FL_ZERO_RANGE) != 0)
 		err = zero_range(f, offset, end, length);
 	if (err == 0 && (mode & FALLOC_FL_KEEP_SIZE) == 0 && end > length)

@@ -11,8 +11,8 @@ import signal
 import stat
 import time
 
-from checks import (AT_FDCWD, D, Handle, KERNEL_CACHES, client_of, fails, get, home, libc,
-                    path, pattern, put, put_home, run, until)
+from checks import (AT_FDCWD, D, Handle, KEEP_SIZE, KERNEL_CACHES, client_of, fails, fallocate,
+                    get, home, libc, path, pattern, put, put_home, run, until)
 
 MIB = 1 << 20
 EVENTS = os.path.join(os.path.dirname(os.path.dirname(D)), "stat/events")
@@ -245,6 +245,48 @@ def blocks_reserved_ahead_are_given_back():
         os.close(fd)
         until(lambda: os.stat(home(name)).st_blocks * 512 < 300 * 10001 + 65536)
         assert os.stat(home(name)).st_size == 300 * 10001
+
+
+def _until_the_next_is_closed(name):
+    """One with blocks ahead: they have gone, and with them what else the mount would have taken."""
+    with open(path(name), "wb", buffering=0) as f:
+        for i in range(40):
+            f.write(pattern(10001, i))
+    until(lambda: os.stat(home(name)).st_blocks * 512 < 40 * 10001 + 65536)
+
+
+def _has_mib(name, least, most):
+    return least * MIB <= os.stat(home(name)).st_blocks * 512 < most * MIB
+
+
+def blocks_that_a_program_reserved_stay():
+    """Though the mount had some of its own behind the end, which it gives back."""
+    fd = os.open(path("kept"), os.O_RDWR | os.O_CREAT, 0o644)
+    for i in range(40):
+        os.write(fd, pattern(10001, i))
+    fallocate(fd, KEEP_SIZE, 300000, 4 * MIB)
+    for i in range(10):
+        os.write(fd, pattern(10001, i))
+    assert _has_mib("kept", 4, 5)
+    os.close(fd)
+    with open(path("kept"), "ab", buffering=0) as f:
+        f.write(pattern(10001))
+    _until_the_next_is_closed("kept.control")
+    assert os.stat(home("kept")).st_size == 51 * 10001
+    assert _has_mib("kept", 4, 5)
+    os.truncate(path("kept"), 10001)
+    assert _has_mib("kept", 0, 1)
+
+
+def blocks_that_were_reserved_in_home_stay():
+    with open(home("kept.home"), "wb", buffering=0) as f:
+        f.write(pattern(10001))
+        fallocate(f.fileno(), KEEP_SIZE, 0, 4 * MIB)
+    with open(path("kept.home"), "ab", buffering=0) as f:
+        for i in range(20):
+            f.write(pattern(10001, i))
+    _until_the_next_is_closed("kept.control")
+    assert _has_mib("kept.home", 4, 5)
 
 
 def fsync_of_one_of_its_names_is_fsync_of_the_file():
