@@ -18,6 +18,7 @@
 #include "frame.h"
 #include "load.h"
 #include "page_table.h"
+#include "point.h"
 #include "policy.h"
 #include "reap.h"
 #include "recount.h"
@@ -348,6 +349,7 @@ frame_take(struct thread *t, unsigned pageshift, uint32_t *fp)
 			extent_balance(t, pageshift);
 			continue;
 		}
+		POOL_POINT(POINT_NO_ROOM);
 		if (idle++ > 0 && extent_take_over(t, pageshift) == 0)
 			continue;
 		if (idle == 2)

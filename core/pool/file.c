@@ -17,6 +17,7 @@
 #include "../base/os_path.h"
 #include "extent.h"
 #include "file.h"
+#include "point.h"
 #include "thread.h"
 #include "writeback.h"
 
@@ -178,6 +179,7 @@ file_repair_locked(DB_MPOOL *p)
 	p->mp->free_row = p->mp->free_open = 0;
 	store_release(&p->mp->rows_used, rows);
 	store_release(&p->mp->opens_used, opens);
+	POOL_POINT(POINT_COUNTING);
 	for (uint32_t i = 0; i < opens; i++)
 		if (p->opens[i].owner != 0 && p->opens[i].row < p->g.nrows)
 			p->rows[p->opens[i].row].opens++;

@@ -14,7 +14,9 @@ enum pool_point {
 	POINT_WALK,	/* all frames are about to be looked at */
 	POINT_WALKED,	/* pages of a file were dropped; those left are not compared yet */
 	POINT_CHOOSING, /* the oldest page of a class is known; which class goes is not */
-	POINT_STAMPING	/* of a page that is hit it is known when it was used last */
+	POINT_STAMPING, /* of a page that is hit it is known when it was used last */
+	POINT_NO_ROOM,	/* no page could be evicted for one that comes; it is tried again */
+	POINT_COUNTING	/* after a death: no row has an open; those there are will be counted */
 };
 
 #ifdef POOL_POINTS

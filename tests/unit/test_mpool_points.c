@@ -6,10 +6,14 @@
  * lets another process do its work to the end, so that nothing is a matter of time.
  */
 #include "../pool_t.h"
+#include "../still_t.h"
 
+#include "pool/evict.h"
+#include "pool/file.h"
 #include "pool/look.h"
 #include "pool/point.h"
 #include "pool/policy.h"
+#include "pool/thread.h"
 
 #define PS 4096u
 
@@ -20,7 +24,33 @@ static struct {
 	struct t *t;
 } other;
 
-static unsigned walks; /* over all frames */
+static unsigned walks;	/* over all frames */
+static unsigned rounds; /* in vain, for room */
+
+/* One who was forked before, and waits; NULL in `work`. */
+static struct t_child waiting;
+
+/* Until it has said that it is done, or waits again, for a lock that we have. */
+static void
+let_it_go_on(void)
+{
+	char path[64], stat[512], *state;
+	size_t bytes;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", waiting.pid);
+	t_tell(&waiting, 'g');
+	t_await(&waiting, 'b');
+	do {
+		FILE *f = fopen(path, "re");
+
+		t_check(f != NULL);
+		bytes = fread(stat, 1, sizeof(stat) - 1, f);
+		(void)fclose(f);
+		stat[bytes] = '\0';
+		state = strrchr(stat, ')');
+		t_check(state != NULL);
+	} while (state[2] != 'S' && !t_told(&waiting));
+}
 
 static void
 let(struct t *t, enum pool_point where, int (*work)(struct t_child *c, void *arg))
@@ -36,8 +66,14 @@ pool_at(enum pool_point where)
 	struct t_child c;
 
 	walks += where == POINT_WALK;
+	rounds += where == POINT_NO_ROOM;
 	if (where != other.where)
 		return;
+	if (other.work == NULL) {
+		other.where = POINT_NONE;
+		let_it_go_on();
+		return;
+	}
 	other.where = POINT_NONE; /* in the child too */
 	t_fork(&c, other.work, other.t);
 	t_check(t_join(&c) == 0);
@@ -191,6 +227,111 @@ mpool_small_file_is_retracted_without_a_look_at_all_frames(void **state)
 	finish(mp);
 }
 
+/* --- a file that was removed ----------------------------------------------------------------- */
+
+static int
+dies_with_the_lock(struct t_child *c, void *arg)
+{
+	region_lock(pool_of(arg, 64 * KIB));
+	t_tell(c, 'l');
+	t_await(c, 'g');
+	return 0;
+}
+
+static int
+buries_orphans(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 64 * KIB);
+	struct thread *t;
+
+	must(thread_self(mp, &t));
+	t_tell(c, 'r');
+	t_await(c, 'g');
+	t_tell(c, 'b');
+	file_bury_orphans(t);
+	t_tell(c, 'd');
+	must(memp_close(mp));
+	return 0;
+}
+
+static void
+mpool_removed_file_that_is_open_is_not_buried_while_opens_are_counted_anew(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	struct t_child c;
+
+	fill(f, 0, 'a');
+	must(memp_fremove(mp, "f"));
+	t_fork(&waiting, buries_orphans, t);
+	t_await(&waiting, 'r');
+	t_fork(&c, dies_with_the_lock, t);
+	t_await(&c, 'l');
+	t_kill(&c);
+	let(t, POINT_COUNTING, NULL);
+	must(memp_fclose(file_of(mp, "g", PS))); /* finds the lock's owner dead */
+	assert_int_equal(other.where, POINT_NONE);
+	t_await(&waiting, 'd');
+	assert_int_equal(t_join(&waiting), 0);
+	holds(f, 0, 'a');
+	assert_int_equal(stat_of(mp).st_page_dirty, 1);
+	must(memp_fclose(f));
+	must(memp_reap(mp));
+	finish(mp);
+}
+
+/* --- no room --------------------------------------------------------------------------------- */
+
+static int
+stands_still_in_a_write(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 20 * KIB);
+	DB_MPOOLFILE *f = file_with(mp, "f", 0, PS);
+
+	fill(f, 0, 'a');
+	stand_still(c, OS_PWRITE, NULL, 1, 0);
+	must(memp_fsync(f));
+	os_fault_hook = NULL;
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+/*
+ * Another writes the one page that is not pinned, and does not come to an end.  Who looks for room
+ * sleeps for a millisecond in most rounds, and gives up after as long as a load is waited for.
+ */
+static void
+mpool_no_room_beside_a_write_that_does_not_end_is_enomem_in_time(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 20 * KIB);
+	DB_MPOOLFILE *f = sparse_file(t, mp, "f", 64, PS);
+	void *pages[64];
+	unsigned n = 0;
+	db_pgno_t pgno;
+	struct t_child c;
+	int ret;
+
+	t_fork(&c, stands_still_in_a_write, t);
+	t_await(&c, 's');
+	do {
+		rounds = 0;
+		pgno = n + 1;
+		ret = memp_fget(f, &pgno, 0, &pages[n]);
+	} while (ret == 0 && ++n < 63);
+	assert_int_equal(ret, ENOMEM);
+	assert_true(n > 0);
+	assert_true(rounds > FRAME_PATIENCE && rounds < 1500);
+	while (n > 0)
+		put(f, pages[--n], 0);
+	t_tell(&c, 'g');
+	assert_int_equal(t_join(&c), 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 /* --- who goes next --------------------------------------------------------------------------- */
 
 static void
@@ -315,6 +456,8 @@ main(void)
 		t_test(mpool_page_put_dirty_while_its_file_is_expelled_is_not_lost),
 		t_test(mpool_small_files_are_cut_and_removed_without_a_look_at_all_frames),
 		t_test(mpool_small_file_is_retracted_without_a_look_at_all_frames),
+		t_test(mpool_removed_file_that_is_open_is_not_buried_while_opens_are_counted_anew),
+		t_test(mpool_no_room_beside_a_write_that_does_not_end_is_enomem_in_time),
 		t_test(adaptive_last_page_on_probation_may_be_used_while_a_page_to_go_is_chosen),
 		t_test(adaptive_hit_by_two_at_once_is_one_gain),
 	};
