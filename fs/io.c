@@ -141,7 +141,7 @@ overwrite_at_hand(struct fs *fs, struct file *f, const struct change *w, size_t 
 	int err;
 
 	if (most > 0)
-		n = mpool_get_at_hand(f->mpf, (db_pgno_t)(offset / page_bytes), most, pages);
+		n = mpool_get_at_hand(f->mpf, (db_pgno_t)(offset / page_bytes), most, NULL, pages);
 	if (n == 0)
 		return EAGAIN;
 	copy_to_pages(pages, n, w->buf + *donep, page_bytes);

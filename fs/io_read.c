@@ -24,17 +24,25 @@
 struct gather {
 	void *pages[GATHER_PAGES];
 	unsigned npages;
-	bool fetched; /* what was missing has been asked for in one piece */
+	bool asked; /* what was missing has been asked for in one piece */
+	struct mpool_fetched fetched;
 };
+
+static void
+gather_begin(struct gather *g)
+{
+	g->asked = false;
+	g->fetched.first = g->fetched.n = 0;
+}
 
 /* The first page, of which there is one in each request: a hit is counted by its time. */
 static unsigned
-get_first(struct fs *fs, struct file *f, db_pgno_t pgno, void **pages)
+get_first(struct fs *fs, struct file *f, struct gather *g, db_pgno_t pgno)
 {
 	uint64_t begun = os_monotonic_nsec();
-	unsigned got = mpool_get_at_hand(f->mpf, pgno, 1, pages);
+	unsigned got = mpool_get_at_hand(f->mpf, pgno, 1, &g->fetched, g->pages);
 
-	if (got == 1)
+	if (got == 1 && !mpool_was_fetched(&g->fetched, pgno))
 		latency_add(&fs->hits, os_monotonic_nsec() - begun);
 	return got;
 }
@@ -45,12 +53,12 @@ get_missing(struct fs *fs, struct file *f, struct gather *g, db_pgno_t pgno, uin
 {
 	size_t page_bytes = mpool_file_pagesize(f->mpf);
 
-	if (!g->fetched && last > pgno && last <= UINT32_MAX) {
+	if (!g->asked && last > pgno && last <= UINT32_MAX) {
 		ahead_missing(fs, f, (uint64_t)pgno * page_bytes, (last + 1) * page_bytes);
-		(void)memp_fprefetch(f->mpf, pgno, (db_pgno_t)(last - pgno + 1));
+		(void)mpool_fetch(f->mpf, pgno, (db_pgno_t)(last - pgno + 1), &g->fetched);
 	}
-	g->fetched = true;
-	return memp_fget(f->mpf, &pgno, 0, &g->pages[g->npages]);
+	g->asked = true;
+	return mpool_get(f->mpf, pgno, &g->fetched, &g->pages[g->npages]);
 }
 
 /*
@@ -71,10 +79,10 @@ gather_get(
 		return EFBIG;
 	if (n > GATHER_PAGES)
 		return EAGAIN;
-	g->npages = get_first(fs, f, pgno, g->pages);
+	g->npages = get_first(fs, f, g, pgno);
 	for (;;) {
-		g->npages += mpool_get_at_hand(
-		    f->mpf, pgno + g->npages, (unsigned)n - g->npages, g->pages + g->npages);
+		g->npages += mpool_get_at_hand(f->mpf, pgno + g->npages, (unsigned)n - g->npages,
+		    &g->fetched, g->pages + g->npages);
 		if (g->npages == n)
 			return 0;
 		if ((err = get_missing(fs, f, g, pgno + g->npages, (asked - 1) / page_bytes)) != 0)
@@ -140,7 +148,7 @@ copy_out(struct fs *fs, struct file *f, bool all, char *buf, uint64_t offset, ui
 	struct gather g;
 	int err = 0, niov;
 
-	g.fetched = false;
+	gather_begin(&g);
 	while (at < end && err == 0) {
 		to = min_u64(end, (at / at_once + 1) * at_once);
 		err = gather_get(fs, f, &g, at, to, end);
@@ -180,7 +188,7 @@ read_pinned(struct fs *fs, struct file *f, bool all, uint64_t offset, uint64_t e
 	struct gather g;
 	int err;
 
-	g.fetched = false;
+	gather_begin(&g);
 	err = gather_get(fs, f, &g, offset, end, end);
 	if (err != EAGAIN && err != ENOMEM && !all && g.npages > 0)
 		err = 0;

@@ -316,7 +316,7 @@ get_numbered(struct getting *g, bool create)
 			ret = still_before_end(g, off);
 	} while (ret == EAGAIN);
 	if (ret == 0)
-		account(g, hit, false);
+		account(g, hit && !g->fetched, false);
 	return ret;
 }
 
@@ -406,10 +406,10 @@ get_flagged(struct getting *g, unsigned long flags)
 	}
 }
 
-int
-get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pagep)
+static int
+get_fetched(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, bool fetched, void **pagep)
 {
-	struct getting g = { .mpf = mpf };
+	struct getting g = { .mpf = mpf, .fetched = fetched };
 	int ret;
 
 	if (mpf == NULL || pgnoaddr == NULL || pagep == NULL)
@@ -429,6 +429,18 @@ get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void 
 	if (flags == DB_MPOOL_NEW || flags == DB_MPOOL_LAST)
 		*pgnoaddr = g.pgno;
 	return 0;
+}
+
+int
+get_carefully(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pagep)
+{
+	return get_fetched(mpf, pgnoaddr, flags, false, pagep);
+}
+
+int
+mpool_get(DB_MPOOLFILE *mpf, db_pgno_t pgno, const struct mpool_fetched *fetched, void **pagep)
+{
+	return get_fetched(mpf, &pgno, 0, mpool_was_fetched(fetched, pgno), pagep);
 }
 
 static int
@@ -464,7 +476,7 @@ mpool_overwrite(DB_MPOOLFILE *mpf, db_pgno_t pgno, const void *bytes)
 {
 	void *page;
 
-	if (mpf->rdonly || mpool_get_at_hand(mpf, pgno, 1, &page) != 1)
+	if (mpf->rdonly || mpool_get_at_hand(mpf, pgno, 1, NULL, &page) != 1)
 		return overwrite_carefully(mpf, pgno, bytes);
 	memcpy(page, bytes, mpf->pagesize);
 	return memp_fput(mpf, page, DB_MPOOL_DIRTY);

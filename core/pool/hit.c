@@ -35,6 +35,18 @@ count_first_hit(struct thread *t, const DB_MPOOLFILE *mpf, uint32_t f)
 	return 0;
 }
 
+/* One that was brought in for this: pinned, and missed. */
+static __attribute__((noinline)) void
+count_fetched(struct thread *t, const DB_MPOOLFILE *mpf, db_pgno_t pgno, uint32_t f)
+{
+	policy_hit(t, f, load_relaxed(&frame_at(t->pool, f)->word), mpf->pageshift);
+	if (t->first_used == f)
+		t->hits_then = thread_hits(t); /* this is none */
+	count(t, C_MISS, 1);
+	(void)add_relaxed(&mpf->record->miss, 1);
+	USDT2(fget_miss, mpf->file, pgno);
+}
+
 /* Can a page be pinned whose frame has that word? */
 static inline bool
 is_pinnable(uint64_t w)
@@ -53,18 +65,18 @@ is_plain(uint64_t w)
 
 enum hit {
 	HIT_NONE,    /* nothing has been done: the careful path is due */
-	HIT_FIRST,   /* the page is pinned; count_first_hit() is due */
+	HIT_FIRST,   /* the page is pinned; count_first_hit() is due, or count_fetched() */
 	HIT_COUNTED, /* and it is not */
 };
 
 /*
  * The hit in one piece, with nothing that it can do without: a page that this process has found
  * before, where it still is, in a frame that can be pinned as it is (P1); plain: only where nothing
- * is to be noted of it.
+ * is to be noted of it; fetched: it is no hit.
  */
 static inline __attribute__((always_inline)) enum hit
 hit_in(struct thread *t, struct pin_block *pb, DB_MPOOLFILE *mpf, db_pgno_t pgno, bool plain,
-    void **pagep, uint32_t *fp)
+    bool fetched, void **pagep, uint32_t *fp)
 {
 	const DB_MPOOL *p = mpf->pool;
 	uint64_t used = pb->used, w;
@@ -94,6 +106,8 @@ hit_in(struct thread *t, struct pin_block *pb, DB_MPOOLFILE *mpf, db_pgno_t pgno
 	pin->page = *pagep =
 	    p->area + ((uint64_t)f << PAGE_SHIFT_MIN) + (f & p->frame_mask) * mpf->stride;
 	store_release(&pin->mpf, mpf);
+	if (fetched)
+		return HIT_FIRST;
 	USDT2(fget_hit, mpf->file, pgno);
 	return likely((plain || is_plain(w)) && policy_stamp_at_once(p, t, stamp_at(p, f)) &&
 		   tally_hit_at_once(p, t, mpf)) ?
@@ -110,7 +124,7 @@ memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pa
 
 	if (likely(flags == 0 && mpf != NULL && pgnoaddr != NULL && pagep != NULL) &&
 	    likely((t = thread_at_hand(mpf->pool)) != NULL))
-		hit = hit_in(t, &t->first, mpf, *pgnoaddr, true, pagep, &f);
+		hit = hit_in(t, &t->first, mpf, *pgnoaddr, true, false, pagep, &f);
 	if (likely(hit == HIT_COUNTED))
 		return 0;
 	return hit == HIT_FIRST ? count_first_hit(t, mpf, f) :
@@ -138,13 +152,15 @@ frame_prefetch(const DB_MPOOL *p, const DB_MPOOLFILE *mpf, db_pgno_t pgno)
 }
 
 unsigned
-mpool_get_at_hand(DB_MPOOLFILE *mpf, db_pgno_t first, unsigned n, void **pages)
+mpool_get_at_hand(DB_MPOOLFILE *mpf, db_pgno_t first, unsigned n,
+    const struct mpool_fetched *fetched, void **pages)
 {
 	struct thread *t = thread_at_hand(mpf->pool);
 	struct pin_block *pb = NULL;
 	enum hit hit;
 	unsigned got;
 	uint32_t f;
+	bool came;
 
 	if (t == NULL)
 		return 0;
@@ -152,10 +168,14 @@ mpool_get_at_hand(DB_MPOOLFILE *mpf, db_pgno_t first, unsigned n, void **pages)
 		frame_prefetch(mpf->pool, mpf, first + got + FRAMES_AHEAD);
 		if (pb == NULL || pb->used == UINT64_MAX)
 			pb = block_at_hand(t);
+		came = fetched != NULL && mpool_was_fetched(fetched, first + got);
 		if (pb == NULL ||
-		    (hit = hit_in(t, pb, mpf, first + got, false, &pages[got], &f)) == HIT_NONE)
+		    (hit = hit_in(t, pb, mpf, first + got, false, came, &pages[got], &f)) ==
+			HIT_NONE)
 			break;
-		if (hit == HIT_FIRST)
+		if (came)
+			count_fetched(t, mpf, first + got, f);
+		else if (hit == HIT_FIRST)
 			(void)count_first_hit(t, mpf, f);
 	}
 	return got;

@@ -28,6 +28,7 @@ struct getting {
 	bool holds;		/* loads of ours are unresolved: nothing is written for room (P9) */
 	bool in;		/* pgin is called for a created page */
 	bool grew;		/* the file got longer by it */
+	bool fetched;		/* it was brought in for this, if it is there */
 	bool as_it_is;		/* the page, though a killed process may have half changed it */
 };
 

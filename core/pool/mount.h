@@ -39,18 +39,42 @@ int mpool_file_revalidate(DB_MPOOLFILE *mpf);
  * mount itself), so that the next revalidate does not drop the file's pages. */
 void mpool_file_restamp(DB_MPOOLFILE *mpf);
 
+/* Pages that were brought in for who asks for them next; n 0: none. */
+#define MPOOL_FETCH_MOST 2112u /* a request of 1 MiB in pages of 512 bytes has one more than 2048 */
+struct mpool_fetched {
+	db_pgno_t first, n;
+	uint64_t came[MPOOL_FETCH_MOST / 64]; /* page first + i: bit i */
+};
+
+static inline bool
+mpool_was_fetched(const struct mpool_fetched *fetched, db_pgno_t pgno)
+{
+	db_pgno_t i = pgno - fetched->first;
+
+	return i < fetched->n && (fetched->came[i / 64] >> i % 64 & 1) != 0;
+}
+
 /*
+ * mpool_fetch - memp_fprefetch of pages that are asked for already, MPOOL_FETCH_MOST of them at
+ * most.  *fetched says which of them came; who gives it to the two calls below has them counted as
+ * pages that were not found.  They do not count as prefetched.
+ *
+ * mpool_get - memp_fget without flags.
+ *
  * mpool_get_at_hand - pin n pages from first on, up to the first that is not in the pool where
  * this process found it last, or that lies behind the end.  Returns how many are in pages[].
- * Nothing is read and nobody is waited for: what is not at hand memp_fget gets.  Each counts as a
- * memp_fget that was a hit.
+ * Nothing is read and nobody is waited for: what is not at hand mpool_get gets.  Each counts as a
+ * memp_fget that was a hit, if it was not fetched for this.
  *
  * mpool_put_all - memp_fput without flags of n pages, best in the order in which they were got.
  *
  * mpool_put_all_dirty - the same with DB_MPOOL_DIRTY.  All are put, whatever it returns: an error
  * of memp_fput's.
  */
-unsigned mpool_get_at_hand(DB_MPOOLFILE *mpf, db_pgno_t first, unsigned n, void **pages);
+int mpool_fetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n, struct mpool_fetched *fetched);
+int mpool_get(DB_MPOOLFILE *mpf, db_pgno_t pgno, const struct mpool_fetched *fetched, void **pagep);
+unsigned mpool_get_at_hand(DB_MPOOLFILE *mpf, db_pgno_t first, unsigned n,
+    const struct mpool_fetched *fetched, void **pages);
 void mpool_put_all(DB_MPOOLFILE *mpf, void **pages, unsigned n);
 int mpool_put_all_dirty(DB_MPOOLFILE *mpf, void **pages, unsigned n);
 

@@ -18,6 +18,7 @@
 #include "frame.h"
 #include "load.h"
 #include "mapping.h"
+#include "mount.h"
 #include "page_io.h"
 
 #define RUN_BYTES ((size_t)1 << 20) /* of a run at most */
@@ -29,6 +30,7 @@ struct run {
 	struct getting g;
 	uint32_t slot; /* stands in for a slot in the region: a prefetched page is not pinned */
 	bool asked;    /* the first page is what the caller wants, and not read ahead of it */
+	struct mpool_fetched *fetched; /* they all are, and it is to say which came; else NULL */
 	unsigned n;
 	uint64_t cuts; /* the row's, before the first was published */
 	uint32_t frames[BATCH];
@@ -83,6 +85,15 @@ run_read(struct run *r, db_pgno_t first, size_t *donep)
 	return ret;
 }
 
+static void
+fetched_came(struct mpool_fetched *fetched, db_pgno_t pgno)
+{
+	db_pgno_t i = pgno - fetched->first;
+
+	if (i < fetched->n)
+		fetched->came[i / 64] |= 1ull << i % 64;
+}
+
 /* Page i of the run holds what was read, zeros behind it; pgin; VALID or gone. */
 static bool
 run_settle(struct run *r, db_pgno_t first, unsigned i, int error, size_t done)
@@ -105,7 +116,10 @@ run_settle(struct run *r, db_pgno_t first, unsigned i, int error, size_t done)
 		return false;
 	}
 	store_relaxed(table_memo(g->t->pool, g->mpf->file, g->pgno), g->f);
-	count(g->t, C_PREFETCH, i > 0 || !r->asked);
+	if (r->fetched != NULL)
+		fetched_came(r->fetched, g->pgno);
+	else
+		count(g->t, C_PREFETCH, i > 0 || !r->asked);
 	count(g->t, C_READ_BYTES, have);
 	return true;
 }
@@ -116,10 +130,12 @@ run_settle(struct run *r, db_pgno_t first, unsigned i, int error, size_t done)
  * first: so that is found at once.
  */
 static bool
-run(struct thread *t, DB_MPOOLFILE *mpf, db_pgno_t pgno, unsigned most, bool asked, unsigned *np,
-    int *retp)
+run(struct thread *t, DB_MPOOLFILE *mpf, db_pgno_t pgno, unsigned most, bool asked,
+    struct mpool_fetched *fetched, unsigned *np, int *retp)
 {
-	struct run r = { .g = { .t = t, .mpf = mpf, .ahead = true }, .asked = asked };
+	struct run r = {
+		.g = { .t = t, .mpf = mpf, .ahead = true }, .asked = asked, .fetched = fetched
+	};
 	bool first = false;
 	size_t done;
 	int error;
@@ -196,16 +212,16 @@ ahead_read(struct thread *t, DB_MPOOLFILE *mpf, db_pgno_t pgno)
 	ahead_store(mpf, i, (uint64_t)pgno + 1, 2);
 	if (n < 2)
 		return false;
-	first = run(t, mpf, pgno, (unsigned)n, true, &got, &ret);
+	first = run(t, mpf, pgno, (unsigned)n, true, NULL, &got, &ret);
 	if (first)
 		ahead_store(mpf, i, (uint64_t)pgno + got, (unsigned)n);
 	return first;
 }
 
-/* --- memp_fprefetch ------------------------------------------------------------------------ */
+/* --- what a caller knows that it needs -------------------------------------------------------- */
 
-int
-memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n)
+static int
+prefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n, struct mpool_fetched *fetched)
 {
 	uint64_t pages, left, pgno = first;
 	struct thread *t;
@@ -228,11 +244,26 @@ memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n)
 
 		if (want > pages - pgno)
 			want = pages - pgno;
-		(void)run(t, mpf, (db_pgno_t)pgno, (unsigned)want, false, &got, &ret);
+		(void)run(t, mpf, (db_pgno_t)pgno, (unsigned)want, false, fetched, &got, &ret);
 		if (got == 0)
 			got = 1;
 		pgno += got;
 		left -= got;
 	}
 	return 0;
+}
+
+int
+memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n)
+{
+	return prefetch(mpf, first, n, NULL);
+}
+
+int
+mpool_fetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n, struct mpool_fetched *fetched)
+{
+	fetched->first = first;
+	fetched->n = n < MPOOL_FETCH_MOST ? n : MPOOL_FETCH_MOST;
+	memset(fetched->came, 0, sizeof(fetched->came));
+	return prefetch(mpf, first, fetched->n, fetched);
 }

@@ -69,6 +69,19 @@ check pool_lines_are_52_bytes lines_are_52_bytes
 check layout_lines_have_fixed_width layout_lines_are_fixed
 check documented_keys_are_there keys_are_documented
 check statistics_add_up adds_up
+# 1 MiB at a time: less than what is read ahead of.
+read_counts()
+{
+	hit=$(stat_of cache_hit) miss=$(stat_of cache_miss)
+	dd if="$mnt/files/cold" of=/dev/null bs=1M count=1 2>/dev/null
+	echo $(($(stat_of cache_hit) - hit)) $(($(stat_of cache_miss) - miss))
+}
+
+head -c 400000 /dev/urandom >"$home/cold"
+same pages_that_were_fetched_for_a_read_are_misses "0 98" "$(read_counts)"
+same pages_that_are_there_are_hits "98 0" "$(read_counts)"
+same files_says_so_too "98 98" \
+	"$(awk -v f="$home/cold" '$NF == f { print $5, $6 }' "$mnt/stat/files")"
 same files_has_a_header '#pagesize length' \
 	"$(awk 'NR == 1 { print $1, $2 }' "$mnt/stat/files")"
 same files_knows_the_length 3000000 \

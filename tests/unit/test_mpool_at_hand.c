@@ -37,7 +37,7 @@ mpool_at_hand_pins_all_that_is_there_and_counts_hits(void **state)
 
 	/* slots come a block at a time: the call that has none left gets one with memp_fget */
 	while (got < PAGES) {
-		n = mpool_get_at_hand(f, got, PAGES - got, pages + got);
+		n = mpool_get_at_hand(f, got, PAGES - got, NULL, pages + got);
 		got += n;
 		if (got < PAGES) {
 			pages[got] = get(f, got, 0);
@@ -50,12 +50,94 @@ mpool_at_hand_pins_all_that_is_there_and_counts_hits(void **state)
 	mpool_put_all(f, pages, PAGES);
 	assert_int_equal(stat_of(mp).st_pins, 0);
 	/* now it has the blocks */
-	assert_int_equal(mpool_get_at_hand(f, 3, PAGES - 3, more), PAGES - 3);
+	assert_int_equal(mpool_get_at_hand(f, 3, PAGES - 3, NULL, more), PAGES - 3);
 	all_hold(more, 3, PAGES - 3);
 	assert_int_equal(stat_of(mp).st_pins, PAGES - 3);
 	mpool_put_all(f, more, PAGES - 3);
 	assert_int_equal(stat_of(mp).st_pins, 0);
 	at_rest(mp);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+/* As the mount does for a request. */
+static void
+get_request(DB_MPOOLFILE *f, const struct mpool_fetched *fetched, void **pages, unsigned n)
+{
+	unsigned got = 0;
+
+	while (got < n) {
+		got += mpool_get_at_hand(f, got, n - got, fetched, pages + got);
+		if (got == n)
+			break;
+		must(mpool_get(f, got, fetched, &pages[got]));
+		got++;
+	}
+}
+
+/* Of pages 0 to PAGES - 1, of which page 3 is there before. */
+static void
+fetched_pages_are_misses(struct t *t, u_int32_t policy)
+{
+	DB_ENV *env = env_of(t, 1024 * KIB);
+	struct mpool_fetched fetched;
+	void *pages[PAGES];
+	DB_MPOOL_FSTAT fs;
+	DB_MPOOL_STAT s;
+	DB_MPOOLFILE *f;
+	DB_MPOOL *mp;
+
+	env->policy = policy;
+	mp = pool_with(env, 0);
+	write_pages(t_path(t, "f"), PAGES, PS, 1);
+	f = file_with(mp, "f", 0, PS);
+	put(f, get(f, 3, 0), 0);
+	must(mpool_fetch(f, 0, PAGES, &fetched));
+	get_request(f, &fetched, pages, PAGES);
+	mpool_put_all(f, pages, PAGES);
+	s = stat_of(mp);
+	assert_int_equal(s.st_cache_hit, 1);
+	assert_int_equal(s.st_cache_miss, PAGES);
+	assert_int_equal(s.st_page_in, PAGES);
+	assert_int_equal(s.st_prefetch, 0);
+	fs = fstat_of(mp, "/f");
+	assert_int_equal(fs.st_cache_hit, 1);
+	assert_int_equal(fs.st_cache_miss, PAGES);
+
+	must(mpool_fetch(f, 0, PAGES, &fetched)); /* nothing is missing now */
+	get_request(f, &fetched, pages, PAGES);
+	mpool_put_all(f, pages, PAGES);
+	assert_int_equal(stat_of(mp).st_cache_hit, 1 + PAGES);
+	assert_int_equal(stat_of(mp).st_cache_miss, PAGES);
+	must(memp_fclose(f));
+	finish(mp);
+	must(memp_unlink(NULL, 1, env_of(t, 0)));
+}
+
+static void
+mpool_pages_fetched_for_a_request_are_misses_of_it(void **state)
+{
+	fetched_pages_are_misses(*state, DB_POLICY_LRU);
+	fetched_pages_are_misses(*state, DB_POLICY_ADAPTIVE);
+}
+
+static void
+mpool_pages_that_a_program_prefetched_are_hits(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 256 * KIB);
+	DB_MPOOLFILE *f;
+	DB_MPOOL_STAT s;
+
+	write_pages(t_path(t, "f"), 20, PS, 1);
+	f = file_with(mp, "f", 0, PS);
+	must(memp_fprefetch(f, 0, 20));
+	for (db_pgno_t n = 0; n < 20; n++)
+		holds(f, n, 1 + (int)n);
+	s = stat_of(mp);
+	assert_int_equal(s.st_cache_hit, 20);
+	assert_int_equal(s.st_cache_miss, 0);
+	assert_int_equal(s.st_prefetch, 20);
 	must(memp_fclose(f));
 	finish(mp);
 }
@@ -70,18 +152,18 @@ mpool_at_hand_ends_at_the_first_page_that_is_missing(void **state)
 
 	write_pages(t_path(t, "f"), 20, PS, 1);
 	f = file_of(mp, "f", PS);
-	assert_int_equal(mpool_get_at_hand(f, 0, 20, pages), 0);
+	assert_int_equal(mpool_get_at_hand(f, 0, 20, NULL, pages), 0);
 	for (db_pgno_t n = 20; n-- > 0;) /* not in order, which would be read ahead of */
 		if (n != 7)
 			holds(f, n, 1 + (int)n);
-	assert_int_equal(mpool_get_at_hand(f, 0, 20, pages), 7);
+	assert_int_equal(mpool_get_at_hand(f, 0, 20, NULL, pages), 7);
 	all_hold(pages, 0, 7);
 	mpool_put_all(f, pages, 7);
-	assert_int_equal(mpool_get_at_hand(f, 7, 13, pages), 0);
+	assert_int_equal(mpool_get_at_hand(f, 7, 13, NULL, pages), 0);
 	/* nor is there anything behind the end, or behind the last number that there is */
-	assert_int_equal(mpool_get_at_hand(f, 8, 40, pages), 12);
+	assert_int_equal(mpool_get_at_hand(f, 8, 40, NULL, pages), 12);
 	mpool_put_all(f, pages, 12);
-	assert_int_equal(mpool_get_at_hand(f, UINT32_MAX, 40, pages), 0);
+	assert_int_equal(mpool_get_at_hand(f, UINT32_MAX, 40, NULL, pages), 0);
 	assert_int_equal(stat_of(mp).st_pins, 0);
 	assert_int_equal(stat_of(mp).st_cache_miss, 19);
 	must(memp_fclose(f));
@@ -96,7 +178,7 @@ mpool_put_all_in_any_order_leaves_other_pins(void **state)
 	void *pages[30], *turned[30];
 	uint8_t *one = get(f, 40, 0), *two;
 
-	assert_int_equal(mpool_get_at_hand(f, 0, 30, pages), 30);
+	assert_int_equal(mpool_get_at_hand(f, 0, 30, NULL, pages), 30);
 	two = get(f, 5, 0); /* a second pin of one of them, newer */
 	for (unsigned i = 0; i < 30; i++)
 		turned[i] = pages[(i * 7) % 30];
@@ -119,7 +201,7 @@ mpool_put_all_of_pages_set_dirty_keeps_the_change(void **state)
 	void *pages[10];
 
 	must(memp_fsync(f));
-	assert_int_equal(mpool_get_at_hand(f, 0, 10, pages), 10);
+	assert_int_equal(mpool_get_at_hand(f, 0, 10, NULL, pages), 10);
 	memset(pages[9], 'z', PS);
 	must(memp_fset(f, pages[9], DB_MPOOL_DIRTY));
 	mpool_put_all(f, pages, 10);
@@ -215,6 +297,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(mpool_at_hand_pins_all_that_is_there_and_counts_hits),
+		t_test(mpool_pages_fetched_for_a_request_are_misses_of_it),
+		t_test(mpool_pages_that_a_program_prefetched_are_hits),
 		t_test(mpool_at_hand_ends_at_the_first_page_that_is_missing),
 		t_test(mpool_put_all_in_any_order_leaves_other_pins),
 		t_test(mpool_put_all_of_pages_set_dirty_keeps_the_change),

@@ -202,6 +202,27 @@ mpool_fget_that_fails_writes_no_out_parameter(void **state)
 }
 
 static void
+mpool_fget_create_of_a_page_that_cannot_be_read_is_eio_and_no_page_of_zeros(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
+	DB_MPOOLFILE *f;
+
+	write_pages(t_path(t, "f"), 3, PS, 'a');
+	f = file_with(mp, "f", 0, PS);
+	t_fault_always(OS_PREAD, EIO);
+	refuses(get_error(f, 1, DB_MPOOL_CREATE), EIO);
+	refuses(get_error(f, 1, DB_MPOOL_CREATE), EIO);
+	assert_true(t_fault_off());
+	assert_int_equal(resident(mp), 0);
+	assert_int_equal(stat_of(mp).st_page_create, 0);
+	assert_int_equal(length_of(f), 3 * PS);
+	holds(f, 1, 'b');
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static void
 mpool_page_address_is_aligned_to_the_page_size_up_to_4096(void **state)
 {
 	DB_MPOOL *mp = pool_of(*state, 2048 * KIB);
@@ -618,6 +639,7 @@ main(void)
 		t_test(mpool_fget_create_of_an_existing_page_reads_it),
 		t_test(mpool_fget_that_would_grow_a_read_only_file_is_einval),
 		t_test(mpool_fget_that_fails_writes_no_out_parameter),
+		t_test(mpool_fget_create_of_a_page_that_cannot_be_read_is_eio_and_no_page_of_zeros),
 		t_test(mpool_page_address_is_aligned_to_the_page_size_up_to_4096),
 		t_test(mpool_fput_clean_and_dirty_together_is_einval_and_unpins),
 		t_test(mpool_fput_dirty_on_a_read_only_file_is_eacces_and_unpins),

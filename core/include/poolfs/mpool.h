@@ -262,7 +262,7 @@ POOLFS_API int memp_ftruncate(DB_MPOOLFILE *mpf, off_t bytes);
 /*
  * memp_fprefetch - read those of the n pages from first that are missing, in large requests,
  * pinning nothing; at most as many as half of the pool holds.  Best effort: 0 even if less, or
- * nothing, was read.
+ * nothing, was read.  Who asks for one of them later has found it in the cache: a hit.
  */
 POOLFS_API int memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n);
 
