@@ -225,7 +225,7 @@ mpool_put_all_dirty_keeps_every_change(void **state)
 	assert_int_equal(stat_of(mp).st_page_dirty, 0);
 	one = get(f, 40, 0);
 	for (unsigned round = 0; round < 2; round++) { /* clean pages, and such as are dirty */
-		assert_int_equal(mpool_get_at_hand(f, 0, 30, pages), 30);
+		assert_int_equal(mpool_get_at_hand(f, 0, 30, NULL, pages), 30);
 		for (unsigned i = 0; i < 30; i++) {
 			memset(pages[i], 'a' + (int)round, PS);
 			turned[i] = round == 0 ? pages[i] : pages[(i * 7) % 30];
@@ -255,7 +255,7 @@ mpool_put_all_dirty_of_a_file_open_for_reading_changes_nothing(void **state)
 	reader = file_with(mp, "f", DB_RDONLY, PS);
 	for (db_pgno_t i = 0; i < 10; i++)
 		holds(reader, i, 1 + (int)i);
-	assert_int_equal(mpool_get_at_hand(reader, 0, 10, pages), 10);
+	assert_int_equal(mpool_get_at_hand(reader, 0, 10, NULL, pages), 10);
 	refuses(mpool_put_all_dirty(reader, pages, 10), EACCES);
 	assert_int_equal(stat_of(mp).st_pins, 0);
 	assert_int_equal(stat_of(mp).st_page_dirty, 0);
