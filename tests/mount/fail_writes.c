@@ -2,7 +2,8 @@
 /*
  * fail_writes.c - preloaded into the daemon: a disk that fails on demand.  While the file named by
  * $FAIL_WRITES holds a word, writing or fsyncing any file whose path ends in that word is EIO, and
- * each failure adds a byte to the file of that name with ".log" behind it.
+ * each failure adds a byte to the file of that name with ".log" behind it.  After "fsync " only
+ * fsyncing is.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,8 @@
 #include <sys/syscall.h>
 
 #include "../fd_path.h"
+
+#define ONLY_FSYNC "fsync "
 
 static ssize_t
 word_get(char *word, size_t bytes)
@@ -41,11 +44,18 @@ note_failure(void)
 }
 
 static int
-must_fail(int fd)
+must_fail(int fd, int syncs)
 {
-	char word[256];
+	char word[256], *end = word;
 
-	if (word_get(word, sizeof(word)) <= 0 || !fd_path_ends_in(fd, word))
+	if (word_get(word, sizeof(word)) <= 0)
+		return 0;
+	if (strncmp(word, ONLY_FSYNC, sizeof(ONLY_FSYNC) - 1) == 0) {
+		if (!syncs)
+			return 0;
+		end += sizeof(ONLY_FSYNC) - 1;
+	}
+	if (!fd_path_ends_in(fd, end))
 		return 0;
 	note_failure();
 	errno = EIO;
@@ -55,11 +65,11 @@ must_fail(int fd)
 ssize_t
 pwrite64(int fd, const void *buf, size_t bytes, off64_t offset)
 {
-	return must_fail(fd) ? -1 : syscall(SYS_pwrite64, fd, buf, bytes, offset);
+	return must_fail(fd, 0) ? -1 : syscall(SYS_pwrite64, fd, buf, bytes, offset);
 }
 
 int
 fsync(int fd)
 {
-	return must_fail(fd) ? -1 : (int)syscall(SYS_fsync, fd);
+	return must_fail(fd, 1) ? -1 : (int)syscall(SYS_fsync, fd);
 }

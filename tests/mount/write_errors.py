@@ -179,6 +179,29 @@ def what_has_no_name_and_cannot_be_written_stays_in_the_pool():
     os.close(a)
 
 
+def what_is_to_be_durable_is_fsynced_in_home():
+    """Each way to ask for it meets with a disk on which nothing but fsync(2) fails."""
+    os.mkdir(FILES + "nine.d")
+    plain, top = make("nine"), os.open(FILES + "nine.d", os.O_RDONLY)
+    synced, dsynced = make("nine", os.O_SYNC), make("nine", os.O_DSYNC)
+    ways = [lambda: os.fsync(plain), lambda: os.fdatasync(plain),
+            lambda: os.pwrite(synced, DATA, 0), lambda: os.pwrite(dsynced, DATA, 0),
+            lambda: os.pwritev(plain, [DATA], 0, os.RWF_DSYNC),
+            lambda: os.pwritev(plain, [DATA], 0, os.RWF_SYNC)]
+    for way in ways:
+        os.pwrite(plain, DATA, 0)
+        with Failing("fsync nine"):
+            wanted("EIO", result(way))
+        result(way)
+        wanted("ok", result(way))
+    with Failing("fsync nine.d"):
+        wanted("EIO EIO", result(os.fsync, top), result(os.fdatasync, top))
+    wanted("ok", result(os.fsync, top))
+    assert in_home("nine") == DATA
+    for fd in (plain, synced, dsynced, top):
+        result(os.close, fd)  # not each was told of each
+
+
 CHECKS = (
     the_writer_in_the_background_fails_and_each_descriptor_is_told_once,
     an_fsync_that_fails_is_told_to_the_others_too,
@@ -188,6 +211,7 @@ CHECKS = (
     o_sync_is_told_at_the_write,
     others_read_while_one_file_cannot_be_written,
     what_has_no_name_and_cannot_be_written_stays_in_the_pool,
+    what_is_to_be_durable_is_fsynced_in_home,
 )
 
 
