@@ -136,7 +136,8 @@ evict_frames(struct thread *t, const uint32_t frames[], const uint64_t keys[], u
 	for (unsigned k = 0; k < scan.n; k++)
 		table_prefetch(p, load_relaxed(&frame_at(p, scan.frames[k])->key));
 	pins_scan(p, &scan, NO_CLIENT);
-	for (unsigned k = 0; k < scan.n; k++) {
+	/* backwards: the newest note is found at once, and the oldest page's frame is used first */
+	for (unsigned k = scan.n; k-- > 0;) {
 		uint32_t f = scan.frames[k];
 
 		pinned[from[k]] = scan.pinned[k];

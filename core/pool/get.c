@@ -183,6 +183,7 @@ find_or_load(struct getting *g, bool *hitp)
 
 	g->key = page_key(g->mpf->file, g->pgno);
 	g->at = table_place(g->t->pool, g->key);
+	table_ask_early(g->t->pool, &g->at);
 	g->waiting_since = 0;
 	g->as_it_is = false;
 	*hitp = true;

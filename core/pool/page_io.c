@@ -83,7 +83,7 @@ page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno)
 		    db_strerror(ret));
 		return ret;
 	}
-	memset(page + done, 0, mpf->pagesize - done);
+	page_clear_rest(page, done, mpf->pagesize);
 	if ((ret = page_in(t, mpf, page, pgno)) != 0)
 		return ret;
 	count(t, C_READ_BYTES, done);

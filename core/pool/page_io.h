@@ -11,6 +11,15 @@ struct thread;
 
 /* Read page pgno into a frame that we own (LOADING).  Zeros behind the end.  pgin. */
 int page_read(struct thread *t, DB_MPOOLFILE *mpf, uint32_t f, db_pgno_t pgno);
+
+/* A page has so many bytes of its file: zeros behind them.  A call for nothing is not free. */
+static inline void
+page_clear_rest(uint8_t *page, size_t have, size_t size)
+{
+	if (unlikely(have < size))
+		memset(page + have, 0, size - have);
+}
+
 /* The pgin of a page created by DB_MPOOL_CREATE; nothing if the ftype has none. */
 int page_in(struct thread *t, DB_MPOOLFILE *mpf, void *page, db_pgno_t pgno);
 /* ftruncate(2), if the pool is still the file's: else ESTALE, or DB_RUNRECOVERY. */

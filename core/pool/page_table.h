@@ -40,12 +40,18 @@ table_overflow(const DB_MPOOL *p, const struct table_place *at)
 
 /* The buckets of the key will be looked at soon. */
 static inline void
+table_ask_early(const DB_MPOOL *p, const struct table_place *at)
+{
+	__builtin_prefetch(&p->buckets[at->first], 1);
+	__builtin_prefetch(&p->buckets[at->second], 1);
+}
+
+static inline void
 table_prefetch(const DB_MPOOL *p, uint64_t key)
 {
 	struct table_place at = table_place(p, key);
 
-	__builtin_prefetch(&p->buckets[at.first], 1);
-	__builtin_prefetch(&p->buckets[at.second], 1);
+	table_ask_early(p, &at);
 }
 
 /*

@@ -47,6 +47,7 @@ run_publish(struct run *r, db_pgno_t pgno, unsigned most)
 	for (r->n = 0; r->n < most; r->n++) {
 		table_prefetch(g->t->pool, page_key(g->mpf->file, pgno + r->n + LOOK_AHEAD));
 		g->holds = r->n > 0;
+		g->t->wanted = most - r->n;
 		g->pgno = pgno + r->n;
 		g->key = page_key(g->mpf->file, g->pgno);
 		g->at = table_place(g->t->pool, g->key);
@@ -59,7 +60,21 @@ run_publish(struct run *r, db_pgno_t pgno, unsigned most)
 		}
 		r->frames[r->n] = g->f;
 	}
+	g->t->wanted = 0;
 	return ret == EEXIST ? 0 : ret;
+}
+
+/* One more page of bytes at addr: frames that lie one behind the other are one piece. */
+static int
+iov_add(struct iovec iov[], int n, void *addr, size_t bytes)
+{
+	if (n > 0 && (uint8_t *)iov[n - 1].iov_base + iov[n - 1].iov_len == addr) {
+		iov[n - 1].iov_len += bytes;
+		return n;
+	}
+	iov[n].iov_base = addr;
+	iov[n].iov_len = bytes;
+	return n + 1;
 }
 
 static int
@@ -71,10 +86,12 @@ run_read(struct run *r, db_pgno_t first, size_t *donep)
 	uint64_t left = off < length ? length - off : 0, begun;
 	int n = 0, ret;
 
-	for (unsigned i = 0; i < r->n && left > 0; i++, n++) {
-		iov[n].iov_base = frame_address(r->g.t->pool, r->frames[i], mpf->pageshift);
-		iov[n].iov_len = left < mpf->pagesize ? (size_t)left : mpf->pagesize;
-		left -= iov[n].iov_len;
+	for (unsigned i = 0; i < r->n && left > 0; i++) {
+		size_t bytes = left < mpf->pagesize ? (size_t)left : mpf->pagesize;
+
+		n = iov_add(
+		    iov, n, frame_address(r->g.t->pool, r->frames[i], mpf->pageshift), bytes);
+		left -= bytes;
 	}
 	*donep = 0;
 	if (n == 0 || mpf->fd == -1)
@@ -108,7 +125,7 @@ run_settle(struct run *r, db_pgno_t first, unsigned i, int error, size_t done)
 	page = frame_address(g->t->pool, g->f, g->mpf->pageshift);
 	have = done <= i * size ? 0 : done - i * size < size ? done - i * size : size;
 	if (error == 0) {
-		memset(page + have, 0, size - have);
+		page_clear_rest(page, have, size);
 		error = page_in(g->t, g->mpf, page, g->pgno);
 	}
 	if (error != 0 || load_seq(&g->mpf->row->cuts) != r->cuts || !load_finish(g)) {

@@ -61,6 +61,7 @@ struct thread {
 	unsigned notes;	    /* highest note in use, about */
 	unsigned untallied; /* hits since a tally was taken that had to go to the record */
 	struct hint_list free[PAGE_SHIFTS];
+	unsigned wanted;	       /* so many frames are about to be used at once */
 	uint32_t evicted[PAGE_SHIFTS]; /* since another size's extent was looked at */
 	uint64_t unoffered;	       /* bytes evicted since it hinted an extent last */
 	uint32_t next_offer;	       /* that one's successor */

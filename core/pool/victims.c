@@ -23,6 +23,7 @@
 #define EARLY 8 /* places of the list */
 #define LIST_MOST 16384
 #define LIST_PART 16	/* of the pool's 4 KiB pages */
+#define LIST_PART_LRU 8 /* where a search changes nothing, it may be rarer */
 #define LIFE_PARTS 3	/* of eight of the pages of a size: evictions that a ghost outlives */
 #define WINDOW_MOST 64u /* see policy_size.window */
 #define BATCH_PART 640	/* of the pages of a size, evicted at a time */
@@ -49,7 +50,7 @@ struct victims {
 int
 victims_create(const DB_MPOOL *p, struct victims **vp)
 {
-	uint64_t room = (pool_bytes(p) >> 12) / LIST_PART;
+	uint64_t room = (pool_bytes(p) >> 12) / (p->lru ? LIST_PART_LRU : LIST_PART);
 	size_t ages = p->lru ? 0 : sizeof(struct ages);
 	struct victims *v;
 	int ret;
@@ -143,10 +144,36 @@ struct census {
 	uint32_t pages[2];
 };
 
+/*
+ * The same with nothing counted, for lru: of most pages the age is all that is looked at, once the
+ * list is full.
+ */
+static void
+look_for_oldest(struct victims *v, uint32_t f, uint32_t n, const uint32_t *stamps, uint64_t below)
+{
+	struct queue *q = &v->q[0];
+	uint32_t least = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t s = load_relaxed(&stamps[i]), age = stamp_age(v->now, s);
+		uint64_t place = (uint64_t)age << 32 | (UINT32_MAX - (f + i));
+
+		if (age < least || s == 0 || place >= below)
+			continue;
+		keep(q, place);
+		if (q->n == q->room)
+			least = (uint32_t)(q->order[0] >> 32);
+	}
+}
+
 /* n frames from f on, whose stamps lie in one piece. */
 static void
 look_at_run(struct victims *v, uint32_t f, uint32_t n, const uint32_t *stamps, struct census *seen)
 {
+	if (v->ages == NULL) {
+		look_for_oldest(v, f, n, stamps, seen->below[0]);
+		return;
+	}
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t s = load_relaxed(&stamps[i]), age;
 		unsigned class = s >> 31;
@@ -317,12 +344,14 @@ add(uint32_t f, uint64_t w, struct candidates *c)
 }
 
 static bool
-is_enough(const DB_MPOOL *p, unsigned pageshift, const struct candidates *c)
+is_enough(const struct thread *t, unsigned pageshift, const struct candidates *c)
 {
-	unsigned want = victims_batch(p, pageshift);
+	unsigned want = victims_batch(t->pool, pageshift);
 
-	if (p->small)
+	if (t->pool->small)
 		return c->n + c->ndirty > 0;
+	if (want < t->wanted)
+		want = t->wanted < BATCH ? t->wanted : BATCH;
 	return c->n >= want || c->ndirty >= BATCH || c->ndirty >= 4 * want;
 }
 
@@ -388,7 +417,7 @@ pick_adaptive(struct thread *t, struct victim_round *r, struct candidates *c)
 	struct oldest o;
 	unsigned class;
 
-	while (!is_enough(p, r->pageshift, c) && next_adaptive(t, r, chosen, &o, &class)) {
+	while (!is_enough(t, r->pageshift, c) && next_adaptive(t, r, chosen, &o, &class)) {
 		take_oldest(t, r, class, &o);
 		chosen += add(o.f, load_relaxed(&frame_at(p, o.f)->word), c) && class == 0;
 	}
@@ -400,7 +429,7 @@ pick_oldest(struct thread *t, struct victim_round *r, struct candidates *c)
 	const DB_MPOOL *p = t->pool;
 	struct oldest o;
 
-	while (!is_enough(p, r->pageshift, c) && look_oldest(t, r, 0, &o)) {
+	while (!is_enough(t, r->pageshift, c) && look_oldest(t, r, 0, &o)) {
 		take_oldest(t, r, 0, &o);
 		(void)add(o.f, load_relaxed(&frame_at(p, o.f)->word), c);
 	}
@@ -442,7 +471,7 @@ victims_discarded(struct thread *t, unsigned pageshift, struct candidates *c)
 
 	c->n = c->ndirty = c->nmore = c->busy = 0;
 	c->moves = 0;
-	for (uint32_t i = from; i != from + DISCARD_RING && !is_enough(p, pageshift, c); i++) {
+	for (uint32_t i = from; i != from + DISCARD_RING && !is_enough(t, pageshift, c); i++) {
 		uint32_t *place = &p->mp->discards[i % DISCARD_RING], f = load_relaxed(place);
 		uint64_t w;
 
