@@ -145,8 +145,8 @@ struct census {
 };
 
 /*
- * The same with nothing counted, for lru: of most pages the age is all that is looked at, once the
- * list is full.
+ * n frames from f on, for lru: nothing is counted, and once the list is full, of most pages the age
+ * is all that is looked at.
  */
 static void
 look_for_oldest(struct victims *v, uint32_t f, uint32_t n, const uint32_t *stamps, uint64_t below)
@@ -166,7 +166,7 @@ look_for_oldest(struct victims *v, uint32_t f, uint32_t n, const uint32_t *stamp
 	}
 }
 
-/* n frames from f on, whose stamps lie in one piece. */
+/* The same for either policy; their stamps lie in one piece. */
 static void
 look_at_run(struct victims *v, uint32_t f, uint32_t n, const uint32_t *stamps, struct census *seen)
 {
