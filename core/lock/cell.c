@@ -86,7 +86,8 @@ cell_push(DB_LOCKTAB *lt, uint32_t part, struct lock_cell *c)
 static uint32_t
 cells_possible(const DB_LOCKTAB *lt, uint64_t region_bytes)
 {
-	uint64_t n = (region_bytes - lt->cells_offset) / sizeof(struct lock_cell);
+	uint64_t bytes = region_bytes > lt->cells_offset ? region_bytes - lt->cells_offset : 0;
+	uint64_t n = bytes / sizeof(struct lock_cell);
 
 	return n < CELLS_MAX ? (uint32_t)n : CELLS_MAX;
 }
@@ -184,7 +185,8 @@ cells_grow(DB_LOCKTAB *lt)
 	struct region *r = lt->region;
 	uint64_t size = load_relaxed(&r->size), want = size + (size - lt->cells_offset);
 
-	if (r->is_private || cells_possible(lt, size) >= CELLS_MAX || size >= r->mapped)
+	if (r->is_private || cells_possible(lt, size) >= CELLS_MAX || size >= r->mapped ||
+	    size <= lt->cells_offset)
 		return false;
 	if (want > r->mapped)
 		want = r->mapped;

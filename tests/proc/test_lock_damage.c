@@ -228,12 +228,46 @@ lock_table_that_says_it_is_large_is_not_walked_through(void **state)
 	assert_int_equal(t_join(&c), 0);
 }
 
+/* Behind the tables that it has is not where its file ends. */
+static int
+says_it_is_small(struct t_child *c, void *arg)
+{
+	const struct t *t = arg;
+	DB_ENV env = { .region_max = 256u << 20 };
+	struct victim v;
+	u_int32_t id;
+
+	(void)c;
+	open_victim(&v, t, &env);
+	v.lt->region->layout->size =
+	    os_page_size() * (v.lt->region->layout->body / os_page_size() + 1);
+	t_check(v.lt->region->layout->size < v.lt->cells_offset);
+	for (unsigned i = 0; i < 20000; i++)
+		if (lock_id(v.lt, &id) != 0)
+			break;
+	call_everything(&v);
+	(void)lock_close(v.lt);
+	v.lt = NULL;
+	must(lock_unlink(t->dir, 1, &env));
+	return 0;
+}
+
+static void
+lock_table_that_says_it_is_small_is_not_used_beyond_its_file(void **state)
+{
+	struct t_child c;
+
+	t_fork(&c, says_it_is_small, *state);
+	assert_int_equal(t_join(&c), 0);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t_test(lock_table_with_any_word_damaged_is_left_with_an_answer),
 		t_test(lock_table_that_says_it_is_large_is_not_walked_through),
+		t_test(lock_table_that_says_it_is_small_is_not_used_beyond_its_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
