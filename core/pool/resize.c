@@ -112,18 +112,22 @@ shrink(struct thread *t, uint32_t want, uint32_t have, uint64_t until)
 {
 	DB_MPOOL *p = t->pool;
 	uint32_t e = p->g.nextents;
+	int ret = EBUSY;
 
 	/* from now on nobody counts on more; a page that is needed meanwhile finds less room */
 	store_seq(&p->mp->extents_open, want);
 	while (e > want && close_patiently(t, e - 1, until))
 		e--;
 	if (e == want)
-		return region_shrink(p->region, region_bytes(p, want));
-	env_err(p->dbenv, "memp_resize: pages in the way are pinned or cannot be written");
+		ret = region_shrink(p->region, region_bytes(p, want));
+	else
+		env_err(p->dbenv, "memp_resize: pages in the way are pinned or cannot be written");
+	if (ret == 0)
+		return 0;
 	for (; e < have; e++)
 		(void)extent_open(p, e);
 	store_seq(&p->mp->extents_open, have);
-	return EBUSY;
+	return ret;
 }
 
 static int

@@ -211,6 +211,27 @@ mpool_resize_that_gets_no_memory_changes_nothing(void **state)
 	finish(mp);
 }
 
+/* The pages that the call had closed to others are open again. */
+static void
+mpool_resize_down_that_cannot_lock_the_region_changes_nothing(void **state)
+{
+	DB_MPOOL *mp = pool_with_room(*state, 3 * 1024 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+
+	fill_all(f);
+	t_fault_always(OS_LOCK, ENOLCK);
+	assert_int_equal(memp_resize(mp, 512 * KIB), ENOLCK);
+	assert_true(t_fault_off());
+	assert_int_equal(stat_of(mp).st_cachesize, 3 * 1024 * KIB);
+	all_hold(f);
+	all_hold(f);
+	assert_int_equal(resident(mp), PAGES);
+	must(memp_resize(mp, 512 * KIB));
+	all_hold(f);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 static void
 mpool_joiner_that_asks_for_more_makes_the_pool_grow(void **state)
 {
@@ -325,6 +346,7 @@ main(void)
 		t_test(mpool_resize_up_and_down_while_another_process_uses_it),
 		t_test(mpool_joined_after_resize_is_as_large_as_it_is),
 		t_test(mpool_resize_that_gets_no_memory_changes_nothing),
+		t_test(mpool_resize_down_that_cannot_lock_the_region_changes_nothing),
 		t_test(mpool_joiner_that_asks_for_more_makes_the_pool_grow),
 		t_test(mpool_joiner_that_asks_for_more_than_can_be_gets_what_can_and_is_told),
 		t_test(mpool_joiner_for_whom_there_is_no_memory_gets_the_pool_as_it_is),
