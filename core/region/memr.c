@@ -334,6 +334,7 @@ memr_lock(DB_REGION *reg)
 	if ((ret = memr_enter(reg)) != 0)
 		return ret;
 	died = shlock_lock_counted(reg->region, &reg->body->lock) == EOWNERDEAD;
+	(void)add_seq(&reg->holds, 1);
 	if (load_seq(&reg->body->died) != 0) {
 		store_seq(&reg->body->died, 0);
 		died = true;
@@ -341,15 +342,29 @@ memr_lock(DB_REGION *reg)
 	return died ? EOWNERDEAD : 0;
 }
 
+/* False: nobody in this process has the lock. */
+static bool
+let_go(DB_REGION *reg)
+{
+	uint32_t holds = load_seq(&reg->holds);
+
+	while (holds > 0)
+		if (cas_seq(&reg->holds, &holds, holds - 1))
+			return true;
+	return false;
+}
+
 int
 memr_unlock(DB_REGION *reg)
 {
+	bool held;
+
 	/* Given back in any case, be the region what it may. */
-	if (reg == NULL || region_is_inherited(reg->region) ||
-	    !shlock_is_held(reg->region, &reg->body->lock))
+	if (reg == NULL || region_is_inherited(reg->region) || !let_go(reg))
 		return EINVAL;
+	held = shlock_is_held(reg->region, &reg->body->lock);
 	shlock_unlock_counted(reg->region, &reg->body->lock);
-	return memr_enter(reg);
+	return held ? memr_enter(reg) : EINVAL;
 }
 
 int

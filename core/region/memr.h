@@ -34,6 +34,7 @@ struct __db_region {
 	struct region *region;
 	struct memr_body *body;
 	struct environment place;
+	uint32_t holds; /* how often this process has the lock, whatever its word says */
 };
 
 /* The first of the application's bytes. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/atomics.h"
+#include "region/memr.h"
 
 #define KIB ((size_t)1024)
 #define MAX (1024 * KIB)
@@ -392,6 +393,43 @@ keeps_the_lock(struct t_child *c, void *arg)
 	return 0;
 }
 
+static int
+unlocks_what_is_not_there(struct t_child *c, void *arg)
+{
+	DB_REGION *reg = open_a(arg);
+
+	t_check(memr_lock(reg) == 0);
+	t_tell(c, 'l');
+	t_await(c, 'g');
+	t_check(memr_unlock(reg) == EINVAL);
+	t_tell(c, 'u');
+	t_await(c, 'e');
+	t_check(memr_close(reg) == 0);
+	return 0;
+}
+
+/* Who had it does not seem to have it for ever, once its word is damaged. */
+static void
+lock_that_is_damaged_under_its_holder_keeps_nobody_waiting(void **state)
+{
+	DB_REGION *reg = open_a(*state);
+	struct t_child c;
+	uint32_t owner;
+
+	t_fork(&c, unlocks_what_is_not_there, *state);
+	t_await(&c, 'l');
+	owner = load_seq(&reg->body->lock.owner);
+	store_seq(&reg->body->lock.owner, 0);
+	t_tell(&c, 'g');
+	t_await(&c, 'u');
+	store_seq(&reg->body->lock.owner, owner);
+	assert_int_equal(memr_lock(reg), EOWNERDEAD);
+	assert_int_equal(memr_unlock(reg), 0);
+	t_tell(&c, 'e');
+	assert_int_equal(t_join(&c), 0);
+	close_it(reg);
+}
+
 /* Killed and found at the lock; killed, and its number given to another; or closed. */
 static void
 lock_of_the_dead_is_told_once(void **state)
@@ -643,6 +681,7 @@ main(void)
 		memr_test(forked_child_cannot_use_the_parents_region),
 		memr_test(lock_excludes_processes),
 		memr_test(lock_of_the_dead_is_told_once),
+		memr_test(lock_that_is_damaged_under_its_holder_keeps_nobody_waiting),
 		memr_test(heap_serves_its_part_of_the_region_only),
 		memr_test(heap_is_sound_whenever_a_process_was_killed_inside),
 		memr_test(damaged_heap_panics_the_region),
