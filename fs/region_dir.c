@@ -117,14 +117,15 @@ int
 region_open_file(struct fs *fs, const char *file, int *fdp)
 {
 	struct stat st;
-	int fd;
+	int fd, err;
 
 	fd = openat(fs->region_fd, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
 	if (fd == -1)
 		return errno == ELOOP ? ENOENT : errno;
-	if (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode)) {
+	err = fstat(fd, &st) == -1 ? errno : S_ISREG(st.st_mode) ? 0 : ENOENT;
+	if (err != 0) {
 		(void)close(fd);
-		return ENOENT;
+		return err;
 	}
 	*fdp = fd;
 	return 0;
