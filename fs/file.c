@@ -162,7 +162,7 @@ open_in_pool_locked(struct fs *fs, struct file *f, bool writable)
 	if (writable && fs->opt->read_only)
 		return EROFS;
 	if ((err = node_open(fs, f->node, writable ? O_RDWR : O_RDONLY, &fd)) != 0)
-		return err == ETXTBSY || !writable ? err : EACCES;
+		return writable && (err == EPERM || err == EROFS) ? EACCES : err;
 	return replace_locked(fs, f, fd, writable);
 }
 

@@ -328,10 +328,12 @@ change_on_disk(struct fs *fs, int fd, const struct caller *c, const struct files
 
 	if (only_drops_set_id(fd, change))
 		return change_mode(fs, fd, change);
-	identity_enter(c);
-	if ((err = change_mode(fs, fd, change)) == 0 && (err = change_owner(fd, change)) == 0)
-		err = change_times(fd, change);
-	identity_leave();
+	if ((err = identity_enter(c)) == 0) {
+		if ((err = change_mode(fs, fd, change)) == 0 &&
+		    (err = change_owner(fd, change)) == 0)
+			err = change_times(fd, change);
+		identity_leave();
+	}
 	return err;
 }
 
@@ -376,9 +378,10 @@ files_access(struct fs *fs, struct node *node, const struct caller *c, int mode)
 
 	if ((err = node_fd_get(fs, node, &fd)) != 0)
 		return err;
-	identity_enter(c);
-	err = faccessat(fd, "", mode, AT_EMPTY_PATH | AT_EACCESS) == -1 ? errno : 0;
-	identity_leave();
+	if ((err = identity_enter(c)) == 0) {
+		err = faccessat(fd, "", mode, AT_EMPTY_PATH | AT_EACCESS) == -1 ? errno : 0;
+		identity_leave();
+	}
 	node_fd_put(fs, node);
 	return err;
 }

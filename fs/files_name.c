@@ -30,49 +30,85 @@ make_begin(struct fs *fs, struct node *dir, const char *name, int *dirfdp)
 	return node_fd_get(fs, dir, dirfdp);
 }
 
+/*
+ * What was made is there but cannot be shown, and the caller is told that it was not made: it goes,
+ * if it is what was made since began_nsec.
+ */
+static void
+unmake(struct fs *fs, struct node *dir, const char *name, mode_t type, int64_t began_nsec)
+{
+	struct statx sx;
+	int dirfd;
+
+	if (node_fd_get(fs, dir, &dirfd) != 0)
+		return;
+	if (node_statx_at(dirfd, name, &sx) == 0 && (sx.stx_mode & S_IFMT) == type &&
+	    sx.stx_ctime.tv_sec * 1000000000 + sx.stx_ctime.tv_nsec >= began_nsec &&
+	    (!S_ISREG(type) || sx.stx_size == 0))
+		(void)unlinkat(dirfd, name, S_ISDIR(type) ? AT_REMOVEDIR : 0);
+	node_fd_put(fs, dir);
+}
+
+static int
+show_made(struct fs *fs, struct node *dir, const char *name, mode_t type, int64_t began_nsec,
+    struct node **np, struct stat *st)
+{
+	int err = files_lookup(fs, dir, name, np, st);
+
+	if (err != 0)
+		unmake(fs, dir, name, type, began_nsec);
+	return err;
+}
+
 int
 files_mknod(struct fs *fs, struct node *dir, const char *name, const struct caller *c, mode_t mode,
     dev_t rdev, struct node **np, struct stat *st)
 {
+	int64_t began_nsec = os_now_nsec_coarse();
 	int dirfd, err;
 
 	if ((err = make_begin(fs, dir, name, &dirfd)) != 0)
 		return err;
-	identity_enter_to_create(c);
-	err = mknodat(dirfd, name, identity_mode(c, mode), rdev) == -1 ? errno : 0;
-	identity_leave();
+	if ((err = identity_enter_to_create(c)) == 0) {
+		err = mknodat(dirfd, name, identity_mode(c, mode), rdev) == -1 ? errno : 0;
+		identity_leave();
+	}
 	node_fd_put(fs, dir);
-	return err != 0 ? err : files_lookup(fs, dir, name, np, st);
+	return err != 0 ? err : show_made(fs, dir, name, mode & S_IFMT, began_nsec, np, st);
 }
 
 int
 files_mkdir(struct fs *fs, struct node *dir, const char *name, const struct caller *c, mode_t mode,
     struct node **np, struct stat *st)
 {
+	int64_t began_nsec = os_now_nsec_coarse();
 	int dirfd, err;
 
 	if ((err = make_begin(fs, dir, name, &dirfd)) != 0)
 		return err;
-	identity_enter_to_create(c);
-	err = mkdirat(dirfd, name, identity_mode(c, mode)) == -1 ? errno : 0;
-	identity_leave();
+	if ((err = identity_enter_to_create(c)) == 0) {
+		err = mkdirat(dirfd, name, identity_mode(c, mode)) == -1 ? errno : 0;
+		identity_leave();
+	}
 	node_fd_put(fs, dir);
-	return err != 0 ? err : files_lookup(fs, dir, name, np, st);
+	return err != 0 ? err : show_made(fs, dir, name, S_IFDIR, began_nsec, np, st);
 }
 
 int
 files_symlink(struct fs *fs, struct node *dir, const char *name, const struct caller *c,
     const char *target, struct node **np, struct stat *st)
 {
+	int64_t began_nsec = os_now_nsec_coarse();
 	int dirfd, err;
 
 	if ((err = make_begin(fs, dir, name, &dirfd)) != 0)
 		return err;
-	identity_enter(c);
-	err = symlinkat(target, dirfd, name) == -1 ? errno : 0;
-	identity_leave();
+	if ((err = identity_enter(c)) == 0) {
+		err = symlinkat(target, dirfd, name) == -1 ? errno : 0;
+		identity_leave();
+	}
 	node_fd_put(fs, dir);
-	return err != 0 ? err : files_lookup(fs, dir, name, np, st);
+	return err != 0 ? err : show_made(fs, dir, name, S_IFLNK, began_nsec, np, st);
 }
 
 static int
@@ -84,15 +120,31 @@ link_at(struct fs *fs, struct node *node, int dirfd, const char *name, const str
 	if ((err = node_fd_get(fs, node, &fd)) != 0)
 		return err;
 	if ((err = file_change_begin(fs, node, &f)) == 0) {
-		identity_enter(c);
-		err = linkat(fs->proc_fd, fd_name(fd).text, dirfd, name, AT_SYMLINK_FOLLOW) == -1 ?
-		    errno :
-		    0;
-		identity_leave();
+		if ((err = identity_enter(c)) == 0) {
+			err = linkat(fs->proc_fd, fd_name(fd).text, dirfd, name,
+				  AT_SYMLINK_FOLLOW) == -1 ?
+			    errno :
+			    0;
+			identity_leave();
+		}
 		file_change_end(fs, f);
 	}
 	node_fd_put(fs, node);
 	return err;
+}
+
+/* As unmake: it was node's name. */
+static void
+unlink_from(const struct node *node, int dirfd, const char *name)
+{
+	struct os_ident id;
+	struct statx sx;
+
+	if (node_statx_at(dirfd, name, &sx) != 0)
+		return;
+	node_ident(&sx, &id);
+	if (id.dev == node->ident.dev && id.ino == node->ident.ino)
+		(void)unlinkat(dirfd, name, 0);
 }
 
 int
@@ -103,9 +155,11 @@ files_link(struct fs *fs, struct node *node, struct node *dir, const char *name,
 
 	if ((err = make_begin(fs, dir, name, &dirfd)) != 0)
 		return err;
-	err = link_at(fs, node, dirfd, name, c);
+	if ((err = link_at(fs, node, dirfd, name, c)) == 0 &&
+	    (err = files_getattr(fs, node, st)) != 0)
+		unlink_from(node, dirfd, name);
 	node_fd_put(fs, dir);
-	return err != 0 ? err : files_getattr(fs, node, st);
+	return err;
 }
 
 /* --- what a name stands for, before it is changed ------------------------------------------ */
@@ -183,9 +237,10 @@ remove_at(struct fs *fs, int dirfd, const char *name, const struct caller *c)
 	if ((err = object_open(fs, dirfd, name, &o)) != 0)
 		return err;
 	if ((err = object_watch(fs, &o)) == 0) {
-		identity_enter(c);
-		err = unlinkat(dirfd, name, 0) == -1 ? errno : 0;
-		identity_leave();
+		if ((err = identity_enter(c)) == 0) {
+			err = unlinkat(dirfd, name, 0) == -1 ? errno : 0;
+			identity_leave();
+		}
 		object_unwatch(fs, &o);
 	}
 	if (err == 0)
@@ -217,9 +272,10 @@ files_rmdir(struct fs *fs, struct node *dir, const char *name, const struct call
 		return ENOENT;
 	if ((err = node_fd_get(fs, dir, &dirfd)) != 0)
 		return err;
-	identity_enter(c);
-	err = unlinkat(dirfd, name, AT_REMOVEDIR) == -1 ? errno : 0;
-	identity_leave();
+	if ((err = identity_enter(c)) == 0) {
+		err = unlinkat(dirfd, name, AT_REMOVEDIR) == -1 ? errno : 0;
+		identity_leave();
+	}
 	node_fd_put(fs, dir);
 	return err;
 }
@@ -328,9 +384,11 @@ rename_sides(
 
 	if ((err = watch_both(fs, from, to)) != 0)
 		return err;
-	identity_enter(c);
-	err = renameat2(from->dirfd, from->name, to->dirfd, to->name, flags) == -1 ? errno : 0;
-	identity_leave();
+	if ((err = identity_enter(c)) == 0) {
+		err = renameat2(from->dirfd, from->name, to->dirfd, to->name, flags) == -1 ? errno :
+											     0;
+		identity_leave();
+	}
 	object_unwatch(fs, &from->object);
 	object_unwatch(fs, &to->object);
 	if (err == 0)

@@ -35,9 +35,10 @@ open_as(struct fs *fs, struct node *node, const struct caller *c, int flags, int
 	/* The caller may lack what the daemon needs to find the object again. */
 	if ((err = node_fd_get(fs, node, &path_fd)) != 0)
 		return err;
-	identity_enter(c);
-	err = node_open(fs, node, flags, fdp);
-	identity_leave();
+	if ((err = identity_enter(c)) == 0) {
+		err = node_open(fs, node, flags, fdp);
+		identity_leave();
+	}
 	node_fd_put(fs, node);
 	return err;
 }
@@ -102,27 +103,36 @@ create_at(struct fs *fs, struct node *dir, const char *name, const struct caller
 
 	if ((err = node_fd_get(fs, dir, &dirfd)) != 0)
 		return err;
-	identity_enter_to_create(c);
-	*fdp = openat(dirfd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC,
-	    identity_mode(c, mode & 07777));
-	err = *fdp == -1 ? errno : 0;
-	identity_leave();
+	if ((err = identity_enter_to_create(c)) == 0) {
+		*fdp = openat(dirfd, name, O_CREAT | O_EXCL | O_RDWR | O_NOFOLLOW | O_CLOEXEC,
+		    identity_mode(c, mode & 07777));
+		err = *fdp == -1 ? errno : 0;
+		identity_leave();
+	}
 	node_fd_put(fs, dir);
 	return err;
 }
 
 /* The caller is told that there is no file: then there is none, unless the name is another's. */
 static void
-remove_created(struct fs *fs, struct node *dir, const char *name, const struct stat *made)
+remove_created(struct fs *fs, struct node *dir, const char *name, const struct os_ident *made)
 {
-	struct stat st;
+	struct os_ident id;
+	struct node *node;
+	struct statx sx;
 	int dirfd;
 
 	if (node_fd_get(fs, dir, &dirfd) != 0)
 		return;
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_dev == made->st_dev &&
-	    st.st_ino == made->st_ino)
-		(void)unlinkat(dirfd, name, 0);
+	if (node_statx_at(dirfd, name, &sx) == 0) {
+		node_ident(&sx, &id);
+		if (id.dev == made->dev && id.ino == made->ino && unlinkat(dirfd, name, 0) == 0 &&
+		    sx.stx_nlink == 1) {
+			node = node_find(fs, &id, S_IFREG);
+			file_gone(fs, node, &id);
+			node_put(fs, node);
+		}
+	}
 	node_fd_put(fs, dir);
 }
 
@@ -172,7 +182,8 @@ int
 files_create(struct fs *fs, struct node *dir, const char *name, const struct caller *c, mode_t mode,
     int flags, struct node **np, struct stat *st, struct handle **hp)
 {
-	struct stat made;
+	struct os_ident made = { 0 };
+	struct statx sx;
 	int fd, err;
 
 	if (files_hidden(name))
@@ -182,8 +193,8 @@ files_create(struct fs *fs, struct node *dir, const char *name, const struct cal
 		return open_existing(fs, dir, name, c, flags, np, st, hp);
 	if (err != 0)
 		return err;
-	if (fstat(fd, &made) == -1)
-		made = (struct stat){ 0 };
+	if (node_statx(fd, &sx) == 0)
+		node_ident(&sx, &made);
 	if ((err = open_created(fs, dir, name, fd, flags, np, st, hp)) != 0)
 		remove_created(fs, dir, name, &made);
 	return err;

@@ -30,9 +30,10 @@ files_getxattr(struct fs *fs, struct node *node, const struct caller *c, const c
 
 	if ((err = node_fd_get(fs, node, &fd)) != 0)
 		return err;
-	identity_enter(c);
-	err = result(getxattr(fd_proc_path(fd).text, name, buf, bytes), donep);
-	identity_leave();
+	if ((err = identity_enter(c)) == 0) {
+		err = result(getxattr(fd_proc_path(fd).text, name, buf, bytes), donep);
+		identity_leave();
+	}
 	node_fd_put(fs, node);
 	return err;
 }
@@ -64,9 +65,10 @@ files_listxattr(struct fs *fs, struct node *node, const struct caller *c, char *
 
 	if ((err = node_fd_get(fs, node, &fd)) != 0)
 		return err;
-	identity_enter(c);
-	err = result(listxattr(fd_proc_path(fd).text, buf, bytes), donep);
-	identity_leave();
+	if ((err = identity_enter(c)) == 0) {
+		err = result(listxattr(fd_proc_path(fd).text, buf, bytes), donep);
+		identity_leave();
+	}
 	node_fd_put(fs, node);
 	if (err == 0 && bytes > 0 && c->uid != 0)
 		*donep = drop_trusted(buf, *donep);
@@ -87,13 +89,14 @@ change_xattr(struct fs *fs, struct node *node, const struct caller *c, const cha
 		struct fd_name path = fd_proc_path(fd);
 		int ret;
 
-		identity_enter(c);
-		if (value != NULL)
-			ret = setxattr(path.text, name, value, bytes, flags);
-		else
-			ret = removexattr(path.text, name);
-		err = ret == -1 ? errno : 0;
-		identity_leave();
+		if ((err = identity_enter(c)) == 0) {
+			if (value != NULL)
+				ret = setxattr(path.text, name, value, bytes, flags);
+			else
+				ret = removexattr(path.text, name);
+			err = ret == -1 ? errno : 0;
+			identity_leave();
+		}
 		file_change_end(fs, f);
 	}
 	node_fd_put(fs, node);

@@ -18,6 +18,7 @@
  */
 #include "identity.h"
 
+#include <errno.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <stdint.h>
@@ -116,8 +117,11 @@ parse_line(const char *line, struct rights *r)
 		r->fsuid = (uid_t)fsuid;
 }
 
-/* A caller that is gone already has no rights of this kind: less is allowed, never more. */
-static void
+/*
+ * A caller that is gone already has no rights of this kind.  That nothing can be opened is another
+ * matter: who is taken for a member of no group passes an ACL that denies one of his something.
+ */
+static int
 read_rights(pid_t pid, struct rights *r)
 {
 	char path[64], line[GROUPS_MOST * 11 + 16];
@@ -127,11 +131,14 @@ read_rights(pid_t pid, struct rights *r)
 	r->caps = 0;
 	r->fsuid = (uid_t)-1;
 	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/status", (int)pid, (int)pid);
-	if (pid == 0 || (f = fopen(path, "re")) == NULL)
-		return;
+	if (pid == 0)
+		return 0;
+	if ((f = fopen(path, "re")) == NULL)
+		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? errno : 0;
 	while (fgets(line, (int)sizeof(line), f) != NULL)
 		parse_line(line, r);
 	(void)fclose(f);
+	return 0;
 }
 
 static bool
@@ -186,28 +193,30 @@ identity_mode_written(const struct caller *c, const struct stat *st)
 	/* a group's bit alone, and the request says the group: nothing else need be known */
 	if ((mode & (S_ISUID | S_IXGRP)) == 0 && c->gid == st->st_gid)
 		return mode;
-	read_rights(c->pid, &r);
-	if (caps_of(c, &r) & 1u << CAP_FSETID)
+	if (read_rights(c->pid, &r) == 0 && (caps_of(c, &r) & 1u << CAP_FSETID) != 0)
 		return mode;
 	if ((mode & S_IXGRP) || !is_member(c, &r, st->st_gid))
 		mode &= ~(mode_t)S_ISGID;
 	return mode & ~(mode_t)S_ISUID;
 }
 
-static void
+static int
 switch_user(const struct caller *c)
 {
 	struct rights r;
 	uint64_t caps;
+	int err;
 
-	read_rights(c->uid != 0 ? c->pid : 0, &r);
-	if (c->uid != 0)
-		(void)syscall(SYS_setgroups, r.ngroups, r.groups);
+	if ((err = read_rights(c->uid != 0 ? c->pid : 0, &r)) != 0)
+		return err;
+	if (c->uid != 0 && syscall(SYS_setgroups, r.ngroups, r.groups) == -1)
+		return errno;
 	(void)setfsgid(c->gid);
 	(void)setfsuid(c->uid);
 	if ((caps = caps_of(c, &r)) != 0)
 		lend_capabilities(caps);
 	self.switched = true;
+	return 0;
 }
 
 static void
@@ -224,18 +233,20 @@ switch_umask(mode_t mask)
 	self.umask = mask;
 }
 
-void
+int
 identity_enter(const struct caller *c)
 {
-	if (is_root && (c->uid != 0 || c->gid != 0))
-		switch_user(c);
+	return is_root && (c->uid != 0 || c->gid != 0) ? switch_user(c) : 0;
 }
 
-void
+int
 identity_enter_to_create(const struct caller *c)
 {
-	switch_umask(c->umask);
-	identity_enter(c);
+	int err;
+
+	if ((err = identity_enter(c)) == 0)
+		switch_umask(c->umask);
+	return err;
 }
 
 /* Where a thread cannot have a umask of its own, default ACLs are not asked. */

@@ -24,11 +24,12 @@ bool identity_can_switch(void);
 
 /*
  * The calling thread's filesystem ids and groups become the caller's, where the daemon may do that
- * (it runs as root), until identity_leave.  Does not nest.
+ * (it runs as root), until identity_leave.  Does not nest.  EMFILE, ENFILE, ENOMEM: his groups
+ * cannot be learnt or taken on; nothing has changed, and nothing may be done for him.
  */
-void identity_enter(const struct caller *c);
+int identity_enter(const struct caller *c);
 /* The umask as well: around a call that makes something with a mode. */
-void identity_enter_to_create(const struct caller *c);
+int identity_enter_to_create(const struct caller *c);
 void identity_leave(void);
 
 /* The mode of a regular file that looks like st, once the caller has written to it. */

@@ -252,12 +252,14 @@ write_first(struct file *f, const struct caller *c, struct change *w)
 	int err;
 
 	if ((err = mpool_file_write_begin(f->mpf)) == 0) {
-		identity_enter(c);
-		do
-			n = pwrite(mpool_file_fd(f->mpf), w->buf, w->bytes, (off_t)w->offset);
-		while (n == -1 && errno == EINTR);
-		err = n == -1 ? errno : 0;
-		identity_leave();
+		if ((err = identity_enter(c)) == 0) {
+			do
+				n = pwrite(
+				    mpool_file_fd(f->mpf), w->buf, w->bytes, (off_t)w->offset);
+			while (n == -1 && errno == EINTR);
+			err = n == -1 ? errno : 0;
+			identity_leave();
+		}
 		mpool_file_restamp(f->mpf);
 		mpool_file_write_end(f->mpf);
 	}

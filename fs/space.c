@@ -65,9 +65,10 @@ allocate_as(const struct caller *c, int fd, int mode, uint64_t offset, uint64_t 
 {
 	int err;
 
-	identity_enter(c);
-	err = allocate(fd, mode, offset, bytes);
-	identity_leave();
+	if ((err = identity_enter(c)) == 0) {
+		err = allocate(fd, mode, offset, bytes);
+		identity_leave();
+	}
 	return err;
 }
 
