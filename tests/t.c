@@ -397,6 +397,10 @@ strike(void)
 	__atomic_store_n(&fault.struck, 1, __ATOMIC_RELAXED);
 	if (fault.error == T_FAULT_KILL)
 		(void)kill(getpid(), SIGKILL);
+	if (fault.error == T_FAULT_STOP) {
+		(void)kill(getpid(), SIGSTOP);
+		return 0;
+	}
 	return (fault.error);
 }
 

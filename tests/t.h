@@ -135,12 +135,13 @@ void t_continue(struct t_child *c);
 /* --- faults -------------------------------------------------------------------------------- */
 
 #define T_FAULT_KILL (-1) /* instead of an errno: SIGKILL to the calling process */
+#define T_FAULT_STOP (-3) /* SIGSTOP to it; when it goes on, the call is made */
 #define T_FAULT_ANY OS_CALLS
 
 /*
- * The n-th (from 1) system call of core of this kind from now on fails with error, or kills the
- * process; those after it succeed again.  t_fault_off() returns whether it came to that, so that a
- * test can loop over n until a run has seen every call.
+ * The n-th (from 1) system call of core of this kind from now on fails with error, or kills or
+ * stops the process; those after it succeed again.  t_fault_off() returns whether it came to that,
+ * so that a test can loop over n until a run has seen every call.
  */
 void t_fault(enum os_call kind, unsigned n, int error);
 /* Every call of this kind fails until t_fault_off. */
