@@ -280,8 +280,9 @@ pool_resize(struct fs *fs, uint64_t bytes, bool more)
 		return err;
 	if ((err = look_at_size(fs, fs->pool, &now)) == 0)
 		err = (more ? bytes > now : bytes < now) ? memp_resize(fs->pool, bytes) : EINVAL;
-	if (err == 0)
-		err = look_at_size(fs, fs->pool, &now);
+	/* it has become that size, whether that can be said or not */
+	if (err == 0 && look_at_size(fs, fs->pool, &now) != 0)
+		now = bytes;
 	pool_put(fs);
 	if (err == 0)
 		fs_log(LOG_INFO, "the pool of %s holds %llu bytes now", fs->opt->home,

@@ -6,7 +6,7 @@
 . "$TEST_SRC/mount/lib.sh"
 chmod 755 "$work"
 
-: "${FAULTS_STRIDE:=97}"
+: "${FAULTS_STRIDE:=149}"
 export FAULTS_STRIDE
 if [ "$FAULTS_STRIDE" -gt 1 ]; then
 	# shellcheck disable=SC2086 # words
