@@ -435,13 +435,34 @@ file_gone(struct fs *fs, struct node *node, const struct os_ident *id)
 }
 
 void
+file_is_hidden(struct fs *fs, struct node *node)
+{
+	struct file *f = __atomic_load_n(&node->file, __ATOMIC_ACQUIRE);
+	bool was_idle;
+
+	if (f == NULL)
+		return;
+	(void)pthread_mutex_lock(&fs->nodes.lock);
+	__atomic_store_n(&f->unkept, true, __ATOMIC_SEQ_CST);
+	was_idle = file_wake_locked(fs, f);
+	(void)pthread_mutex_unlock(&fs->nodes.lock);
+	file_close_if_idle(fs, f);
+	node_fd_drop(fs, node);
+	if (was_idle)
+		node_put(fs, node);
+}
+
+void
 file_is_named(struct fs *fs, struct node *node)
 {
 	struct file *f = __atomic_load_n(&node->file, __ATOMIC_ACQUIRE);
 
-	if (f == NULL || !__atomic_load_n(&f->gone, __ATOMIC_SEQ_CST))
+	if (f == NULL ||
+	    (!__atomic_load_n(&f->gone, __ATOMIC_SEQ_CST) &&
+		!__atomic_load_n(&f->unkept, __ATOMIC_SEQ_CST)))
 		return;
 	(void)pthread_mutex_lock(&fs->nodes.lock);
+	__atomic_store_n(&f->unkept, false, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&f->gone, false, __ATOMIC_SEQ_CST);
 	(void)pthread_mutex_unlock(&fs->nodes.lock);
 }

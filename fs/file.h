@@ -28,6 +28,7 @@ struct file {
 	bool waits_room;   /* atomic: it is being opened, and needs others to be closed */
 	int refused_type;  /* atomic: the type of its pages for which data were refused last */
 	bool gone;	   /* [t] its last name was removed: close at last release */
+	bool unkept;	   /* [t] close at last release, too: file_is_hidden */
 
 	unsigned cached;	 /* [k] opens that the kernel may cache; see coherence.h */
 	bool lent;		 /* [k] counted as one of these: it has pages all the same */
@@ -111,6 +112,12 @@ int file_peek_error(struct fs *fs, struct handle *h);
 
 /* The last name went: forget what the pool has of it. */
 void file_gone(struct fs *fs, struct node *node, const struct os_ident *id);
+
+/*
+ * A name went, and as many as before are left: a filesystem of the network has hidden the file
+ * until nobody has it open.  So it is not kept open in case somebody wants it again.
+ */
+void file_is_hidden(struct fs *fs, struct node *node);
 
 /* node, found under a name, is not one that is gone: its number may have been used again. */
 void file_is_named(struct fs *fs, struct node *node);

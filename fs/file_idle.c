@@ -194,6 +194,10 @@ file_rest(struct fs *fs, struct file *f)
 {
 	struct file *oldest = NULL;
 
+	if (__atomic_load_n(&f->unkept, __ATOMIC_SEQ_CST)) {
+		file_close_if_idle(fs, f);
+		return;
+	}
 	(void)pthread_mutex_lock(&fs->nodes.lock);
 	if (f->opens == 0 && !f->gone)
 		oldest = idle_touch_locked(fs, f);

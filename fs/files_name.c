@@ -168,6 +168,7 @@ struct object {
 	int fd; /* O_PATH, or -1: there is no such object */
 	struct os_ident ident;
 	mode_t mode;
+	uint32_t nlink;
 	struct node *node;    /* or NULL: the kernel does not know it */
 	struct file *watched; /* held by file_change_begin */
 };
@@ -190,6 +191,7 @@ object_open(struct fs *fs, int dirfd, const char *name, struct object *o)
 	if (files_is_region(fs, &o->ident))
 		return EPERM;
 	o->mode = sx.stx_mode;
+	o->nlink = sx.stx_nlink;
 	o->node = node_find(fs, &o->ident, o->mode & S_IFMT);
 	return 0;
 }
@@ -221,9 +223,12 @@ object_lost_name(struct fs *fs, struct object *o)
 {
 	struct statx sx;
 
-	if (o->fd == -1 || !S_ISREG(o->mode) || node_statx(o->fd, &sx) != 0 || sx.stx_nlink > 0)
+	if (o->fd == -1 || !S_ISREG(o->mode) || node_statx(o->fd, &sx) != 0)
 		return;
-	file_gone(fs, o->node, &o->ident);
+	if (sx.stx_nlink == 0)
+		file_gone(fs, o->node, &o->ident);
+	else if (sx.stx_nlink >= o->nlink && o->node != NULL)
+		file_is_hidden(fs, o->node);
 }
 
 /* --- removing ------------------------------------------------------------------------------ */

@@ -126,4 +126,25 @@ ok a_file_that_was_read_is_closed_at_once $?
 check and_not_held_open none_is_held
 check and_the_mount_still_answers test -s "$mnt/README"
 unmount_pool
+
+# --- where HOME only hides them ---------------------------------------------------------------
+
+# A filesystem of the network does, until nobody has the file open.
+none_is_open()
+{
+	! readlink "/proc/$(daemon_pid)/fd/"* | grep -q '/\.hidden'
+}
+
+LD_PRELOAD=$TEST_BIN/libhide_removed.so mount_pool --cache-size=4M
+echo idle >"$mnt/files/idle"
+cat "$mnt/files/idle" >"$work/out"
+rm "$mnt/files/idle"
+check what_home_hides_is_not_kept_open within_a_minute none_is_open
+echo open >"$mnt/files/open"
+exec 8<"$mnt/files/open"
+rm "$mnt/files/open"
+same but_it_is_there_for_who_has_it_open open "$(cat <&8)"
+exec 8<&-
+check and_let_go_with_the_last_close within_a_minute none_is_open
+unmount_pool
 finish
