@@ -3,6 +3,7 @@
  * core/pool: pools that become larger and smaller while they are in use.
  */
 #include "../pool_t.h"
+#include "../still_t.h"
 
 #define PS ((size_t)4096)
 #define PAGES 512 /* of "f": 2 MiB */
@@ -128,6 +129,39 @@ mpool_resize_errors(void **state)
 	must(memp_resize(mp, 256 * KIB));
 	must(memp_resize(mp, 512 * KIB));
 	refuses(memp_resize(mp, 1024 * KIB), ENOMEM);
+	finish(mp);
+}
+
+static int
+stands_still_in_a_resize(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_with_room(arg, 1024 * KIB);
+
+	stand_still(c, OS_PWRITE, NULL, 1, 0);
+	must(memp_resize(mp, 512 * KIB));
+	os_fault_hook = NULL;
+	must(memp_close(mp));
+	return 0;
+}
+
+static void
+mpool_resize_while_another_process_resizes_is_eagain(void **state)
+{
+	DB_MPOOL *mp = pool_with_room(*state, 1024 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	struct t_child c;
+
+	fill_all(f);
+	t_fork(&c, stands_still_in_a_resize, *state);
+	t_await(&c, 's');
+	quiet();
+	refuses(memp_resize(mp, 768 * KIB), EAGAIN);
+	assert_int_equal(sentences, 1);
+	t_tell(&c, 'g');
+	assert_int_equal(t_join(&c), 0);
+	assert_int_equal(stat_of(mp).st_cachesize, 512 * KIB);
+	all_hold(f);
+	must(memp_fclose(f));
 	finish(mp);
 }
 
@@ -343,6 +377,7 @@ main(void)
 		t_test(mpool_resize_down_writes_what_is_dirty_and_holds_less),
 		t_test(mpool_resize_down_with_pins_in_the_way_is_ebusy_and_changes_nothing),
 		t_test(mpool_resize_errors),
+		t_test(mpool_resize_while_another_process_resizes_is_eagain),
 		t_test(mpool_resize_up_and_down_while_another_process_uses_it),
 		t_test(mpool_joined_after_resize_is_as_large_as_it_is),
 		t_test(mpool_resize_that_gets_no_memory_changes_nothing),

@@ -9,6 +9,11 @@
  * whichever process needs the room.  Any process may be killed at any instruction: its pins and
  * half-done steps are taken over by the others.
  *
+ * Beside what each call says of errors: EINVAL, no handle, or one of before a fork(2); EDEADLK, it
+ * is called from pgin, pgout or lg_flush; ESTALE, the pool was removed by force; DB_RUNRECOVERY, it
+ * was found damaged (but of memp_stat and the closes); EAGAIN, the pool has no room for another
+ * thread; ENOMEM.
+ *
  * Names in brackets are the documents a rule comes from: [db_mpool] the manual page, [ours] where
  * it is silent.
  */
@@ -178,9 +183,11 @@ POOLFS_API int memp_register(DB_MPOOL *mp, int ftype,
  *
  * Errors: EINVAL flags, pagesize, lsn_offset, DB_RDONLY with file NULL, a length that is not a
  * multiple of pagesize without DB_ODDFILESIZE, or other values than those the file is open with;
- * ENFILE the pool's file table is full; EAGAIN a mount whose kernel has pages of the file does not
- * drop them in 10 s; EBUSY the file lost its last name, and pages from before, which must go first,
- * are still in use; what open(2) returns.
+ * EFBIG more than 2^32 pages; ENAMETOOLONG; ENFILE the pool's file table is full; EAGAIN a mount
+ * whose kernel has pages of the file does not drop them in 10 s; EBUSY the file lost its last name,
+ * and pages from before, which must go first, are still in use; what open(2) returns, and, where
+ * the pool has changed pages of the file from before, with another page size or type, what writing
+ * them returns.
  */
 POOLFS_API int memp_fopen(DB_MPOOL *mp, const char *file, int ftype, int flags, int mode,
     size_t pagesize, int lsn_offset, DBT *pgcookie, u_int8_t *uid, DB_MPOOLFILE **mpfp);
@@ -216,14 +223,15 @@ POOLFS_API int memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long f
  */
 POOLFS_API int memp_fput(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags);
 
-/* memp_fset - as memp_fput, without releasing the pin.  flags 0: EINVAL. */
+/* memp_fset - as memp_fput, errors too, without releasing the pin.  flags 0: EINVAL. */
 POOLFS_API int memp_fset(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags);
 
 /*
  * memp_fsync - write all dirty pages of the file, in page order, and fsync(2) it.  Blocks for as
  * long as the device does.  Pages that are pinned are skipped: then, after the others are on
  * disk, DB_INCOMPLETE.  A write error of this file since this handle's last report is returned,
- * once.  Read-only and temporary files: 0.
+ * once.  EIO, too: pages that this process may not write or cannot convert.  What pwrite(2),
+ * fsync(2), pgout and lg_flush return.  Read-only and temporary files: 0.
  */
 POOLFS_API int memp_fsync(DB_MPOOLFILE *mpf);
 
@@ -231,6 +239,7 @@ POOLFS_API int memp_fsync(DB_MPOOLFILE *mpf);
  * memp_sync - write all dirty pages whose LSN is at most *lsn (lsn NULL: all dirty pages), and
  * fsync their files.  Files without lsn_offset are always written.  DB_INCOMPLETE if some were
  * pinned.  On success *lsn is the largest LSN written.  EINVAL: lsn given and no dbenv->lg_flush.
+ * A write error of any file that was not reported yet is returned; others as of memp_fsync.
  */
 POOLFS_API int memp_sync(DB_MPOOL *mp, DB_LSN *lsn);
 
@@ -246,7 +255,10 @@ POOLFS_API int memp_stat(
  * --- Additions [ours] ------------------------------------------------------------------------
  */
 
-/* memp_trickle - write dirty pages until pct (1..100) per cent of the pool are clean. */
+/*
+ * memp_trickle - write dirty pages until pct (1..100, else EINVAL) per cent of the pool are clean;
+ * *nwrotep, unless NULL: how many were written.  Where none could be, what writing one returned.
+ */
 POOLFS_API int memp_trickle(DB_MPOOL *mp, int pct, int *nwrotep);
 
 /* memp_fsize - the file's length in bytes, as the pool knows it. */
@@ -255,7 +267,9 @@ POOLFS_API int memp_fsize(DB_MPOOLFILE *mpf, off_t *bytesp);
 /*
  * memp_ftruncate - set the file's length.  Longer: a hole of zeros.  Shorter: pages behind the
  * end leave the pool, changed or not (one that is pinned is zeroed instead), and the rest of the
- * last page is zeroed.  The disk file has the new length on return.  EACCES: read-only handle.
+ * last page is zeroed.  The disk file has the new length on return.  EINVAL: negative, or not a
+ * multiple of the page size without DB_ODDFILESIZE; EACCES: read-only handle; EFBIG: more than 2^32
+ * pages; what ftruncate(2) returns.
  */
 POOLFS_API int memp_ftruncate(DB_MPOOLFILE *mpf, off_t bytes);
 
@@ -276,7 +290,8 @@ POOLFS_API int memp_fprefetch(DB_MPOOLFILE *mpf, db_pgno_t first, db_pgno_t n);
  * file that is gone is free when each process that has written pages of it for others has called
  * memp_fopen, memp_fclose, memp_sync, memp_trickle, memp_stat or memp_reap once more, or closed.
  *
- * Errors: EINVAL NULL or empty, or on the mount of another pool; what the system calls return.
+ * Errors: EINVAL NULL or empty, or on the mount of another pool; ENAMETOOLONG; what the system
+ * calls return.
  */
 POOLFS_API int memp_fremove(DB_MPOOL *mp, const char *file);
 POOLFS_API int memp_frename(DB_MPOOL *mp, const char *from, const char *to);
