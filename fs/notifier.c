@@ -49,7 +49,9 @@
 #define REQUEST_BYTES (((size_t)1 << 20) + 65536)
 #define DRAIN_MSEC 20
 #define SLOW_USEC 20000u
-#define LOOKS 50u	 /* of SLOW_USEC, between looks whether the child stands still */
+#define LOOKS 50u  /* of SLOW_USEC, between looks whether the child stands still */
+#define TRIES 100u /* of a notice */
+#define TRY_USEC 1000u
 #define TAKERS_MOST (2 * COHERENCE_THREADS + 8) /* an order of each, one aside, and some more */
 
 struct order {
@@ -64,6 +66,18 @@ struct answer {
 };
 
 /* --- the child ----------------------------------------------------------------------------- */
+
+/* What the kernel was not told it would go on showing: want of memory may be over soon. */
+static int
+notify(int device, const struct iovec *iov, int n)
+{
+	for (unsigned tries = 0; writev(device, iov, n) == -1; tries++) {
+		if ((errno != ENOMEM && errno != EINTR && errno != EAGAIN) || tries == TRIES)
+			return errno;
+		os_sleep_usec(TRY_USEC);
+	}
+	return 0;
+}
 
 /* Those who take orders. */
 struct takers {
@@ -81,12 +95,12 @@ raise_end(const struct takers *t, const struct order *o)
 		.error = FUSE_NOTIFY_STORE };
 	struct iovec iov[3] = { { &head, sizeof(head) }, { &what, sizeof(what) },
 		{ t->unreadable, 1 } };
+	int err;
 
 	if (t->unreadable == MAP_FAILED)
 		return ENOMEM;
-	if (writev(t->device, iov, 3) != -1 || errno == EFAULT || errno == ENOENT)
-		return 0;
-	return errno;
+	err = notify(t->device, iov, 3);
+	return err == EFAULT || err == ENOENT ? 0 : err;
 }
 
 static int
@@ -99,9 +113,9 @@ drop_pages(int device, const struct order *o)
 		.error = FUSE_NOTIFY_INVAL_INODE };
 	struct iovec iov[2] = { { &head, sizeof(head) }, { &what, sizeof(what) } };
 
-	if (writev(device, iov, 2) != -1 || errno == ENOENT)
-		return 0; /* an inode that the kernel does not have has no pages */
-	return errno;
+	int err = notify(device, iov, 2);
+
+	return err == ENOENT ? 0 : err; /* an inode that the kernel does not have has no pages */
 }
 
 /* All of it is done, whatever fails. */

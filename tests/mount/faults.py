@@ -292,6 +292,7 @@ class Round:
         self.names()
         self.others()
         self.mapped()
+        self.beside_a_client()
         self.looking()
         self.telling()
 
@@ -441,6 +442,28 @@ class Round:
         self.apart("mmap", through_memory)
         if shared:
             self.files["a"][0:6] = b"mapped"
+
+    def ask(self, tool, words):
+        self.dog.now("client: " + words)
+        tool.stdin.write(words + "\n")
+        tool.stdin.flush()
+        answer = tool.stdout.readline().rstrip("\n")
+        if answer != "ok":
+            raise Problem("client: %s: %s" % (words, answer))
+
+    def beside_a_client(self):
+        """What the library puts is what the mount shows, whatever the kernel had of it."""
+        fd = self.attempt("open", os.open, self.dir + "b", os.O_RDWR)
+        self.read(fd, "b", 0, 100000)
+        with subprocess.Popen([BIN + "/pool_client", HOME], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                              text=True) as tool:
+            self.ask(tool, "open %s/b" % self.name)
+            for offset in (0, 5000, 90000):
+                self.ask(tool, "put %d client" % offset)
+                self.files["b"][offset:offset + 6] = b"client"
+                self.read(fd, "b", 0, 100000)
+        self.close("b", fd)
 
     def read_whole(self, path):
         def call():
