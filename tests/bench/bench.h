@@ -57,7 +57,9 @@ struct bench_side {
 	/* Get, read a word, put: each page once, in order; random ones of the first n. */
 	int (*touch)(struct bench_handle *h);
 	int (*hits)(struct bench_handle *h, uint32_t n, unsigned msec, struct bench_result *res);
-	/* The same, with pages drawn as in `sample`, of BENCH_SAMPLE numbers. */
+	/* Get and put: what is in the pages is not looked at. */
+	int (*pins)(struct bench_handle *h, uint32_t n, unsigned msec, struct bench_result *res);
+	/* As hits, with pages drawn as in `sample`, of BENCH_SAMPLE numbers. */
 	int (*zipf)(struct bench_handle *h, const uint32_t *sample, unsigned msec,
 	    struct bench_result *res);
 	/* Random pages of all files. */

@@ -195,6 +195,7 @@ const struct bench_side bench_libdb = {
 	.close = side_close,
 	.touch = loop_touch,
 	.hits = loop_hits,
+	.pins = loop_pins,
 	.zipf = loop_zipf,
 	.files = loop_files,
 	.scan = loop_scan,

@@ -165,6 +165,26 @@ loop_hits(struct bench_handle *h, uint32_t n, unsigned msec, struct bench_result
 	return (result_end(h, res));
 }
 
+static __attribute__((unused)) int
+loop_pins(struct bench_handle *h, uint32_t n, unsigned msec, struct bench_result *res)
+{
+	uint64_t start, seed = h->seed;
+	void *page;
+	int i, ret;
+
+	if ((ret = result_begin(h, res)) != 0)
+		return (ret);
+	start = bench_nsec();
+	do {
+		for (i = 0; i < BATCH; i++)
+			if ((ret = side_get(h, bench_below(&seed, n), &page)) != 0 ||
+			    (ret = side_put(h, page)) != 0)
+				return (ret);
+	} while (goes_on(res, BATCH, start, msec));
+	h->seed = seed;
+	return (result_end(h, res));
+}
+
 static int
 loop_zipf(struct bench_handle *h, const uint32_t *sample, unsigned msec, struct bench_result *res)
 {

@@ -191,6 +191,7 @@ const struct bench_side bench_ours = {
 	.close = side_close,
 	.touch = loop_touch,
 	.hits = loop_hits,
+	.pins = loop_pins,
 	.zipf = loop_zipf,
 	.files = loop_files,
 	.scan = loop_scan,

@@ -218,12 +218,18 @@ static double
 stage_resident(const struct shape *z)
 {
 	const bool full = z->pages >= 10 * SYNC_PAGES && z->nworkers == 1;
+	const bool usual = z->pages > 1 && !z->one_thread;
 	struct team teams[SIDES];
 	char what[100];
 	struct row hits = {
 		.what = what, .op = OP_HITS, .n = z->pages, .unit = "ns", .divisor = 1
 	};
 	struct row zipf = { .what = "the same, zipfian (0.99)", .op = OP_ZIPF, .n = z->pages };
+	const struct row pins = { .what = "the same, uniform, without reading the word",
+		.op = OP_PINS,
+		.n = z->pages,
+		.unit = "ns",
+		.divisor = 1 };
 	double ours;
 
 	(void)snprintf(what, sizeof(what), "hit (get, read a word, put), %u page%s, %u process%s%s",
@@ -238,8 +244,10 @@ stage_resident(const struct shape *z)
 	make_sample(z->pages);
 	teams_init(teams, full ? SIDES : 2, z);
 	ours = measure(teams, &hits);
-	if (z->pages > 1 && !z->one_thread)
+	if (usual)
 		(void)measure(teams, &zipf);
+	if (usual && z->nworkers == 1)
+		(void)measure(teams, &pins);
 	if (full)
 		stage_full(teams);
 	teams_fini(teams, full ? SIDES : 2);

@@ -122,6 +122,8 @@ obey(const struct team *t, struct bench_handle *h, uint64_t *stamps, const struc
 	switch (o->op) {
 	case OP_HITS:
 		return (t->side->hits(h, o->n, ROUND_MSEC, res));
+	case OP_PINS:
+		return (t->side->pins(h, o->n, ROUND_MSEC, res));
 	case OP_ZIPF:
 		return (t->side->zipf(h, t->sample, ROUND_MSEC, res));
 	case OP_FILES:

@@ -17,6 +17,7 @@
 
 enum op {
 	OP_HITS,
+	OP_PINS,
 	OP_ZIPF,
 	OP_FILES,
 	OP_SCAN,
