@@ -312,7 +312,9 @@ get_numbered(struct getting *g, bool create)
 		if ((ret = file_grow_begin(g->t, row, g->mpf->file, &from)) != 0)
 			return ret;
 		g->in = true;
+		POOL_POINT(POINT_MAKING);
 		ret = off < from.length ? EAGAIN : make_page(g, &from, &hit);
+		POOL_POINT(POINT_MADE);
 		if (ret == 0 && !g->zero)
 			ret = still_before_end(g, off);
 	} while (ret == EAGAIN);

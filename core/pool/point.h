@@ -11,6 +11,8 @@ enum pool_point {
 	POINT_NONE,
 	POINT_MEASURED, /* a file to be mapped has a length; that nobody writes it is not known */
 	POINT_BEFORE,	/* a page is before the end; it is not looked for yet */
+	POINT_MAKING,	/* a page is behind the end; it is about to be made */
+	POINT_MADE,	/* it is there, by this or another; its file may have been cut */
 	POINT_WALK,	/* all frames are about to be looked at */
 	POINT_WALKED,	/* pages of a file were dropped; those left are not compared yet */
 	POINT_CHOOSING, /* the oldest page of a class is known; which class goes is not */

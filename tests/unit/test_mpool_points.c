@@ -22,6 +22,9 @@ static struct {
 	enum pool_point where;
 	int (*work)(struct t_child *c, void *arg);
 	struct t *t;
+	/* and then */
+	enum pool_point then_where;
+	int (*then_work)(struct t_child *c, void *arg);
 } other;
 
 static unsigned walks;	/* over all frames */
@@ -77,6 +80,9 @@ pool_at(enum pool_point where)
 	other.where = POINT_NONE; /* in the child too */
 	t_fork(&c, other.work, other.t);
 	t_check(t_join(&c) == 0);
+	other.where = other.then_where;
+	other.work = other.then_work;
+	other.then_where = POINT_NONE;
 }
 
 /* --- a file that is mapped ------------------------------------------------------------------- */
@@ -129,6 +135,45 @@ mpool_page_that_is_asked_for_while_its_file_is_cut_is_not_handed_out(void **stat
 	assert_int_equal(other.where, POINT_NONE);
 	assert_int_equal(length_of(f), PS);
 	assert_int_equal(stat_of(mp).st_pins, 0);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static int
+lengthens_the_file(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 64 * KIB);
+	DB_MPOOLFILE *f = file_with(mp, "f", 0, PS);
+
+	(void)c;
+	must(memp_ftruncate(f, 8 * PS));
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+/* Between two looks another makes the file long enough, and then cuts it again. */
+static void
+mpool_page_created_at_the_second_attempt_moves_the_end(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
+	DB_MPOOLFILE *f;
+	uint8_t *page;
+
+	write_pages(t_path(t, "f"), 1, PS, 'a');
+	f = file_with(mp, "f", 0, PS);
+	let(t, POINT_MAKING, lengthens_the_file);
+	other.then_where = POINT_MADE;
+	other.then_work = cuts_the_file;
+	page = get(f, 5, DB_MPOOL_CREATE);
+	assert_int_equal(other.where, POINT_NONE);
+	assert_int_equal(others(page, PS, 0), 0);
+	assert_int_equal(length_of(f), 6 * PS);
+	memset(page, 'z', PS);
+	put(f, page, DB_MPOOL_DIRTY);
+	must(memp_fsync(f));
+	assert_true(on_disk(t_path(t, "f"), 5 * PS, PS, 'z'));
 	must(memp_fclose(f));
 	finish(mp);
 }
@@ -453,6 +498,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		t_test(mpool_mapping_is_not_longer_than_a_file_that_is_cut_just_then),
 		t_test(mpool_page_that_is_asked_for_while_its_file_is_cut_is_not_handed_out),
+		t_test(mpool_page_created_at_the_second_attempt_moves_the_end),
 		t_test(mpool_page_put_dirty_while_its_file_is_expelled_is_not_lost),
 		t_test(mpool_small_files_are_cut_and_removed_without_a_look_at_all_frames),
 		t_test(mpool_small_file_is_retracted_without_a_look_at_all_frames),
