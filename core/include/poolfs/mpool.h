@@ -183,11 +183,11 @@ POOLFS_API int memp_register(DB_MPOOL *mp, int ftype,
  *
  * Errors: EINVAL flags, pagesize, lsn_offset, DB_RDONLY with file NULL, a length that is not a
  * multiple of pagesize without DB_ODDFILESIZE, or other values than those the file is open with;
- * EFBIG more than 2^32 pages; ENAMETOOLONG; ENFILE the pool's file table is full; EAGAIN a mount
- * whose kernel has pages of the file does not drop them in 10 s; EBUSY the file lost its last name,
- * and pages from before, which must go first, are still in use; what open(2) returns, and, where
- * the pool has changed pages of the file from before, with another page size or type, what writing
- * them returns.
+ * EFBIG more than 2^32 pages; ENAMETOOLONG; ENFILE the pool's table of files, or of open files, is
+ * full of those of live processes; EAGAIN a mount whose kernel has pages of the file does not drop
+ * them in 10 s; EBUSY the file lost its last name, and pages from before, which must go first, are
+ * still in use; what open(2) returns, and, where the pool has changed pages of the file from
+ * before, with another page size or type, what writing them returns.
  */
 POOLFS_API int memp_fopen(DB_MPOOL *mp, const char *file, int ftype, int flags, int mode,
     size_t pagesize, int lsn_offset, DBT *pgcookie, u_int8_t *uid, DB_MPOOLFILE **mpfp);
