@@ -474,11 +474,13 @@ shorten(struct dropping *d, DB_MPOOLFILE *mpf, uint64_t bytes, const uint64_t *o
 
 	if ((ret = file_trunc_begin(d->t, row, mpf->file)) != 0)
 		return ret;
+	/* armed before the length moves: who takes over clears what lies behind it then */
+	trunc_arm(d->t, row, bytes);
 	if (only_from != NULL && !cas_seq(&row->length, &expected, bytes)) {
 		file_trunc_end(d->t, row);
 		return 0;
 	}
-	trunc_arm(d->t, row, bytes);
+	POOL_POINT(POINT_RETRACTED);
 	old = only_from != NULL ? *only_from : load_seq(&row->length);
 	wait_for_transitions(d, row, bytes, old);
 	(void)or_seq(&row->trunc, TRUNC_CUT);

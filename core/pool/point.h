@@ -18,7 +18,8 @@ enum pool_point {
 	POINT_CHOOSING, /* the oldest page of a class is known; which class goes is not */
 	POINT_STAMPING, /* of a page that is hit it is known when it was used last */
 	POINT_NO_ROOM,	/* no page could be evicted for one that comes; it is tried again */
-	POINT_COUNTING	/* after a death: no row has an open; those there are will be counted */
+	POINT_COUNTING, /* after a death: no row has an open; those there are will be counted */
+	POINT_RETRACTED /* the end is where it was before; what lies behind it is still there */
 };
 
 #ifdef POOL_POINTS

@@ -27,8 +27,9 @@ static struct {
 	int (*then_work)(struct t_child *c, void *arg);
 } other;
 
-static unsigned walks;	/* over all frames */
-static unsigned rounds; /* in vain, for room */
+static enum pool_point dies_at; /* this process */
+static unsigned walks;		/* over all frames */
+static unsigned rounds;		/* in vain, for room */
 
 /* One who was forked before, and waits; NULL in `work`. */
 static struct t_child waiting;
@@ -70,6 +71,8 @@ pool_at(enum pool_point where)
 
 	walks += where == POINT_WALK;
 	rounds += where == POINT_NO_ROOM;
+	if (where == dies_at)
+		(void)raise(SIGKILL);
 	if (where != other.where)
 		return;
 	if (other.work == NULL) {
@@ -268,6 +271,39 @@ mpool_small_file_is_retracted_without_a_look_at_all_frames(void **state)
 	assert_int_equal(resident(mp), 1);
 	holds(f, 0, 'a');
 	refuses(get_error(f, 1, 0), EINVAL);
+	must(memp_fclose(f));
+	finish(mp);
+}
+
+static int
+dies_retracting(struct t_child *c, void *arg)
+{
+	DB_MPOOLFILE *f = file_of(pool_of(arg, 1024 * KIB), "f", PS);
+
+	(void)c;
+	dies_at = POINT_RETRACTED;
+	(void)mpool_file_retract(f, (off_t)(4 * PS), (off_t)PS);
+	return 0;
+}
+
+static void
+mpool_retraction_of_the_dead_leaves_nothing_behind_the_end(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 1024 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	struct t_child c;
+
+	for (db_pgno_t n = 0; n < 4; n++)
+		fill(f, n, 'a');
+	t_fork(&c, dies_retracting, t);
+	assert_int_equal(t_join(&c), 128 + SIGKILL);
+	must(memp_reap(mp));
+	assert_int_equal(length_of(f), PS);
+	must(memp_ftruncate(f, 4 * PS));
+	holds(f, 0, 'a');
+	for (db_pgno_t n = 1; n < 4; n++)
+		holds(f, n, 0);
 	must(memp_fclose(f));
 	finish(mp);
 }
@@ -502,6 +538,7 @@ main(void)
 		t_test(mpool_page_put_dirty_while_its_file_is_expelled_is_not_lost),
 		t_test(mpool_small_files_are_cut_and_removed_without_a_look_at_all_frames),
 		t_test(mpool_small_file_is_retracted_without_a_look_at_all_frames),
+		t_test(mpool_retraction_of_the_dead_leaves_nothing_behind_the_end),
 		t_test(mpool_removed_file_that_is_open_is_not_buried_while_opens_are_counted_anew),
 		t_test(mpool_no_room_beside_a_write_that_does_not_end_is_enomem_in_time),
 		t_test(adaptive_last_page_on_probation_may_be_used_while_a_page_to_go_is_chosen),
