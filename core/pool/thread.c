@@ -156,11 +156,17 @@ in_child(void)
 	thread_last = NULL;
 }
 
+/* Before the program's own handlers, which may try to use what they had. */
+__attribute__((constructor)) static void
+watch_forks(void)
+{
+	(void)pthread_atfork(NULL, NULL, in_child);
+}
+
 static void
 make_exit_key(void)
 {
 	(void)pthread_key_create(&exit_key, thread_exit);
-	(void)pthread_atfork(NULL, NULL, in_child);
 }
 
 /* A free block of the region for this client; the high-water mark is raised before it is used. */

@@ -469,6 +469,46 @@ mpool_inherited_pool_can_be_closed_with_its_files_in_a_forked_child(void **state
 	fork_with(*state, DB_THREAD, 0);
 }
 
+/* What a child's handler does comes before fork(2) has returned; it was there before any pool. */
+static struct job *early;
+
+static void
+in_child(void)
+{
+	db_pgno_t n = 0;
+	void *page = NULL;
+
+	if (early != NULL)
+		early->ret = memp_fget(early->f, &n, 0, &page);
+}
+
+static int
+tells_the_handlers_answer(struct t_child *c, void *arg)
+{
+	const struct job *j = arg;
+
+	(void)c;
+	return j->ret == EINVAL ? 0 : 1;
+}
+
+static void
+mpool_handles_are_einval_in_a_childs_fork_handler(void **state)
+{
+	DB_MPOOL *mp = pool_with(env_of(*state, 64 * KIB), DB_THREAD);
+	struct job j = { .mp = mp, .f = file_of(mp, "f", PS) };
+	struct t_child c;
+
+	fill(j.f, 0, 'a');
+	holds(j.f, 0, 'a');
+	early = &j;
+	t_fork(&c, tells_the_handlers_answer, &j);
+	early = NULL;
+	assert_int_equal(t_join(&c), 0);
+	assert_int_equal(stat_of(mp).st_pins, 0);
+	must(memp_fclose(j.f));
+	finish(mp);
+}
+
 static pthread_key_t end_key;
 
 /* When the destructors of all keys have had their turn: no leak is looked for in a child. */
@@ -589,10 +629,12 @@ main(void)
 		t_test(mpool_thread_of_a_closed_pool_can_use_the_next),
 		t_test(mpool_handles_are_einval_in_a_forked_child_and_the_parent_is_unharmed),
 		t_test(mpool_inherited_pool_can_be_closed_with_its_files_in_a_forked_child),
+		t_test(mpool_handles_are_einval_in_a_childs_fork_handler),
 		t_test(mpool_page_stays_pinned_after_a_forked_child_ended_its_thread),
 		t_test(mpool_child_forked_while_a_thread_writes_can_close_its_handles),
 		t_test(mpool_open_that_fails_after_another_pool_was_closed_leaves_nothing_behind),
 	};
 
+	must(pthread_atfork(NULL, NULL, in_child));
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
