@@ -321,6 +321,15 @@ scandir64(const char *path, struct dirent64 ***names, int (*filter)(const struct
 	return fails(OPEN) ? -1 : NEXT(scandir64)(path, names, filter, compare);
 }
 
+/* Giving one back whole needs nothing, and does not fail. */
+static bool
+asks_for_lock(int command, const struct flock *lock)
+{
+	return (command == F_OFD_SETLK || command == F_OFD_SETLKW || command == F_OFD_GETLK ||
+		   command == F_SETLK || command == F_SETLKW || command == F_GETLK) &&
+	    lock->l_type != F_UNLCK;
+}
+
 int
 fcntl64(int fd, int command, ...)
 {
@@ -333,8 +342,7 @@ fcntl64(int fd, int command, ...)
 	va_end(args);
 	if (command == F_DUPFD || command == F_DUPFD_CLOEXEC)
 		kind = OPEN;
-	else if (command == F_OFD_SETLK || command == F_OFD_SETLKW || command == F_OFD_GETLK ||
-	    command == F_SETLK || command == F_SETLKW || command == F_GETLK)
+	else if (asks_for_lock(command, arg))
 		kind = LOCK;
 	return kind != NONE && fails(kind) ? -1 : (int)syscall(SYS_fcntl, fd, command, arg);
 }
