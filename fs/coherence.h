@@ -33,6 +33,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "fs.h"
@@ -96,10 +97,11 @@ struct coherence {
 	pthread_t leader;		      /* [k] this one */
 	pthread_cond_t idle;		      /* [k] nobody does */
 	unsigned nidle;			      /* [k] threads that wait for that */
+	atomic_int fences;		      /* -1, 1: they do not work, or do; 0: not known */
 	unsigned nthreads;		      /* [k] */
 	pthread_t threads[COHERENCE_THREADS]; /* [k] */
 	atomic_uint nwant[ROUNDS_WANTS];      /* [k], to change: files, by file.wants */
-	struct timespec late_until;	      /* [k] so long others wait for those that are late */
+	struct timespec late_until;	      /* [k] monotonic: so long others wait for the late */
 	struct notifier notifier;
 };
 
@@ -179,8 +181,11 @@ void coherence_give_end(
 int coherence_write(struct fs *fs, struct file *f, const struct changing *ch, struct written **wp);
 /* req is a write(2)'s, or, if bytes became zeros, an fallocate(2)'s. */
 void coherence_reply(struct fs *fs, struct written *w, void *req, int error, size_t done);
-/* That length is answered to a request by which the kernel sets what it takes for the end. */
-void coherence_end_is_set(struct fs *fs, struct file *f, uint64_t length);
+/*
+ * st is the answer to req, by which the kernel sets what it takes for the end.  True: it is
+ * answered later, by somebody else.
+ */
+bool coherence_end_is_set(struct fs *fs, struct file *f, const struct stat *st, void *req);
 /* What the kernel has of what written_ask asked for. */
 void coherence_retrieved(struct fs *fs, uint64_t number, const char *bytes, size_t n);
 

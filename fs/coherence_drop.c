@@ -12,10 +12,12 @@
 #include "file_idle.h"
 
 #define MEMORY_USEC 50000u
+#define LOOKS 50u /* at a kernel that is slow to be told of a greater end */
 
 struct slow {
 	struct fs *fs;
 	struct file *file;
+	unsigned looks;
 };
 
 static uint64_t
@@ -83,23 +85,72 @@ untold_end(struct fs *fs, struct file *f)
 }
 
 static void
-drop_once(struct fs *fs, struct file *f, uint64_t from, uint64_t to, uint64_t end, bool aside)
+raised(struct fs *fs, struct file *f)
 {
 	struct coherence *c = &fs->coherence;
-	struct slow slow = { fs, f };
-	uint64_t age;
 
+	(void)pthread_mutex_lock(&c->lock);
+	f->raises = false;
+	written_raised_locked(c, f);
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
+/* It has moved the end by now, and waits for the page there; perhaps those wait for this. */
+static void
+be_slow_to_raise(void *arg)
+{
+	struct slow *s = arg;
+
+	be_slow(arg);
+	if (++s->looks % LOOKS == 0)
+		raised(s->fs, s->file);
+}
+
+/*
+ * The kernel is told how long the file is, if it does not know; else 0.  A request that sets the
+ * end, and has cut the file since it was looked how long that is, is answered later; of one that
+ * had cut it before, that is the length.
+ */
+static uint64_t
+raise_end(struct fs *fs, struct file *f)
+{
+	struct coherence *c = &fs->coherence;
+	struct slow slow = { fs, f, 0 };
+	unsigned sets;
+	uint64_t end;
+	bool same;
+
+	do {
+		(void)pthread_mutex_lock(&c->lock);
+		sets = f->sets;
+		(void)pthread_mutex_unlock(&c->lock);
+		if ((end = untold_end(fs, f)) == 0)
+			return 0;
+		(void)pthread_mutex_lock(&c->lock);
+		f->raises = same = f->sets == sets;
+		(void)pthread_mutex_unlock(&c->lock);
+	} while (!same);
 	/* before it is so: whatever is answered from now on comes later than this, or is ignored */
 	coherence_takes(f, end);
+	if (notifier_raise(&c->notifier, node_number(f), end, be_slow_to_raise, &slow) != 0)
+		coherence_shows(f, 0);
+	raised(fs, f);
+	return end;
+}
+
+static void
+drop_once(struct fs *fs, struct file *f, uint64_t from, uint64_t to, bool aside)
+{
+	struct coherence *c = &fs->coherence;
+	struct slow slow = { fs, f, 0 };
+	uint64_t age;
+
 	(void)pthread_mutex_lock(&c->lock);
 	age = ++c->age;
 	(void)pthread_mutex_unlock(&c->lock);
-	(void)atomic_fetch_add(&c->dropped, 1);
-	if (notifier_drop(&c->notifier, node_number(f), from, to == 0 ? 0 : to - from, end,
-		aside ? NULL : be_slow, &slow) != 0) {
-		coherence_shows(f, 0);
+	if (notifier_drop(&c->notifier, node_number(f), from, to == 0 ? 0 : to - from,
+		aside ? NULL : be_slow, &slow) != 0)
 		return;
-	}
 	/* what it was given before this began it has no more */
 	(void)pthread_mutex_lock(&c->lock);
 	if (f->copies != NULL)
@@ -110,7 +161,8 @@ drop_once(struct fs *fs, struct file *f, uint64_t from, uint64_t to, uint64_t en
 void
 coherence_drop_part(struct fs *fs, struct file *f, uint64_t from, uint64_t to, bool aside)
 {
-	drop_once(fs, f, from, to, 0, aside);
+	(void)atomic_fetch_add(&fs->coherence.dropped, 1);
+	drop_once(fs, f, from, to, aside);
 }
 
 /*
@@ -120,15 +172,17 @@ coherence_drop_part(struct fs *fs, struct file *f, uint64_t from, uint64_t to, b
 void
 coherence_drop(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
 {
-	uint64_t end = untold_end(fs, f), now;
+	uint64_t end, now;
 
-	drop_once(fs, f, from, to, end, false);
+	(void)atomic_fetch_add(&fs->coherence.dropped, 1);
+	end = raise_end(fs, f);
+	drop_once(fs, f, from, to, false);
 	if (end == 0)
 		return;
 	if (!length_of(fs, f, &now) || now > end)
 		now = end;
 	if (to != 0 || now < from)
-		drop_once(fs, f, now - now % COPY_BYTES, 0, 0, false);
+		drop_once(fs, f, now - now % COPY_BYTES, 0, false);
 }
 
 /* C2: is it changed past the kernel's pages? */
@@ -157,11 +211,12 @@ void
 coherence_drop_file(struct fs *fs, struct file *f)
 {
 	struct coherence *c = &fs->coherence;
-	bool shared = is_shared(fs, f), track, outdated;
+	bool shared = is_shared(fs, f), track, begins, outdated;
 
 	(void)pthread_mutex_lock(&c->lock);
 	outdated = f->outdated;
 	track = (shared || f->direct_writers > 0) && f->cached > 0;
+	begins = track && f->copies == NULL;
 	while (track && f->copies == NULL && coherence_track_locked(f) != 0) {
 		/* those who ask wait, and so does this, for memory */
 		(void)pthread_mutex_unlock(&c->lock);
@@ -169,6 +224,8 @@ coherence_drop_file(struct fs *fs, struct file *f)
 		(void)pthread_mutex_lock(&c->lock);
 	}
 	(void)pthread_mutex_unlock(&c->lock);
+	if (begins)
+		written_await_kernel(fs, f);
 	coherence_drop(fs, f, 0, 0);
 	(void)pthread_mutex_lock(&c->lock);
 	if (outdated)

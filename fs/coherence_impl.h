@@ -61,6 +61,10 @@ bool coherence_may_untrack_locked(const struct file *f);
  * none.
  */
 bool written_step(struct fs *fs, const struct file *f, bool aside);
+/* What the kernel was about when the file was not tracked, it has done; not while aside. */
+void written_await_kernel(struct fs *fs, struct file *f);
+/* The kernel was told a greater end of the file; [k]. */
+void written_raised_locked(struct coherence *c, const struct file *f);
 /* What the kernel zeroes of [from, to) for a request, it has; not while aside. */
 void written_await_zeros(struct fs *fs, struct file *f, uint64_t from, uint64_t to);
 /* One that is not over yet may have filled pages of [from, to) in the kernel; [k]. */

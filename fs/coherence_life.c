@@ -46,15 +46,15 @@ coherence_settle(struct fs *fs)
 	pool_put(fs);
 	if (atomic_load(&c->late_done) == late && atomic_load(&c->nwant[ROUNDS_LATE]) == 0)
 		return;
-	(void)clock_gettime(CLOCK_REALTIME, &until);
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += SETTLE_SEC;
 	(void)pthread_mutex_lock(&c->lock);
 	while (err == 0 && (int32_t)(atomic_load(&c->late_done) - late) < 0 && !c->stop &&
 	    !link_is_alone(&c->live))
-		err = pthread_cond_timedwait(&c->wake, &c->lock, &until);
+		err = pthread_cond_clockwait(&c->wake, &c->lock, CLOCK_MONOTONIC, &until);
 	/* now it is known which files are to be dropped; one that takes long is not waited for */
 	while (err == 0 && atomic_load(&c->nwant[ROUNDS_LATE]) > 0 && !c->stop)
-		err = pthread_cond_timedwait(&c->wake, &c->lock, &c->late_until);
+		err = pthread_cond_clockwait(&c->wake, &c->lock, CLOCK_MONOTONIC, &c->late_until);
 	(void)pthread_mutex_unlock(&c->lock);
 }
 

@@ -44,6 +44,8 @@ struct file {
 	uint32_t pool_file;	 /* [k] mpool_file_id */
 	unsigned pool_page;	 /* [k] its page size */
 	uint64_t kernel_end;	 /* atomic: the kernel takes it to be at least that long */
+	unsigned sets;		 /* [k] requests that set what the kernel takes for the end */
+	bool raises;		 /* [k] it is just told a greater one; their answers wait */
 
 	pthread_rwlock_t io;
 	uint64_t reserved_from; /* [io, exclusive] bytes that are known to have blocks on disk */

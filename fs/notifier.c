@@ -15,10 +15,6 @@
  * do the same.
  *
  * Any thread of the daemon may give orders.  Of those who wait for answers one listens, for all.
- *
- * That a file is longer than the kernel takes it to be it learns from an order to store a byte at
- * the new end, of which the byte cannot be read: it moves its end first, and then stores nothing
- * (EFAULT).  A byte that is there could overwrite what a program has just stored in that place.
  */
 #include "notifier.h"
 
@@ -44,214 +40,10 @@
 #include "base/os.h"
 #include "coherence.h"
 #include "ops.h"
+#include "takers.h"
 
-/* The kernel gives nothing to a reader with less room than for its largest write, and headers. */
-#define REQUEST_BYTES (((size_t)1 << 20) + 65536)
-#define DRAIN_MSEC 20
 #define SLOW_USEC 20000u
-#define LOOKS 50u  /* of SLOW_USEC, between looks whether the child stands still */
-#define TRIES 100u /* of a notice */
-#define TRY_USEC 1000u
-#define TAKERS_MOST (2 * COHERENCE_THREADS + 8) /* an order of each, one aside, and some more */
-
-struct order {
-	uint64_t cookie;
-	uint64_t node, from, bytes;
-	uint64_t end; /* the file is that long; 0: or not */
-};
-
-struct answer {
-	uint64_t cookie;
-	int error;
-};
-
-/* --- the child ----------------------------------------------------------------------------- */
-
-/* What the kernel was not told it would go on showing: want of memory may be over soon. */
-static int
-notify(int device, const struct iovec *iov, int n)
-{
-	for (unsigned tries = 0; writev(device, iov, n) == -1; tries++) {
-		if ((errno != ENOMEM && errno != EINTR && errno != EAGAIN) || tries == TRIES)
-			return errno;
-		os_sleep_usec(TRY_USEC);
-	}
-	return 0;
-}
-
-/* Those who take orders. */
-struct takers {
-	int daemon, device;
-	void *unreadable;
-	atomic_uint left; /* that have not ended: the daemon is there, or they wait in the kernel */
-	atomic_uint free; /* of these: wait for an order */
-};
-
-static int
-raise_end(const struct takers *t, const struct order *o)
-{
-	struct fuse_notify_store_out what = { .nodeid = o->node, .offset = o->end - 1, .size = 1 };
-	struct fuse_out_header head = { .len = sizeof(head) + sizeof(what) + 1,
-		.error = FUSE_NOTIFY_STORE };
-	struct iovec iov[3] = { { &head, sizeof(head) }, { &what, sizeof(what) },
-		{ t->unreadable, 1 } };
-	int err;
-
-	if (t->unreadable == MAP_FAILED)
-		return ENOMEM;
-	err = notify(t->device, iov, 3);
-	return err == EFAULT || err == ENOENT ? 0 : err;
-}
-
-static int
-drop_pages(int device, const struct order *o)
-{
-	struct fuse_notify_inval_inode_out what = {
-		.ino = o->node, .off = (int64_t)o->from, .len = (int64_t)o->bytes
-	};
-	struct fuse_out_header head = { .len = sizeof(head) + sizeof(what),
-		.error = FUSE_NOTIFY_INVAL_INODE };
-	struct iovec iov[2] = { { &head, sizeof(head) }, { &what, sizeof(what) } };
-
-	int err = notify(device, iov, 2);
-
-	return err == ENOENT ? 0 : err; /* an inode that the kernel does not have has no pages */
-}
-
-/* All of it is done, whatever fails. */
-static int
-tell_kernel(const struct takers *t, const struct order *o)
-{
-	int raised = o->end == 0 ? 0 : raise_end(t, o), dropped = drop_pages(t->device, o);
-
-	return dropped != 0 ? dropped : raised;
-}
-
-static bool start_taker(struct takers *t);
-
-static void *
-orders_main(void *arg)
-{
-	struct takers *t = arg;
-	struct answer a;
-	struct order o;
-
-	while (recv(t->daemon, &o, sizeof(o), 0) == (ssize_t)sizeof(o)) {
-		if (atomic_fetch_sub(&t->free, 1) == 1)
-			(void)start_taker(t);
-		a = (struct answer){ .cookie = o.cookie, .error = tell_kernel(t, &o) };
-		(void)atomic_fetch_add(&t->free, 1);
-		if (send(t->daemon, &a, sizeof(a), MSG_NOSIGNAL) == -1)
-			break;
-	}
-	(void)atomic_fetch_sub(&t->left, 1);
-	return NULL;
-}
-
-/* False: there is no other one; those that there are go on. */
-static bool
-start_taker(struct takers *t)
-{
-	pthread_t thread;
-
-	if (atomic_fetch_add(&t->left, 1) < TAKERS_MOST) {
-		(void)atomic_fetch_add(&t->free, 1);
-		if (os_thread_start(&thread, orders_main, t) == 0) {
-			(void)pthread_detach(thread);
-			return true;
-		}
-		(void)atomic_fetch_sub(&t->free, 1);
-	}
-	(void)atomic_fetch_sub(&t->left, 1);
-	return false;
-}
-
-/* Fail one request, if there is one. */
-static void
-fail_request(int device, char *buf)
-{
-	const struct fuse_in_header *in = (const struct fuse_in_header *)(const void *)buf;
-	struct fuse_out_header out = { .len = sizeof(out), .error = -ENOTCONN };
-	struct pollfd p = { .fd = device, .events = POLLIN };
-
-	if (poll(&p, 1, DRAIN_MSEC) <= 0)
-		return;
-	if (read(device, buf, REQUEST_BYTES) < (ssize_t)sizeof(*in) || in->opcode == FUSE_FORGET ||
-	    in->opcode == FUSE_BATCH_FORGET || in->opcode == FUSE_INTERRUPT)
-		return;
-	out.unique = in->unique;
-	(void)!write(device, &out, sizeof(out));
-}
-
-/* No order comes any more, and nobody serves requests. */
-static void
-await_last(struct takers *t)
-{
-	char *buf = malloc(REQUEST_BYTES);
-
-	while (atomic_load(&t->left) > 0 && buf != NULL)
-		fail_request(t->device, buf);
-	free(buf);
-}
-
-static void
-await_end(struct takers *t)
-{
-	struct pollfd p = { .fd = t->daemon, .events = POLLRDHUP };
-
-	while (poll(&p, 1, -1) == -1 && errno == EINTR)
-		continue;
-	await_last(t);
-}
-
-static int
-receive_device(int fd)
-{
-	char byte, room[CMSG_SPACE(sizeof(int))];
-	struct iovec iov = { &byte, 1 };
-	struct msghdr m = { .msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = room,
-		.msg_controllen = sizeof(room) };
-	struct cmsghdr *c;
-	int device;
-
-	if (recvmsg(fd, &m, MSG_CMSG_CLOEXEC) != 1 || (c = CMSG_FIRSTHDR(&m)) == NULL ||
-	    c->cmsg_type != SCM_RIGHTS)
-		return -1;
-	memcpy(&device, CMSG_DATA(c), sizeof(device));
-	return device;
-}
-
-/* Nothing of the daemon's stays open: others wait for its descriptors to be closed. */
-static int
-keep_only(int fd)
-{
-	int null = open("/dev/null", O_RDWR), kept = fcntl(fd, F_DUPFD, 3);
-
-	for (int i = 0; i < 3; i++)
-		(void)dup2(null, i);
-	if (kept != 3)
-		kept = dup2(kept, 3);
-	(void)close_range(4, ~0u, 0);
-	return kept;
-}
-
-static __attribute__((noreturn)) void
-child_main(int fd, void *unreadable)
-{
-	static const int ignored[] = { SIGHUP, SIGINT, SIGTERM, SIGPIPE };
-	struct takers t = { .daemon = -1, .unreadable = unreadable };
-
-	for (size_t i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++)
-		(void)signal(ignored[i], SIG_IGN);
-	(void)prctl(PR_SET_NAME, "poolfs-notifier");
-	(void)!chdir("/");
-	t.daemon = keep_only(fd);
-	if ((t.device = receive_device(t.daemon)) != -1 && start_taker(&t))
-		await_end(&t);
-	_exit(0);
-}
+#define LOOKS 50u /* of SLOW_USEC, between looks whether the child stands still */
 
 /* --- the daemon ---------------------------------------------------------------------------- */
 
@@ -269,7 +61,7 @@ notifier_fork(struct notifier *n)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
 		return;
 	if ((n->pid = fork()) == 0)
-		child_main(pair[1], n->unreadable);
+		takers_main(pair[1], n->unreadable);
 	(void)close(pair[1]);
 	if (n->pid == -1)
 		(void)close(pair[0]);
@@ -325,7 +117,7 @@ start_own(const struct notifier *n, int fd)
 	t->daemon = fd;
 	t->device = fuse_session_fd(n->session);
 	t->unreadable = n->unreadable;
-	if (start_taker(t))
+	if (takers_start(t))
 		return t;
 	free(t);
 	return NULL;
@@ -340,7 +132,7 @@ take_over_locked(struct notifier *n)
 	n->takers++;
 	(void)pthread_cond_broadcast(&n->answered);
 	/* somebody may still use it */
-	if (n->own == NULL)
+	if (n->own == NULL && n->fd != -1)
 		n->old_fd = n->fd;
 	n->fd = -1;
 	if (n->own != NULL || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
@@ -371,22 +163,15 @@ take_over(struct notifier *n, unsigned takers)
 
 /* --- waiting for an answer ----------------------------------------------------------------- */
 
-struct waiter {
-	struct link link; /* [n] in notifier.waiters */
-	uint64_t cookie;
-	bool answered;
-	int error;
-};
-
 static void
 give_answer_locked(struct notifier *n, const struct answer *a)
 {
 	for (struct link *l = n->waiters.next; l != &n->waiters; l = l->next) {
-		struct waiter *w = link_entry(l, struct waiter, link);
+		struct notifier_wait *w = link_entry(l, struct notifier_wait, link);
 
 		if (w->cookie == a->cookie) {
-			w->answered = true;
 			w->error = a->error;
+			atomic_store(&w->answered, true);
 		}
 	}
 }
@@ -396,7 +181,7 @@ static int
 hear(int fd, uint64_t usec, struct answer *a)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
-	int ready = poll(&p, 1, (int)(usec / 1000 + 1));
+	int ready = poll(&p, 1, (int)((usec + 999) / 1000));
 
 	if (ready == 0 || (ready == -1 && errno == EINTR))
 		return EAGAIN;
@@ -426,29 +211,29 @@ wait_locked(struct notifier *n, uint64_t usec)
 {
 	struct timespec until;
 
-	(void)clock_gettime(CLOCK_REALTIME, &until);
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_nsec += (long)usec * 1000;
 	until.tv_sec += until.tv_nsec / 1000000000;
 	until.tv_nsec %= 1000000000;
-	(void)pthread_cond_timedwait(&n->answered, &n->lock, &until);
+	(void)pthread_cond_clockwait(&n->answered, &n->lock, CLOCK_MONOTONIC, &until);
 	return 0;
 }
 
-/* EAGAIN: not for a while; EPIPE: those who were asked at that time are gone. */
+/* EAGAIN: not for that long; EPIPE: those who were asked at that time are gone. */
 static int
-await_answer_locked(struct notifier *n, const struct waiter *w, unsigned takers)
+await_answer_locked(struct notifier *n, const struct notifier_wait *w, uint64_t usec)
 {
-	uint64_t until = os_monotonic_usec() + SLOW_USEC, now;
+	uint64_t now = os_monotonic_usec(), until = now + usec;
 	int err = 0;
 
-	while (err == 0 && !w->answered) {
-		if (n->takers != takers || n->fd == -1)
+	for (; !atomic_load(&w->answered); now = os_monotonic_usec()) {
+		if (n->takers != w->takers || n->fd == -1 || err != 0)
 			return EPIPE;
-		if ((now = os_monotonic_usec()) >= until)
+		if (now > until)
 			return EAGAIN;
 		err = n->listens ? wait_locked(n, until - now) : listen_locked(n, until - now);
 	}
-	return w->answered ? w->error : err;
+	return w->error;
 }
 
 /* Stopped, by a debugger or a signal, with all that is asked of it. */
@@ -470,24 +255,33 @@ end_stopped(struct notifier *n)
 		(void)kill(n->pid, SIGKILL);
 }
 
-/* EPIPE: those who were there at *takersp do not do it. */
+/* EPIPE: nobody takes it. */
 static int
-give_order(struct notifier *n, const struct order *o, unsigned *takersp, void (*slow)(void *arg),
-    void *arg)
+send_order(struct notifier *n, enum order_kind kind, uint64_t node, uint64_t from, uint64_t bytes,
+    struct notifier_wait *w)
 {
-	struct waiter w = { .cookie = o->cookie };
+	struct order o = { atomic_fetch_add(&n->cookie, 1) + 1, node, from, bytes, kind };
+	int fd;
+
+	w->cookie = o.cookie;
+	atomic_store(&w->answered, false);
+	(void)pthread_mutex_lock(&n->lock);
+	w->takers = n->takers;
+	fd = n->fd;
+	link_append(&n->waiters, &w->link);
+	(void)pthread_mutex_unlock(&n->lock);
+	return fd != -1 && send(fd, &o, sizeof(o), MSG_NOSIGNAL) == (ssize_t)sizeof(o) ? 0 : EPIPE;
+}
+
+/* EPIPE: those who were there when it was sent do not do it. */
+static int
+await_order(struct notifier *n, struct notifier_wait *w, void (*slow)(void *arg), void *arg)
+{
 	unsigned looks = 0;
-	int fd, err;
+	int err;
 
 	(void)pthread_mutex_lock(&n->lock);
-	*takersp = n->takers;
-	fd = n->fd;
-	link_append(&n->waiters, &w.link);
-	(void)pthread_mutex_unlock(&n->lock);
-	err = fd != -1 && send(fd, o, sizeof(*o), MSG_NOSIGNAL) == (ssize_t)sizeof(*o) ? EAGAIN :
-											 EPIPE;
-	(void)pthread_mutex_lock(&n->lock);
-	while (err == EAGAIN && (err = await_answer_locked(n, &w, *takersp)) == EAGAIN) {
+	while ((err = await_answer_locked(n, w, SLOW_USEC)) == EAGAIN) {
 		(void)pthread_mutex_unlock(&n->lock);
 		if (++looks % LOOKS == 0)
 			end_stopped(n);
@@ -495,27 +289,92 @@ give_order(struct notifier *n, const struct order *o, unsigned *takersp, void (*
 			slow(arg);
 		(void)pthread_mutex_lock(&n->lock);
 	}
-	link_remove(&w.link);
 	(void)pthread_mutex_unlock(&n->lock);
 	return err;
 }
 
-int
-notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes, uint64_t end,
+static void
+forget_wait(struct notifier *n, struct notifier_wait *w)
+{
+	(void)pthread_mutex_lock(&n->lock);
+	link_remove(&w->link);
+	(void)pthread_mutex_unlock(&n->lock);
+}
+
+/* Until somebody has done it, or the mount ends. */
+static int
+give_order(struct notifier *n, enum order_kind kind, uint64_t node, uint64_t from, uint64_t bytes,
     void (*slow)(void *arg), void *arg)
 {
-	struct order o = { atomic_fetch_add(&n->cookie, 1) + 1, node, from, bytes, end };
-	unsigned takers;
+	struct order o = { 0, node, from, bytes, kind };
+	struct notifier_wait w;
 	int err;
 
-	while ((err = give_order(n, &o, &takers, slow, arg)) == EPIPE)
-		if (atomic_load(&n->stops) || take_over(n, takers) != 0)
-			break;
+	do {
+		if ((err = send_order(n, kind, node, from, bytes, &w)) == 0)
+			err = await_order(n, &w, slow, arg);
+		forget_wait(n, &w);
+	} while (err == EPIPE && !atomic_load(&n->stops) && take_over(n, w.takers) == 0);
 	if (err != EPIPE || atomic_load(&n->stops))
 		return err;
-	return tell_kernel(
+	return takers_tell(
 	    &(struct takers){ .device = fuse_session_fd(n->session), .unreadable = n->unreadable },
 	    &o);
+}
+
+int
+notifier_drop(struct notifier *n, uint64_t node, uint64_t from, uint64_t bytes,
+    void (*slow)(void *arg), void *arg)
+{
+	return give_order(n, ORDER_DROP, node, from, bytes, slow, arg);
+}
+
+int
+notifier_raise(struct notifier *n, uint64_t node, uint64_t end, void (*slow)(void *arg), void *arg)
+{
+	return give_order(n, ORDER_RAISE, node, end, 0, slow, arg);
+}
+
+/* --- fences -------------------------------------------------------------------------------- */
+
+bool
+notifier_fence(struct notifier *n, uint64_t node, struct notifier_wait *w)
+{
+	if (atomic_fetch_add(&n->fences, 1) < FENCES_MOST &&
+	    send_order(n, ORDER_FENCE, node, 0, 0, w) == 0)
+		return true;
+	(void)atomic_fetch_sub(&n->fences, 1);
+	return false;
+}
+
+enum notifier_passed
+notifier_look(const struct notifier *n, const struct notifier_wait *w)
+{
+	if (atomic_load(&w->answered))
+		return NOTIFIER_PASSED;
+	return atomic_load(&n->takers) != w->takers ? NOTIFIER_LOST : NOTIFIER_WAITS;
+}
+
+void
+notifier_listen(struct notifier *n, unsigned usec)
+{
+	unsigned takers;
+	int err = 0;
+
+	(void)pthread_mutex_lock(&n->lock);
+	takers = n->takers;
+	if (n->fd != -1)
+		err = n->listens ? wait_locked(n, usec) : listen_locked(n, usec);
+	(void)pthread_mutex_unlock(&n->lock);
+	if (err == EPIPE && !atomic_load(&n->stops))
+		(void)take_over(n, takers);
+}
+
+void
+notifier_fence_end(struct notifier *n, struct notifier_wait *w)
+{
+	forget_wait(n, w);
+	(void)atomic_fetch_sub(&n->fences, 1);
 }
 
 void
@@ -537,7 +396,7 @@ notifier_stop(struct notifier *n)
 		(void)close(n->old_fd);
 	n->fd = n->old_fd = -1;
 	if (n->own != NULL) {
-		await_last(n->own);
+		takers_await_last(n->own);
 		(void)close(n->own->daemon);
 		free(n->own);
 		n->own = NULL;

@@ -90,7 +90,7 @@ reply_entry(fuse_req_t req, int err, struct node *node, const struct stat *st)
 	reply_name(req, err, node, st, false);
 }
 
-static void
+void
 reply_attr(fuse_req_t req, int err, const struct node *node, const struct stat *st)
 {
 	if (err != 0)
@@ -193,13 +193,13 @@ change_of(const struct stat *attr, int to_set, bool has_handle)
 	};
 }
 
-static void
-end_is_set(struct fs *fs, int err, struct node *node, const struct stat *st)
+/* True: it is answered later. */
+static bool
+end_is_set(fuse_req_t req, int err, struct node *node, const struct stat *st)
 {
 	struct file *f = __atomic_load_n(&node->file, __ATOMIC_ACQUIRE);
 
-	if (err == 0 && f != NULL)
-		coherence_end_is_set(fs, f, (uint64_t)st->st_size);
+	return err == 0 && f != NULL && coherence_end_is_set(fs_of(req), f, st, req);
 }
 
 static void
@@ -219,7 +219,8 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct
 	} else if ((err = pool_get(fs)) == 0) {
 		err = files_setattr(fs, node, &c, &change, &st);
 		pool_put(fs);
-		end_is_set(fs, err, node, &st);
+		if (end_is_set(req, err, node, &st))
+			return;
 	}
 	reply_attr(req, err, node, &st);
 }
@@ -388,12 +389,14 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	const struct fs *fs = userdata;
 	bool caches = fs->coherence.mode != FS_CACHE_NONE;
-	const unsigned want = FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_ACL |
-	    HANDLES_KILLPRIV | FUSE_CAP_PARALLEL_DIROPS |
-	    (caches ? FUSE_CAP_EXPLICIT_INVAL_DATA : FUSE_CAP_AUTO_INVAL_DATA);
-	const unsigned refuse = (caches ? FUSE_CAP_AUTO_INVAL_DATA : 0) | FUSE_CAP_WRITEBACK_CACHE |
-	    FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_SPLICE_READ |
-	    FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE;
+	const unsigned want = FUSE_CAP_DONT_MASK | FUSE_CAP_POSIX_ACL | HANDLES_KILLPRIV |
+	    FUSE_CAP_PARALLEL_DIROPS |
+	    (caches ? FUSE_CAP_EXPLICIT_INVAL_DATA :
+		      FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ATOMIC_O_TRUNC);
+	/* What it does after an open(2) that truncates nobody can wait for (written.c). */
+	const unsigned refuse = (caches ? FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ATOMIC_O_TRUNC : 0) |
+	    FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+	    FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE;
 
 	/* Of files they are not cached: names and attributes from readdirplus are asked again. */
 	conn->want = ((conn->want | want) & conn->capable) & ~refuse;

@@ -44,6 +44,7 @@ caller_of(fuse_req_t req)
 
 /* 0, an errno value, or one of core's codes. */
 void reply_error(fuse_req_t req, int err);
+void reply_attr(fuse_req_t req, int err, const struct node *node, const struct stat *st);
 
 /* The entry of a node whose reference is taken over: the kernel's lookup replaces it. */
 void entry_fill(

@@ -194,7 +194,7 @@ static void
 be_late_locked(struct coherence *c, struct file *f)
 {
 	if (atomic_load(&c->nwant[ROUNDS_LATE]) == 0) {
-		(void)clock_gettime(CLOCK_REALTIME, &c->late_until);
+		(void)clock_gettime(CLOCK_MONOTONIC, &c->late_until);
 		c->late_until.tv_sec += LATE_SEC;
 	}
 	want_locked(c, f, ROUNDS_LATE);
@@ -442,9 +442,9 @@ wait_for_files(struct coherence *c)
 	(void)pthread_mutex_lock(&c->lock);
 	while (!c->stop && link_is_alone(&c->live) && link_is_alone(&c->writtens) &&
 	    link_is_alone(&c->openings) && !c->again) {
-		(void)clock_gettime(CLOCK_REALTIME, &until);
+		(void)clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += 1;
-		(void)pthread_cond_timedwait(&c->wake, &c->lock, &until);
+		(void)pthread_cond_clockwait(&c->wake, &c->lock, CLOCK_MONOTONIC, &until);
 	}
 	stop = c->stop;
 	c->again = false;
@@ -455,8 +455,12 @@ wait_for_files(struct coherence *c)
 static void
 wait_for_bell(struct fs *fs, const struct round *r, bool open)
 {
-	unsigned usec = atomic_load(&fs->coherence.look) ? AGAIN_USEC : BELL_USEC;
+	struct coherence *c = &fs->coherence;
+	bool fences = atomic_load(&c->notifier.fences) > 0;
+	unsigned usec = atomic_load(&c->look) || fences ? AGAIN_USEC : BELL_USEC;
 
+	if (fences)
+		notifier_listen(&c->notifier, 0);
 	if (!open) {
 		os_sleep_usec(BELL_USEC);
 		return;

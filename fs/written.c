@@ -15,7 +15,9 @@
  *
  * What the kernel does to its own pages, and to what it takes for the end, after the answer to an
  * fallocate(2) or a truncation, it does to what has come in meanwhile as well: of a tracked file
- * that is dropped when it must have happened, and again for a program that was held up.
+ * that is dropped when it has happened, which a fence tells (notifier.h).  Whoever changes those
+ * bytes waits for that.  Where fences do not work it is dropped when it must have happened, and
+ * again for a program that was held up.
  *
  * Whoever drops pages may be waiting for that lock, too.  Then these writes are seen to aside
  * (notifier.h), so they never wait for him.
@@ -28,9 +30,11 @@
 #include "copies.h"
 #include "ops_impl.h"
 
+#define PROBE_USEC 20000u /* a fence that works is not passed so long before an answer */
 #define LATE_USEC 2000u
 #define LOOK_USEC 200u
 #define LOOKS 100u
+#define LOOKS_MOST 5000u
 #define LAST_USEC 10000u /* then three times that, and so on, */
 #define LAST_TIMES 5u	 /* so often: for a second or so */
 #define NO_END (UINT64_C(1) << 62)
@@ -41,6 +45,7 @@ enum written_state {
 	WRITTEN_ASKS,	 /* soon */
 	WRITTEN_ASKED,	 /* the kernel, what it has of the last page */
 	WRITTEN_TO_DROP, /* the last page, too */
+	WRITTEN_HELD,	 /* the answer waits until the kernel was told of a greater end */
 	WRITTEN_LATE,	 /* once the kernel has done its part, if it was quick */
 	WRITTEN_LAST	 /* or not */
 };
@@ -50,9 +55,13 @@ struct written {
 	uint64_t number, age;
 	struct file *file; /* with a reference to its node */
 	uint64_t from, to;
-	uint64_t last;		  /* where the part of a page that may be locked begins */
-	size_t nlast;		  /* its bytes; 0: none is */
-	bool is_zeros;		  /* fallocate(2) */
+	uint64_t last;	/* where the part of a page that may be locked begins */
+	size_t nlast;	/* its bytes; 0: none is */
+	bool is_zeros;	/* fallocate(2) */
+	bool sets_end;	/* a truncation, or another change of attributes: */
+	struct stat st; /* the answer */
+	bool fenced;	/* LATE lasts until it passes: */
+	struct notifier_wait fence;
 	bool drops_late;	  /* what it changed can be looked at only after the answer */
 	enum written_state state; /* [k] */
 	uint64_t due_usec;	  /* LATE, LAST: when */
@@ -224,6 +233,18 @@ zeroes_locked(const struct coherence *c, const struct file *f, uint64_t from, ui
 	return false;
 }
 
+/* For a moment. */
+static void
+look_out(struct fs *fs)
+{
+	struct coherence *c = &fs->coherence;
+
+	if (atomic_load(&c->notifier.fences) > 0)
+		notifier_listen(&c->notifier, LOOK_USEC);
+	else
+		os_sleep_usec(LOOK_USEC);
+}
+
 void
 written_await_zeros(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
 {
@@ -238,7 +259,7 @@ written_await_zeros(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
 		if (!zeroes)
 			return;
 		if (!written_step(fs, f, false))
-			os_sleep_usec(LOOK_USEC);
+			look_out(fs);
 		if (++looks == LOOKS)
 			rounds_step_down(fs);
 	}
@@ -251,7 +272,9 @@ answer(struct written *w)
 {
 	if (w->req == NULL)
 		return;
-	if (w->error != 0 || w->is_zeros)
+	if (w->sets_end)
+		reply_attr(w->req, 0, w->file->node, &w->st);
+	else if (w->error != 0 || w->is_zeros)
 		reply_error(w->req, w->error);
 	else
 		(void)fuse_reply_write(w->req, w->done);
@@ -265,6 +288,8 @@ end_unlock(struct fs *fs, struct written *w)
 	link_remove(&w->link);
 	(void)pthread_mutex_unlock(&fs->coherence.lock);
 	answer(w);
+	if (w->fenced)
+		notifier_fence_end(&fs->coherence.notifier, &w->fence);
 	node_put(fs, w->file->node);
 	free(w);
 }
@@ -304,6 +329,59 @@ was_told_more(struct written *w)
 	return true;
 }
 
+static uint64_t
+number_of(const struct file *f)
+{
+	return (uint64_t)(uintptr_t)f->node;
+}
+
+/*
+ * Before it is answered: the kernel has the inode locked.  So a fence that is passed by then tells
+ * nothing, on that kernel.
+ */
+static void
+set_fence(struct fs *fs, struct written *w)
+{
+	struct coherence *c = &fs->coherence;
+	uint64_t until = os_monotonic_usec() + PROBE_USEC;
+
+	if (w->error != 0 || atomic_load(&c->fences) < 0 ||
+	    !notifier_fence(&c->notifier, number_of(w->file), &w->fence))
+		return;
+	while (atomic_load(&c->fences) == 0 && os_monotonic_usec() < until &&
+	    notifier_look(&c->notifier, &w->fence) == NOTIFIER_WAITS)
+		notifier_listen(&c->notifier, LOOK_USEC);
+	w->fenced = notifier_look(&c->notifier, &w->fence) == NOTIFIER_WAITS;
+	atomic_store(&c->fences, w->fenced ? 1 : -1);
+	if (!w->fenced)
+		notifier_fence_end(&c->notifier, &w->fence);
+}
+
+void
+written_await_kernel(struct fs *fs, struct file *f)
+{
+	struct coherence *c = &fs->coherence;
+	struct notifier_wait fence;
+	unsigned looks = 0;
+
+	if (!notifier_fence(&c->notifier, number_of(f), &fence))
+		return;
+	/* not for a process that is frozen while the kernel has the inode locked for it */
+	while (notifier_look(&c->notifier, &fence) == NOTIFIER_WAITS && ++looks < LOOKS_MOST) {
+		if (!written_step(fs, f, false))
+			look_out(fs);
+		if (looks == LOOKS)
+			rounds_step_down(fs);
+	}
+	notifier_fence_end(&c->notifier, &fence);
+}
+
+static bool
+is_passed(const struct coherence *c, const struct written *w)
+{
+	return w->fenced && notifier_look(&c->notifier, &w->fence) == NOTIFIER_PASSED;
+}
+
 /* All that it changed is dropped. */
 static void
 drop_and_end(struct fs *fs, struct written *w)
@@ -312,8 +390,10 @@ drop_and_end(struct fs *fs, struct written *w)
 
 	if (w->to != NO_END || was_told_more(w))
 		coherence_drop(fs, w->file, page_of(w->from), w->to);
+	if (w->is_zeros && w->state < WRITTEN_LATE)
+		set_fence(fs, w);
 	(void)pthread_mutex_lock(&c->lock);
-	if (!w->is_zeros || w->lasts == LAST_TIMES) {
+	if (!w->is_zeros || w->lasts == LAST_TIMES || is_passed(c, w)) {
 		end_unlock(fs, w);
 		return;
 	}
@@ -327,24 +407,61 @@ drop_and_end(struct fs *fs, struct written *w)
 	(void)pthread_mutex_unlock(&c->lock);
 }
 
-void
-coherence_end_is_set(struct fs *fs, struct file *f, uint64_t length)
+/* The kernel has it as it is told; it need not be told again, or is told a greater end just now. */
+static bool
+sets_only(struct coherence *c, struct file *f, uint64_t length)
+{
+	bool only;
+
+	coherence_shows(f, length);
+	coherence_takes(f, length);
+	(void)pthread_mutex_lock(&c->lock);
+	f->sets++;
+	only = f->copies == NULL && !f->raises;
+	(void)pthread_mutex_unlock(&c->lock);
+	return only;
+}
+
+bool
+coherence_end_is_set(struct fs *fs, struct file *f, const struct stat *st, void *req)
 {
 	struct coherence *c = &fs->coherence;
+	uint64_t length = (uint64_t)st->st_size;
 	struct written *w;
+	bool held;
 
-	coherence_takes(f, length);
-	if (!coherence_tracks(f) || (w = calloc(1, sizeof(*w))) == NULL)
-		return;
+	if (c->mode == FS_CACHE_NONE || sets_only(c, f, length) ||
+	    (w = calloc(1, sizeof(*w))) == NULL)
+		return false;
 	node_get(fs, f->node);
 	w->file = f;
 	w->from = length;
 	w->to = NO_END;
-	w->is_zeros = true;
+	w->is_zeros = w->sets_end = true;
+	w->st = *st;
+	set_fence(fs, w);
 	delay(w, WRITTEN_LATE, LATE_USEC);
 	(void)pthread_mutex_lock(&c->lock);
+	if ((held = f->raises)) {
+		w->state = WRITTEN_HELD;
+		w->req = req;
+	}
 	link_append(&c->writtens, &w->link);
 	(void)pthread_mutex_unlock(&c->lock);
+	return held;
+}
+
+void
+written_raised_locked(struct coherence *c, const struct file *f)
+{
+	for (struct link *l = c->writtens.next; l != &c->writtens; l = l->next) {
+		struct written *w = link_entry(l, struct written, link);
+
+		if (w->file != f || w->state != WRITTEN_HELD)
+			continue;
+		answer(w);
+		delay(w, WRITTEN_LATE, LATE_USEC);
+	}
 }
 
 /* The last page is the kernel's and holds what was written, or the kernel has none; [k]. */
@@ -392,7 +509,7 @@ static void
 ask(struct fs *fs, struct written *w, bool aside)
 {
 	struct coherence *c = &fs->coherence;
-	fuse_ino_t ino = (fuse_ino_t)(uintptr_t)w->file->node;
+	fuse_ino_t ino = (fuse_ino_t)number_of(w->file);
 	uint64_t number = w->number, last = w->last;
 	size_t n = w->nlast;
 
@@ -420,6 +537,17 @@ writtens_ask_again(struct coherence *c)
 	(void)pthread_mutex_unlock(&c->lock);
 }
 
+static bool
+is_due(const struct coherence *c, const struct written *w)
+{
+	enum notifier_passed passed = NOTIFIER_LOST;
+
+	if (w->fenced)
+		passed = notifier_look(&c->notifier, &w->fence);
+	return passed == NOTIFIER_LOST ? os_monotonic_usec() >= w->due_usec :
+					 passed == NOTIFIER_PASSED;
+}
+
 /* The next one to go on with, and no other thread does; [k]. */
 static struct written *
 next_locked(const struct coherence *c, const struct file *f, bool aside)
@@ -433,7 +561,7 @@ next_locked(const struct coherence *c, const struct file *f, bool aside)
 			return w;
 		if (w->state == WRITTEN_TO_DROP && !aside)
 			return w;
-		if (w->state > WRITTEN_TO_DROP && !aside && os_monotonic_usec() >= w->due_usec)
+		if (w->state >= WRITTEN_LATE && !aside && is_due(c, w))
 			return w;
 	}
 	return NULL;

@@ -45,6 +45,8 @@ for mode in open keep; do
 	check "litmus_grows_$mode" litmus grows "$rounds"
 	check "litmus_cut_stores_$mode" litmus cut_stores "$rounds"
 	check "litmus_cut_writes_$mode" litmus cut_writes "$rounds"
+	check "litmus_cut_beside_$mode" litmus cut_beside $((rounds * 4))
+	check "litmus_punches_$mode" litmus punches $((rounds * 4))
 	unmount_pool
 done
 

@@ -7,6 +7,7 @@
 #include "litmus.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -129,6 +130,83 @@ client_cuts_writes(void)
 		pass(3);
 	}
 	await(0);
+}
+
+/* --- a cut by the program beside a put: the end is where both of them see it ---------------- */
+
+void
+program_cuts_beside(void)
+{
+	char page[PAGE];
+	unsigned at;
+
+	for (unsigned long n = 1; n <= rounds; n++) {
+		at = (unsigned)(dice() % (TAIL / 8)) * 8;
+		await(1);
+		MUST(ftruncate(fd, TAIL) == 0);
+		pass(2);
+		await(3);
+		must_see(
+		    "bytes read(2) before the end", n, TAIL, (uint64_t)pread(fd, page, PAGE, 0));
+		must_see("read(2) of what was put beside a cut", n, n, read_number(0, at));
+		pass(0);
+	}
+}
+
+void
+client_puts_beside_cut(void)
+{
+	unsigned at;
+
+	for (unsigned long n = 1; n <= rounds; n++) {
+		at = (unsigned)(dice() % (TAIL / 8)) * 8;
+		MUST(memp_ftruncate(file, place(2, 0)) == 0);
+		pass(1);
+		put_number(0, at, n);
+		await(2);
+		pass(3);
+		await(0);
+	}
+}
+
+/* --- a hole beside a put: either comes first, for both --------------------------------------- */
+
+void
+program_punches(void)
+{
+	unsigned at;
+
+	for (unsigned long n = 1; n <= rounds; n++) {
+		at = draw_tail();
+		await(1);
+		MUST(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, place(0, TAIL),
+			 PAGE - TAIL - 8) == 0);
+		pass(2);
+		await(3);
+		store_seq(&sh->other, read_number(0, at));
+		must_see(
+		    "load of what was put beside a hole", n, load_seq(&sh->other), *word_at(0, at));
+		pass(0);
+	}
+}
+
+void
+client_puts_beside_hole(void)
+{
+	unsigned at;
+
+	open_in_mount(O_RDONLY);
+	for (unsigned long n = 1; n <= rounds; n++) {
+		at = draw_tail();
+		pass(1);
+		put_number(0, at, n);
+		(void)read_number(0, at);
+		await(2);
+		pass(3);
+		await(0);
+		must_see("get of what was put beside a hole", n, load_seq(&sh->other),
+		    get_number(0, at));
+	}
 }
 
 /* --- longer ---------------------------------------------------------------------------------- */

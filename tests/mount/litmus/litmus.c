@@ -405,6 +405,8 @@ static const struct test {
 	{ "grows", program_sees_growth, client_grows },
 	{ "cut_stores", program_is_cut, client_cuts_stores },
 	{ "cut_writes", program_writes_cut, client_cuts_writes },
+	{ "cut_beside", program_cuts_beside, client_puts_beside_cut },
+	{ "punches", program_punches, client_puts_beside_hole },
 	{ "pairs", cross_pairs, NULL },
 	{ "killed", outlive, NULL },
 	{ "stopped", be_patient, NULL },

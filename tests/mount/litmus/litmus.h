@@ -89,6 +89,10 @@ void program_is_cut(void);
 void client_cuts_stores(void);
 void program_writes_cut(void);
 void client_cuts_writes(void);
+void program_cuts_beside(void);
+void client_puts_beside_cut(void);
+void program_punches(void);
+void client_puts_beside_hole(void);
 
 /* --- pairs.c --------------------------------------------------------------------------------- */
 
