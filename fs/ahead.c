@@ -85,7 +85,8 @@ missing_locked(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
 		s++;
 	if (s == end) {
 		s = &f->ahead.streams[f->ahead.turn++ % AHEAD_STREAMS];
-		*s = (struct stream){ .began = from };
+		s->began = from;
+		store_relaxed(&s->mark, 0);
 	}
 	store_relaxed(&s->next, to);
 	if (to - s->began > IN_ORDER_BYTES && s->began < from)
