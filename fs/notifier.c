@@ -352,7 +352,9 @@ notifier_look(const struct notifier *n, const struct notifier_wait *w)
 {
 	if (atomic_load(&w->answered))
 		return NOTIFIER_PASSED;
-	return atomic_load(&n->takers) != w->takers ? NOTIFIER_LOST : NOTIFIER_WAITS;
+	if (atomic_load(&n->takers) != w->takers || atomic_load(&n->stops))
+		return NOTIFIER_LOST;
+	return NOTIFIER_WAITS;
 }
 
 void
