@@ -261,7 +261,8 @@ end_locked(struct coherence *c, struct file *f)
 		rounds_done_locked(c, f, want);
 	copies_destroy(f->copies);
 	f->copies = NULL;
-	f->outdated = false;
+	f->late_again = false;
+	f->outdated = 0;
 	__atomic_store_n(&f->lent, false, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&f->cached, 0, __ATOMIC_SEQ_CST);
 	return keep;
@@ -387,7 +388,10 @@ coherence_reopened(struct fs *fs, struct file *f)
 		(void)pthread_mutex_lock(&c->lock);
 		f->pool_file = mpool_file_id(f->mpf);
 		f->pool_page = (unsigned)mpool_file_pagesize(f->mpf);
-		f->outdated = shared;
+		f->outdated = shared ? f->outdated + 1 : 0;
+		/* of what it is given from now on there are copies, if there is memory */
+		if (shared && f->copies == NULL)
+			(void)coherence_track_locked(f);
 		(void)pthread_mutex_unlock(&c->lock);
 	}
 	(void)pthread_mutex_unlock(&c->gate);
@@ -539,7 +543,7 @@ merge_part_locked(const struct coherence *c, const struct file *f, char *page, u
 		given = copies_at(f->copies, from - from % COPY_BYTES);
 	if (given != NULL)
 		given += from % COPY_BYTES;
-	if (given != NULL ? memcmp(given, buf, bytes) == 0 : f->outdated)
+	if (given != NULL ? memcmp(given, buf, bytes) == 0 : f->outdated > 0)
 		return false;
 	for (size_t i = 0; i < bytes; i++) {
 		if ((given != NULL && given[i] == buf[i]) || written_covers_locked(c, f, from + i))

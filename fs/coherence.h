@@ -23,8 +23,8 @@
  *     of which there is no copy is not taken from the kernel any more: what a program has stored
  *     there is lost, as it is if it was in the pool.
  *
- * What is marked [k] is guarded by coherence.lock, the last of all locks; coherence.gate orders
- * the first open and the last close of a file that may be cached.
+ * What is marked [k] is guarded by coherence.lock, under which none but nodes.lock is taken;
+ * coherence.gate orders the first open and the last close of a file that may be cached.
  */
 #ifndef FS_COHERENCE_H
 #define FS_COHERENCE_H

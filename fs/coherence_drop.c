@@ -185,25 +185,30 @@ coherence_drop(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
 		drop_once(fs, f, now - now % COPY_BYTES, 0, false);
 }
 
-/* C2: is it changed past the kernel's pages? */
+/* C2: is it changed past the kernel's pages?  *takenp: as mpool_file_disk_taken. */
 static bool
-is_shared(struct fs *fs, struct file *f)
+is_shared(struct fs *fs, struct file *f, uint32_t *takenp)
 {
 	bool shared = false;
 
+	*takenp = 0;
 	hold_file(fs, f);
-	if (f->mpf != NULL)
+	if (f->mpf != NULL) {
 		shared = mpool_kcache_shared(f->mpf);
+		*takenp = mpool_file_disk_taken(f->mpf);
+	}
 	let_file(fs, f);
 	return shared;
 }
 
 static void
-drop_end(struct fs *fs, struct file *f)
+drop_end(struct fs *fs, struct file *f, uint32_t taken)
 {
 	hold_file(fs, f);
-	if (f->mpf != NULL)
+	if (f->mpf != NULL) {
+		__atomic_store_n(&f->disk_seen, taken, __ATOMIC_SEQ_CST);
 		mpool_kcache_drop_end(f->mpf);
+	}
 	let_file(fs, f);
 }
 
@@ -211,7 +216,9 @@ void
 coherence_drop_file(struct fs *fs, struct file *f)
 {
 	struct coherence *c = &fs->coherence;
-	bool shared = is_shared(fs, f), track, begins, outdated;
+	uint32_t taken;
+	bool shared = is_shared(fs, f, &taken), track, begins;
+	unsigned outdated;
 
 	(void)pthread_mutex_lock(&c->lock);
 	outdated = f->outdated;
@@ -228,14 +235,14 @@ coherence_drop_file(struct fs *fs, struct file *f)
 		written_await_kernel(fs, f);
 	coherence_drop(fs, f, 0, 0);
 	(void)pthread_mutex_lock(&c->lock);
-	if (outdated)
-		f->outdated = false;
+	if (f->outdated == outdated)
+		f->outdated = 0;
 	if (!shared && coherence_may_untrack_locked(f)) {
 		copies_destroy(f->copies);
 		f->copies = NULL;
 	}
 	(void)pthread_mutex_unlock(&c->lock);
-	drop_end(fs, f);
+	drop_end(fs, f, taken);
 }
 
 void

@@ -143,6 +143,7 @@ replace_locked(struct fs *fs, struct file *f, int fd, bool writable)
 		return err;
 	file_close_in_pool_locked(f);
 	f->mpf = mpf;
+	__atomic_store_n(&f->disk_seen, mpool_file_disk_taken(mpf), __ATOMIC_SEQ_CST);
 	f->writable = writable;
 	f->kept = false;
 	/* opened anew: whoever closes it last must know, if this process should not */

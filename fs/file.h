@@ -38,14 +38,16 @@ struct file {
 	unsigned direct_writers; /* [k] opens for writing past its cache */
 	struct copies *copies;	 /* [k] what the kernel was given; NULL: it is not tracked */
 	struct link live;	 /* [k] in coherence.live */
-	bool outdated;		 /* [k] what it was given is from a pool that is gone (C6) */
+	unsigned outdated;	 /* [k] how often that was in a pool that is gone by now (C6) */
 	bool in_hand;		 /* [k] somebody drops pages of it, or is about to */
 	unsigned wants;		 /* [k] bits ROUNDS_*, why all of them are to go */
+	bool late_again;	 /* [k] ROUNDS_LATE is for a drop that has not begun yet */
 	uint32_t pool_file;	 /* [k] mpool_file_id */
 	unsigned pool_page;	 /* [k] its page size */
 	uint64_t kernel_end;	 /* atomic: the kernel takes it to be at least that long */
-	unsigned sets;		 /* [k] requests that set what the kernel takes for the end */
-	bool raises;		 /* [k] it is just told a greater one; their answers wait */
+	uint32_t disk_seen; /* atomic: mpool_file_disk_taken when its pages were dropped last */
+	unsigned sets;	    /* [k] requests that set what the kernel takes for the end */
+	bool raises;	    /* [k] it is just told a greater one; their answers wait */
 
 	pthread_rwlock_t io;
 	uint64_t reserved_from; /* [io, exclusive] bytes that are known to have blocks on disk */

@@ -98,6 +98,9 @@ drop_writing_locked(struct fs *fs, struct file *f)
 		return;
 	file_note_error(f, memp_fclose(f->mpf));
 	f->mpf = err == 0 ? mpf : NULL;
+	if (err == 0)
+		__atomic_store_n(
+		    &f->disk_seen, mpool_file_disk_taken(mpf), __ATOMIC_SEQ_CST);
 	f->writable = f->kept = false;
 }
 

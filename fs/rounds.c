@@ -10,7 +10,8 @@
  * If that takes long it leads no more (rounds_step_down): another thread makes rounds, and leaves
  * out what concerns files that are in hand.  So a page that is slow to come from a disk holds up
  * those who change that file, and nobody else.  Who has done with such a file, and does not lead,
- * has it looked at again; it leads again some day, or ends with the mount.
+ * has it looked at again; it leads again some day, or ends with the mount.  There are no more than
+ * COHERENCE_THREADS: when all others have slow files, who leads waits for his own, and so do all.
  *
  * Only who leads takes a file in hand.  So what is known of one that is in nobody's hand, after it
  * was looked at, stays so while he leads.
@@ -147,8 +148,12 @@ take_wanting(struct fs *fs, unsigned want)
 		if (f->in_hand || !rounds_wants_locked(f, want))
 			f = NULL;
 	}
-	if (f != NULL)
+	if (f != NULL) {
+		/* those that want it still are in front of those that have had it */
+		link_remove(&f->live);
+		link_append(&c->live, &f->live);
 		rounds_take_locked(fs, f);
+	}
 	(void)pthread_mutex_unlock(&c->lock);
 	return f;
 }
@@ -200,6 +205,25 @@ be_late_locked(struct coherence *c, struct file *f)
 	want_locked(c, f, ROUNDS_LATE);
 }
 
+/* Who has it in hand has not heard yet that somebody does not wait any more. */
+static void
+look_at_held(struct fs *fs, struct file *f)
+{
+	struct coherence *c = &fs->coherence;
+	bool late;
+
+	if (pthread_rwlock_tryrdlock(&f->state) != 0)
+		return;
+	late = f->mpf != NULL && mpool_kcache_is_late(f->mpf);
+	file_let_go(fs, f);
+	(void)pthread_mutex_lock(&c->lock);
+	if (late && !link_is_alone(&f->live)) {
+		f->late_again = true;
+		be_late_locked(c, f);
+	}
+	(void)pthread_mutex_unlock(&c->lock);
+}
+
 /* A request to drop all of a file is taken. */
 static void
 look_at(struct fs *fs, struct file *f)
@@ -210,8 +234,10 @@ look_at(struct fs *fs, struct file *f)
 	(void)pthread_mutex_lock(&c->lock);
 	in_hand = f->in_hand;
 	(void)pthread_mutex_unlock(&c->lock);
-	if (in_hand)
+	if (in_hand) {
+		look_at_held(fs, f);
 		return;
+	}
 	if (pthread_rwlock_tryrdlock(&f->state) != 0) {
 		atomic_store(&c->look, true);
 		openings_unsee(c, f);
@@ -225,6 +251,7 @@ look_at(struct fs *fs, struct file *f)
 	/* one that is not cached any more nobody would come back to */
 	if (!link_is_alone(&f->live)) {
 		want_locked(c, f, ROUNDS_ASKED);
+		f->late_again = false;
 		if (late)
 			be_late_locked(c, f);
 	}
@@ -278,7 +305,8 @@ drop_asked(struct fs *fs)
 	coherence_drop_file(fs, f);
 	(void)pthread_mutex_lock(&c->lock);
 	rounds_done_locked(c, f, ROUNDS_ASKED);
-	rounds_done_locked(c, f, ROUNDS_LATE);
+	if (!f->late_again)
+		rounds_done_locked(c, f, ROUNDS_LATE);
 	(void)pthread_mutex_unlock(&c->lock);
 	rounds_let(fs, f);
 	return true;

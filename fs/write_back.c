@@ -6,7 +6,11 @@
  * program has changed (coherence.h, C4); of any other all are.  The file gets no longer by it: what
  * lies behind the end, because somebody has cut it, is dropped.
  */
+#include <limits.h>
+#include <syslog.h>
+
 #include "coherence.h"
+#include "file_idle.h"
 #include "io.h"
 #include "piece.h"
 #include "space.h"
@@ -31,8 +35,8 @@ merge_page(struct fs *fs, struct file *f, char *page, uint64_t at, const char *b
 	if ((err = mpool_file_hold_end(f->mpf, &length)) != 0)
 		return err;
 	if (at < (uint64_t)length)
-		*anyp = coherence_merge(
-		    fs, f, page, at, buf, min_u64(bytes, (uint64_t)length - at));
+		*anyp =
+		    coherence_merge(fs, f, page, at, buf, min_u64(bytes, (uint64_t)length - at));
 	mpool_file_let_end(f->mpf);
 	return 0;
 }
@@ -59,6 +63,26 @@ merge_pages(struct fs *fs, struct file *f, const char *buf, uint64_t offset, uin
 	return 0;
 }
 
+/*
+ * HOME's file was changed since the kernel read the page, and the mount has taken that: but what a
+ * program has stored in another byte of the page takes all of it along.
+ */
+static void
+tell_who_wins(struct fs *fs, struct file *f)
+{
+	uint32_t taken = mpool_file_disk_taken(f->mpf);
+	char path[PATH_MAX];
+
+	if (coherence_tracks(f) ||
+	    __atomic_exchange_n(&f->disk_seen, taken, __ATOMIC_SEQ_CST) == taken)
+		return;
+	file_name(fs, f, path);
+	fs_log(LOG_WARNING,
+	    "%s: was changed on disk while the kernel has pages of it that programs have stored "
+	    "into and that are not written yet; these pages win",
+	    path);
+}
+
 static int
 merge_locked(struct fs *fs, struct file *f, const struct caller *c, const char *buf, size_t bytes,
     uint64_t offset)
@@ -74,6 +98,7 @@ merge_locked(struct fs *fs, struct file *f, const struct caller *c, const char *
 	err = space_reserve(fs, f, c, offset, (size_t)(end - offset), (uint64_t)length, &through);
 	if (err != 0 || (err = merge_pages(fs, f, buf, offset, end)) != 0)
 		return err;
+	tell_who_wins(fs, f);
 	coherence_merged(fs, f, offset, buf, bytes);
 	io_touch(f, c);
 	return through ? file_write_out(f, true) : 0;

@@ -38,6 +38,7 @@ struct __db_mpoolfile {
 	bool soft;
 	bool type_known;	      /* ftype is 0, or was found registered */
 	uint32_t error_seen;	      /* row->error_seq at the last report */
+	uint32_t disk_taken;	      /* see mpool_file_disk_taken */
 	uint32_t ahead_turn;	      /* the place to be forgotten next */
 	uint64_t ahead[AHEAD_PLACES]; /* where reading goes on; prefetch.c */
 	uint32_t users;		      /* write-backs that use fd; under files_mutex */

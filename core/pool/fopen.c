@@ -367,6 +367,7 @@ take_disk_state(
 	store_relaxed(&row->mtime_nsec, 0);
 	file_stamp(row, st);
 	kcache_spoil(t->pool, row);
+	(void)add_seq(&mpf->disk_taken, 1);
 	return true;
 }
 

@@ -319,10 +319,17 @@ mpool_kcache_drop_begin(DB_MPOOLFILE *mpf, bool *latep)
 	do
 		if ((w & KCACHE_OWNER) != mpf->pool->self + 1 || !(w & KCACHE_DROP))
 			return false;
-	while (!cas_seq(&mpf->row->kcache, &w,
-	    (w & ~(KCACHE_DROP | KCACHE_LATE)) | KCACHE_BUSY));
+	while (!cas_seq(&mpf->row->kcache, &w, (w & ~(KCACHE_DROP | KCACHE_LATE)) | KCACHE_BUSY));
 	*latep = (w & KCACHE_LATE) != 0;
 	return true;
+}
+
+bool
+mpool_kcache_is_late(const DB_MPOOLFILE *mpf)
+{
+	uint64_t w = load_seq(&mpf->row->kcache);
+
+	return (w & KCACHE_OWNER) == mpf->pool->self + 1 && (w & KCACHE_DROP) && (w & KCACHE_LATE);
 }
 
 void

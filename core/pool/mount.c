@@ -52,6 +52,12 @@ mpool_file_revalidate(DB_MPOOLFILE *mpf)
 	return ret != 0 ? ret : file_revalidate(t, mpf);
 }
 
+uint32_t
+mpool_file_disk_taken(const DB_MPOOLFILE *mpf)
+{
+	return load_seq(&mpf->disk_taken);
+}
+
 void
 mpool_file_restamp(DB_MPOOLFILE *mpf)
 {

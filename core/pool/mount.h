@@ -35,6 +35,9 @@ size_t mpool_file_pagesize(const DB_MPOOLFILE *mpf);
  */
 int mpool_file_revalidate(DB_MPOOLFILE *mpf);
 
+/* How often the handle has found it changed, and dropped what the pool had of it. */
+uint32_t mpool_file_disk_taken(const DB_MPOOLFILE *mpf);
+
 /* Take what the disk file's stat says now as our own doing (after chmod, link, utimens ... by the
  * mount itself), so that the next revalidate does not drop the file's pages. */
 void mpool_file_restamp(DB_MPOOLFILE *mpf);
@@ -193,6 +196,8 @@ void mpool_kcache_end(DB_MPOOLFILE *mpf, bool keep);
 bool mpool_kcache_shared(DB_MPOOLFILE *mpf);
 void mpool_kcache_ask_drop(DB_MPOOLFILE *mpf); /* of ourselves; does not wait */
 bool mpool_kcache_drop_begin(DB_MPOOLFILE *mpf, bool *latep);
+/* Others ask for it, and do not wait any more. */
+bool mpool_kcache_is_late(const DB_MPOOLFILE *mpf);
 void mpool_kcache_drop_end(DB_MPOOLFILE *mpf);
 uint32_t mpool_kcache_drops(const DB_MPOOL *mp);
 uint32_t mpool_kcache_late(const DB_MPOOL *mp);
