@@ -3,7 +3,7 @@
  * litmus.c - a program on the mount and a client of its pool, on the same pages: does one of them
  * ever see what is older than what the other one has done before?
  *
- *	litmus HOME MOUNTPOINT TEST ROUNDS SEED
+ *	litmus HOME MOUNTPOINT TEST ROUNDS SEED [ACT [ACT]]
  *
  * The program (the parent) opens its file, which the kernel may then cache, before the client (the
  * child) does.  They take turns through a word in shared memory (sides.c); in the tests of pairs.c
@@ -407,8 +407,8 @@ static const struct test {
 	{ "cut_writes", program_writes_cut, client_cuts_writes },
 	{ "cut_beside", program_cuts_beside, client_puts_beside_cut },
 	{ "punches", program_punches, client_puts_beside_hole },
-	{ "pairs", cross_pairs, NULL },
-	{ "killed", outlive, NULL },
+	{ "pair", cross_pair, NULL },
+	{ "beside", go_on_beside, NULL },
 	{ "stopped", be_patient, NULL },
 };
 
@@ -444,11 +444,14 @@ main(int argc, char **argv)
 	int status;
 	pid_t pid;
 
-	if (argc != 6 || (test = test_named(argv[3])) == NULL)
+	if (argc < 6 || argc > 8 || (test = test_named(argv[3])) == NULL)
 		return 2;
 	home = argv[1];
 	name = argv[3];
 	(void)snprintf(path, sizeof(path), "%s/files/%s", argv[2], name);
+	(void)snprintf(path_in_home, sizeof(path_in_home), "%s/%s", home, name);
+	names[0] = argc > 6 ? argv[6] : NULL;
+	names[1] = argc > 7 ? argv[7] : NULL;
 	rounds = strtoul(argv[4], NULL, 10);
 	seed = strtoul(argv[5], NULL, 10) * 2 + 1;
 	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -24,12 +24,15 @@ struct shared {
 	uint32_t stop;
 	uint64_t done;	/* the number that was put last */
 	uint64_t other; /* the number that was written last */
+	uint64_t acted[16];
 };
 
 extern struct shared *sh;
 extern const char *home;
 extern const char *name; /* of the test, and of its file */
 extern char path[4096];	 /* of the file, in the mount */
+extern char path_in_home[4096];
+extern const char *names[2]; /* of acts, or NULL */
 extern unsigned long rounds;
 extern uint64_t seed;
 
@@ -96,11 +99,14 @@ void client_puts_beside_hole(void);
 
 /* --- pairs.c --------------------------------------------------------------------------------- */
 
-/* Everything against everything: does anything wait for ever? */
-void cross_pairs(void);
+/* The two that are named, beside each other: does anything wait for ever? */
+void cross_pair(void);
 
-/* Says "running"; when a line comes in, the mount is dead, and clients still have to get on. */
-void outlive(void);
+/*
+ * The one that is named, or all.  Says "running"; when "ended" comes in the mount has, and clients
+ * still have to get on; when anything else does, all have to.
+ */
+void go_on_beside(void);
 
 /*
  * Says "stop it"; when a line comes in, the mount is stopped: a put returns though, and after the

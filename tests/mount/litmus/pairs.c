@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Litmus tests of many at once: whatever a program or a client does to a file, in a process of its
- * own each, over and over: two by two, and all of them beside a mount that is killed; and what a
- * client is answered beside one that is stopped.
+ * own each, over and over: two of them (pair), or one, or all, beside what is done to the mount
+ * (beside); and what a client is answered beside one that is stopped.
  */
 #include "litmus.h"
 
@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -92,6 +93,21 @@ do_client_cut(void)
 	    memp_ftruncate(file, place(PAGES, 0)) == 0;
 }
 
+/* All of the kernel's pages go, because HOME's file was changed. */
+static bool
+do_invalidate(void)
+{
+	int other, behind;
+	bool good;
+
+	if ((behind = open(path_in_home, O_RDWR)) == -1)
+		return false;
+	good = pwrite(behind, "x", 1, 24) == 1;
+	if (close(behind) == -1 || (other = open(path, O_RDONLY)) == -1)
+		return false;
+	return close(other) == 0 && good;
+}
+
 static const struct {
 	const char *name;
 	bool (*act)(void);
@@ -105,13 +121,14 @@ static const struct {
 	{ "put", do_put, true },
 	{ "memp_fopen", do_fopen, true },
 	{ "memp_ftruncate", do_client_cut, true },
+	{ "invalidation", do_invalidate, false },
 };
 
 #define ACTS (sizeof(acts) / sizeof(acts[0]))
 
-/* until_failure: a program goes on until the mount fails, a client until it is told to stop. */
+/* until_told: to stop; a program may also end because the mount has. */
 static pid_t
-start_act(unsigned a, bool until_failure)
+start_act(unsigned a, bool until_told)
 {
 	pid_t pid = fork();
 
@@ -124,13 +141,10 @@ start_act(unsigned a, bool until_failure)
 		attach();
 		open_in_pool();
 	}
-	for (unsigned long n = 0; until_failure ? load_seq(&sh->stop) == 0 : n < rounds; n++) {
-		if (!acts[a].act() && until_failure)
+	for (unsigned long n = 0; until_told ? load_seq(&sh->stop) == 0 : n < rounds; n++) {
+		if (!acts[a].act() && until_told)
 			_exit(0);
-		if (acts[a].client)
-			(void)add_seq(&sh->done, 1);
-		else
-			(void)add_seq(&sh->other, 1);
+		(void)add_seq(&sh->acted[a], 1);
 	}
 	if (acts[a].client)
 		leave_pool();
@@ -149,75 +163,99 @@ must_end(pid_t pid, const char *one, const char *other)
 	fail(__FILE__, __LINE__, "it did not end as it should");
 }
 
+static unsigned
+act_named(const char *wanted)
+{
+	for (unsigned a = 0; a < ACTS; a++)
+		if (strcmp(acts[a].name, wanted) == 0)
+			return a;
+	fail(__FILE__, __LINE__, wanted);
+}
+
 /* --- in pairs -------------------------------------------------------------------------------- */
 
 void
-cross_pairs(void)
+cross_pair(void)
 {
+	unsigned a = act_named(names[0]), b = act_named(names[1]);
 	pid_t one, other;
 
-	for (unsigned a = 0; a < ACTS; a++)
-		for (unsigned b = 0; b <= a; b++) {
-			MUST((one = start_act(a, false)) != -1);
-			MUST((other = start_act(b, false)) != -1);
-			must_end(one, acts[a].name, acts[b].name);
-			must_end(other, acts[b].name, acts[a].name);
-			MUST(ftruncate(fd, place(PAGES, 0)) == 0);
-		}
+	MUST((one = start_act(a, false)) != -1);
+	MUST((other = start_act(b, false)) != -1);
+	must_end(one, acts[a].name, acts[b].name);
+	must_end(other, acts[b].name, acts[a].name);
 }
 
-/* --- beside a mount that is killed or stopped ------------------------------------------------ */
+/* --- beside what is done to the mount --------------------------------------------------------- */
 
 /* Say so, and wait for a line. */
 static void
-say(const char *words)
+say(const char *words, char line[16])
 {
-	char line[16];
-
 	(void)printf("%s\n", words);
 	(void)fflush(stdout);
-	MUST(fgets(line, sizeof(line), stdin) != NULL);
+	MUST(fgets(line, 16, stdin) != NULL);
+}
+
+static bool
+is_wanted(unsigned a)
+{
+	return names[0] == NULL || strcmp(acts[a].name, names[0]) == 0;
+}
+
+/* Whoever can, does that many times more of it. */
+static void
+await_acts(const bool *runs, bool clients_only)
+{
+	for (unsigned a = 0; a < ACTS; a++) {
+		uint64_t then = load_seq(&sh->acted[a]);
+
+		while (runs[a] && (acts[a].client || !clients_only) &&
+		    load_seq(&sh->acted[a]) < then + rounds)
+			os_sleep_usec(1000);
+	}
 }
 
 void
-outlive(void)
+go_on_beside(void)
 {
+	bool runs[ACTS], ends;
 	pid_t pids[ACTS];
-	uint64_t then;
+	char line[16];
 
 	for (unsigned a = 0; a < ACTS; a++)
-		MUST((pids[a] = start_act(a, true)) != -1);
-	while (load_seq(&sh->done) < rounds || load_seq(&sh->other) < rounds)
-		os_sleep_usec(1000);
-	say("running");
+		if ((runs[a] = is_wanted(a)))
+			MUST((pids[a] = start_act(a, true)) != -1);
+	await_acts(runs, false);
+	say("running", line);
+	ends = strcmp(line, "ended\n") == 0;
 	for (unsigned a = 0; a < ACTS; a++)
-		if (!acts[a].client)
-			must_end(pids[a], acts[a].name, "a dead mount");
-	then = load_seq(&sh->done);
-	while (load_seq(&sh->done) < then + rounds)
-		os_sleep_usec(1000);
+		if (runs[a] && !acts[a].client && ends)
+			must_end(pids[a], acts[a].name, "a mount that ends");
+	await_acts(runs, ends);
 	store_seq(&sh->stop, 1);
 	for (unsigned a = 0; a < ACTS; a++)
-		if (acts[a].client)
-			must_end(pids[a], acts[a].name, "a dead mount");
+		if (runs[a] && (acts[a].client || !ends))
+			must_end(pids[a], acts[a].name, "the mount");
 }
 
 void
 be_patient(void)
 {
 	DB_MPOOLFILE *other;
+	char line[16];
 	int before;
 
 	must_see("read(2)", 0, 0, read_number(5, 8));
 	attach();
 	open_in_pool();
 	must_see("read(2)", 1, 0, read_number(5, 8));
-	say("stop it");
+	say("stop it", line);
 	put_number(5, 8, 1);
 	put_number(5, 8, 2);
 	/* what the kernel was given before that nobody could tell from what programs store there */
 	MUST(memp_fopen(pool, name, 0, DB_ODDFILESIZE, 0, PAGE, -1, NULL, NULL, &other) == EAGAIN);
-	say("let it go on");
+	say("let it go on", line);
 	before = fd;
 	open_in_mount(O_RDONLY);
 	must_see("read(2) after it went on", 2, 2, read_number(5, 8));

@@ -15,7 +15,8 @@
 
 struct shared *sh;
 const char *home, *name;
-char path[4096];
+char path[4096], path_in_home[4096];
+const char *names[2];
 unsigned long rounds;
 uint64_t seed;
 
