@@ -188,6 +188,24 @@ def a_put_beside_a_hole_being_punched_stays():
     os.close(fd)
 
 
+def a_page_that_was_stored_into_wins_over_a_change_in_home():
+    fd = _file("wins", b"1" * 8192)
+    with mmap.mmap(fd, 8192) as m:
+        m[10:11] = b"s"
+        with open(home("wins"), "rb+") as f:
+            f.write(b"h" * 8192)
+        with open(path("wins"), "rb"):
+            pass
+        until(lambda: "/wins: was changed on disk while the kernel" in _events())
+        assert m[10:11] == b"s" and m[3000:3001] == b"1" and m[5000:5001] == b"h"
+    os.close(fd)
+
+
+def _events():
+    with open(os.path.join(MNT, "stat", "events")) as f:
+        return f.read()
+
+
 def a_hole_is_seen_only_where_nothing_was_stored():
     fd = _file("holes", b"")
     os.ftruncate(fd, 1 << 20)
