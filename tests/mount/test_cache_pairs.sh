@@ -8,7 +8,7 @@
 
 . "$TEST_SRC/mount/lib.sh"
 
-rounds=${PAIRS_ROUNDS:-10}
+rounds=${PAIRS_ROUNDS:-20}
 seed=${LITMUS_SEED:-1}
 acts="read write map truncate open memp_fopen put invalidation"
 

@@ -16,6 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define FEW 4u /* pages that all are about */
+
 /* --- acts ------------------------------------------------------------------------------------ */
 
 static bool
@@ -23,7 +25,7 @@ do_read(void)
 {
 	char page[PAGE];
 
-	return pread(fd, page, PAGE, place((unsigned)(dice() % PAGES), 0)) >= 0;
+	return pread(fd, page, PAGE, place((unsigned)(dice() % FEW), 0)) >= 0;
 }
 
 static bool
@@ -32,7 +34,7 @@ do_write(void)
 	char page[PAGE] = { 1 };
 	size_t n = dice() % 2 ? PAGE : 100;
 
-	return pwrite(fd, page, n, place((unsigned)(dice() % PAGES), 0)) == (ssize_t)n;
+	return pwrite(fd, page, n, place((unsigned)(dice() % FEW), 0)) == (ssize_t)n;
 }
 
 /* The end of the file may be before it: SIGBUS ends this process only. */
@@ -69,7 +71,7 @@ do_open(void)
 static bool
 do_put(void)
 {
-	db_pgno_t p = (db_pgno_t)(dice() % PAGES);
+	db_pgno_t p = (db_pgno_t)(dice() % FEW);
 	void *page;
 
 	if (memp_fget(file, &p, 0, &page) != 0)
@@ -126,9 +128,26 @@ static const struct {
 
 #define ACTS (sizeof(acts) / sizeof(acts[0]))
 
-/* until_told: to stop; a program may also end because the mount has. */
+static bool
+has_done(unsigned a)
+{
+	return load_seq(&sh->acted[a]) >= rounds;
+}
+
+/* Until one is told to stop, or has done it often enough, and so has beside; -1: nobody is. */
+static void
+act_on(unsigned a, int beside)
+{
+	while (
+	    beside == -1 ? load_seq(&sh->stop) == 0 : !has_done(a) || !has_done((unsigned)beside)) {
+		if (!acts[a].act() && beside == -1)
+			_exit(0); /* the mount has ended */
+		(void)add_seq(&sh->acted[a], 1);
+	}
+}
+
 static pid_t
-start_act(unsigned a, bool until_told)
+start_act(unsigned a, int beside)
 {
 	pid_t pid = fork();
 
@@ -141,14 +160,19 @@ start_act(unsigned a, bool until_told)
 		attach();
 		open_in_pool();
 	}
-	for (unsigned long n = 0; until_told ? load_seq(&sh->stop) == 0 : n < rounds; n++) {
-		if (!acts[a].act() && until_told)
-			_exit(0);
-		(void)add_seq(&sh->acted[a], 1);
-	}
+	act_on(a, beside);
 	if (acts[a].client)
 		leave_pool();
 	_exit(0);
+}
+
+static void
+must_have_ended(int status, const char *one, const char *other)
+{
+	if (status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS))
+		return;
+	(void)printf("%s beside %s: status %#x\n", one, other, (unsigned)status);
+	fail(__FILE__, __LINE__, "it did not end as it should");
 }
 
 static void
@@ -157,10 +181,7 @@ must_end(pid_t pid, const char *one, const char *other)
 	int status;
 
 	MUST(waitpid(pid, &status, 0) == pid);
-	if (status == 0 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS))
-		return;
-	(void)printf("%s beside %s: status %#x\n", one, other, (unsigned)status);
-	fail(__FILE__, __LINE__, "it did not end as it should");
+	must_have_ended(status, one, other);
 }
 
 static unsigned
@@ -177,13 +198,19 @@ act_named(const char *wanted)
 void
 cross_pair(void)
 {
-	unsigned a = act_named(names[0]), b = act_named(names[1]);
-	pid_t one, other;
+	unsigned pair[2] = { act_named(names[0]), act_named(names[1]) };
+	pid_t pids[2], pid;
+	int status, n;
 
-	MUST((one = start_act(a, false)) != -1);
-	MUST((other = start_act(b, false)) != -1);
-	must_end(one, acts[a].name, acts[b].name);
-	must_end(other, acts[b].name, acts[a].name);
+	MUST((pids[0] = start_act(pair[0], (int)pair[1])) != -1);
+	MUST((pids[1] = start_act(pair[1], (int)pair[0])) != -1);
+	for (int left = 2; left > 0; left--) {
+		MUST((pid = waitpid(-1, &status, 0)) != -1);
+		n = pid == pids[0] ? 0 : 1;
+		must_have_ended(status, acts[pair[n]].name, acts[pair[1 - n]].name);
+		/* it does no more, and the other does not wait for it */
+		(void)add_seq(&sh->acted[pair[n]], rounds);
+	}
 }
 
 /* --- beside what is done to the mount --------------------------------------------------------- */
@@ -225,7 +252,7 @@ go_on_beside(void)
 
 	for (unsigned a = 0; a < ACTS; a++)
 		if ((runs[a] = is_wanted(a)))
-			MUST((pids[a] = start_act(a, true)) != -1);
+			MUST((pids[a] = start_act(a, -1)) != -1);
 	await_acts(runs, false);
 	say("running", line);
 	ends = strcmp(line, "ended\n") == 0;
