@@ -16,8 +16,7 @@
  * What the kernel does to its own pages, and to what it takes for the end, after the answer to an
  * fallocate(2) or a truncation, it does to what has come in meanwhile as well: of a tracked file
  * that is dropped when it has happened, which a fence tells (notifier.h).  Whoever changes those
- * bytes waits for that.  Where fences do not work it is dropped when it must have happened, and
- * again for a program that was held up.
+ * bytes waits for that.  Where fences do not work it is dropped after a time, and again.
  *
  * Whoever drops pages may be waiting for that lock, too.  Then these writes are seen to aside
  * (notifier.h), so they never wait for him.
@@ -34,7 +33,7 @@
 #define LATE_USEC 2000u
 #define LOOK_USEC 200u
 #define LOOKS 100u
-#define LOOKS_MOST 5000u
+#define KERNEL_USEC 1000000u
 #define LAST_USEC 10000u /* then three times that, and so on, */
 #define LAST_TIMES 5u	 /* so often: for a second or so */
 #define NO_END (UINT64_C(1) << 62)
@@ -219,14 +218,15 @@ written_overlaps_locked(const struct coherence *c, const struct file *f, uint64_
 	return false;
 }
 
-/* The kernel may still be about to zero its pages there; [k]. */
+/* The kernel may still be about to zero its pages there, for one of the first that came; [k]. */
 static bool
-zeroes_locked(const struct coherence *c, const struct file *f, uint64_t from, uint64_t to)
+zeroes_locked(
+    const struct coherence *c, const struct file *f, uint64_t from, uint64_t to, uint64_t first)
 {
 	for (const struct link *l = c->writtens.next; l != &c->writtens; l = l->next) {
 		const struct written *w = link_entry(l, const struct written, link);
 
-		if (w->file == f && w->is_zeros && w->state < WRITTEN_LAST &&
+		if (w->file == f && w->is_zeros && w->state < WRITTEN_LAST && w->number <= first &&
 		    page_of(w->from) < to && page_of(w->to + COPY_BYTES - 1) > from)
 			return true;
 	}
@@ -249,12 +249,15 @@ void
 written_await_zeros(struct fs *fs, struct file *f, uint64_t from, uint64_t to)
 {
 	struct coherence *c = &fs->coherence;
+	uint64_t first = UINT64_MAX;
 	unsigned looks = 0;
 	bool zeroes;
 
 	for (;;) {
 		(void)pthread_mutex_lock(&c->lock);
-		zeroes = zeroes_locked(c, f, from, to);
+		if (first == UINT64_MAX)
+			first = c->writes;
+		zeroes = zeroes_locked(c, f, from, to, first);
 		(void)pthread_mutex_unlock(&c->lock);
 		if (!zeroes)
 			return;
@@ -361,16 +364,18 @@ void
 written_await_kernel(struct fs *fs, struct file *f)
 {
 	struct coherence *c = &fs->coherence;
+	uint64_t until = os_monotonic_usec() + KERNEL_USEC;
 	struct notifier_wait fence;
 	unsigned looks = 0;
 
 	if (!notifier_fence(&c->notifier, number_of(f), &fence))
 		return;
 	/* not for a process that is frozen while the kernel has the inode locked for it */
-	while (notifier_look(&c->notifier, &fence) == NOTIFIER_WAITS && ++looks < LOOKS_MOST) {
+	while (
+	    notifier_look(&c->notifier, &fence) == NOTIFIER_WAITS && os_monotonic_usec() < until) {
 		if (!written_step(fs, f, false))
 			look_out(fs);
-		if (looks == LOOKS)
+		if (++looks == LOOKS)
 			rounds_step_down(fs);
 	}
 	notifier_fence_end(&c->notifier, &fence);
@@ -446,6 +451,7 @@ coherence_end_is_set(struct fs *fs, struct file *f, const struct stat *st, void 
 		w->state = WRITTEN_HELD;
 		w->req = req;
 	}
+	w->number = ++c->writes;
 	link_append(&c->writtens, &w->link);
 	(void)pthread_mutex_unlock(&c->lock);
 	return held;

@@ -83,9 +83,15 @@ do_put(void)
 static bool
 do_fopen(void)
 {
-	return memp_fclose(file) == 0 &&
-	    memp_fopen(pool, name, 0, DB_ODDFILESIZE, 0, PAGE, -1, NULL, NULL, &file) == 0 &&
-	    do_put();
+	int err;
+
+	if (memp_fclose(file) != 0)
+		return false;
+	/* beside a mount that is stopped, or slow */
+	do
+		err = memp_fopen(pool, name, 0, DB_ODDFILESIZE, 0, PAGE, -1, NULL, NULL, &file);
+	while (err == EAGAIN);
+	return err == 0 && do_put();
 }
 
 static bool
