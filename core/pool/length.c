@@ -147,9 +147,38 @@ file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd)
 	return grow_disk_to(t, row, id, fd, load_seq(&row->length));
 }
 
+/* Has a page behind `before` been written?  written: the row's, when the file ended there. */
+static bool
+is_written_behind(const DB_MPOOLFILE *mpf, uint64_t before, uint32_t written)
+{
+	struct os_stat st;
+
+	return load_seq(&mpf->row->written) != written &&
+	    (os_fstat(mpf->fd, &st) != 0 || st.size > before);
+}
+
+/*
+ * The end goes back to where it was, unless somebody has gone on from there, or has put a page
+ * dirty behind it, or has one in use: that is not lost.
+ */
+static void
+back_to(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes, uint64_t before, uint32_t written)
+{
+	uint64_t first = (before + mpf->pagesize - 1) >> mpf->pageshift;
+
+	if (before >= bytes || file_trunc_begin(t, mpf->row, mpf->file) != 0)
+		return;
+	file_wait_for_writes(t, mpf->row, mpf->file, 0);
+	if (!is_written_behind(mpf, before, written) &&
+	    file_drop_pages(t, mpf->file, (db_pgno_t)first, false) == 0)
+		(void)cas_seq(&mpf->row->length, &bytes, before);
+	file_trunc_end(t, mpf->row);
+}
+
 int
 file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes)
 {
+	uint32_t written = load_seq(&mpf->row->written);
 	uint64_t before;
 	int ret;
 
@@ -159,8 +188,9 @@ file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes)
 		tell_end(t, mpf, before, bytes);
 		return 0;
 	}
-	/* not on this disk: as it was, unless somebody has gone on from there */
-	(void)cas_seq(&mpf->row->length, &bytes, before);
+	back_to(t, mpf, bytes, before, written); /* not on this disk */
+	if (load_seq(&mpf->row->length) >= bytes)
+		tell_end(t, mpf, before, bytes);
 	return ret;
 }
 

@@ -155,6 +155,58 @@ truncation_of_the_dead_that_is_not_on_disk_is_not_half_done(void **state)
 	finish(mp);
 }
 
+/* The disk has no room for so long a file, which is not known yet. */
+static int
+is_to_lengthen_in_vain(struct t_child *c, void *arg)
+{
+	DB_MPOOL *mp = pool_of(arg, 64 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+
+	stand_still(c, OS_STAT, NULL, 1, EIO);
+	t_check(memp_ftruncate(f, 9 * PS) == EIO);
+	os_fault_hook = NULL;
+	must(memp_fclose(f));
+	must(memp_close(mp));
+	return 0;
+}
+
+static void
+lengthen_in_vain(struct t *t, DB_MPOOLFILE *f, bool changes, bool syncs)
+{
+	struct t_child c;
+
+	t_fork(&c, is_to_lengthen_in_vain, t);
+	t_await(&c, 's');
+	assert_int_equal(length_of(f), 9 * PS);
+	if (changes)
+		fill(f, 5, 'b');
+	else
+		holds(f, 5, 0);
+	if (syncs)
+		must(memp_fsync(f));
+	t_tell(&c, 'g');
+	assert_int_equal(t_join(&c), 0);
+}
+
+static void
+page_put_in_a_part_that_the_disk_has_no_room_for_is_kept(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, 64 * KIB);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+
+	fill(f, 0, 'a');
+	lengthen_in_vain(*state, f, false, false);
+	assert_int_equal(length_of(f), PS);
+	lengthen_in_vain(*state, f, true, false);
+	holds(f, 5, 'b');
+	must(memp_ftruncate(f, PS));
+	lengthen_in_vain(*state, f, true, true);
+	holds(f, 5, 'b');
+	holds(f, 0, 'a');
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 int
 main(void)
 {
@@ -163,6 +215,7 @@ main(void)
 		t_test(page_made_while_the_old_ones_are_dropped_is_kept),
 		t_test(page_pinned_since_a_cut_is_zeros_when_the_file_is_long_again),
 		t_test(truncation_of_the_dead_that_is_not_on_disk_is_not_half_done),
+		t_test(page_put_in_a_part_that_the_disk_has_no_room_for_is_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
