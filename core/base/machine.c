@@ -168,6 +168,17 @@ os_page_size(void)
 	return (size_t)sysconf(_SC_PAGESIZE);
 }
 
+unsigned
+os_processors(void)
+{
+	cpu_set_t may;
+
+	/* More of them than the set has bits for is refused: then they are many. */
+	if (sched_getaffinity(0, sizeof(may), &may) != 0)
+		return CPU_SETSIZE;
+	return CPU_COUNT(&may) > 0 ? (unsigned)CPU_COUNT(&may) : 1;
+}
+
 size_t
 os_huge_page_size(void)
 {

@@ -178,6 +178,7 @@ void os_boot_id(uint8_t id[16]);      /* of this boot; zeros if unknown */
 uint64_t os_process_start(pid_t pid); /* clock ticks since boot, 0 if there is no such process */
 uint64_t os_random(void);
 size_t os_page_size(void);
+unsigned os_processors(void); /* on which this process may run; at least 1 */
 size_t os_huge_page_size(void);		 /* the default one, of segments; 0: there are none */
 bool os_huge_pages_granted(bool shared); /* does os_map_huge help, for such memory? */
 

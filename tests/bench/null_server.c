@@ -250,7 +250,8 @@ serve(struct fuse_session *se)
 	if (config == NULL)
 		return 1;
 	fuse_loop_cfg_set_max_threads(config, THREADS);
-	fuse_loop_cfg_set_idle_threads(config, THREADS);
+	/* As many as poolfs lets wait: with THREADS of them its requests are slower, too. */
+	fuse_loop_cfg_set_idle_threads(config, 2 * (unsigned)sysconf(_SC_NPROCESSORS_ONLN));
 	fuse_loop_cfg_set_clone_fd(config, 1);
 	ret = fuse_session_loop_mt(se, config);
 	fuse_loop_cfg_destroy(config);
