@@ -32,7 +32,8 @@ make_begin(struct fs *fs, struct node *dir, const char *name, int *dirfdp)
 
 /*
  * What was made is there but cannot be shown, and the caller is told that it was not made: it goes,
- * if it is what was made since began_nsec.
+ * if it is what was made since began_nsec.  If there was nothing of that name any more somebody in
+ * HOME has removed it: what is there by now is another's.
  */
 static void
 unmake(struct fs *fs, struct node *dir, const char *name, mode_t type, int64_t began_nsec)
@@ -55,7 +56,7 @@ show_made(struct fs *fs, struct node *dir, const char *name, mode_t type, int64_
 {
 	int err = files_lookup(fs, dir, name, np, st);
 
-	if (err != 0)
+	if (err != 0 && err != ENOENT)
 		unmake(fs, dir, name, type, began_nsec);
 	return err;
 }
