@@ -288,6 +288,7 @@ file_check_disk(struct file *f)
 	(void)pthread_rwlock_wrlock(&f->io);
 	err = mpool_file_revalidate(f->mpf);
 	f->reserved_from = f->reserved_to = 0;
+	f->knows_kept = false;
 	(void)pthread_rwlock_unlock(&f->io);
 	return err;
 }

@@ -377,7 +377,7 @@ io_truncate(struct fs *fs, struct node *node, const struct caller *c, uint64_t b
 	if ((err = memp_ftruncate(f->mpf, (off_t)bytes)) == 0) {
 		f->reserved_from = f->reserved_to = 0;
 		if (bytes < (uint64_t)before)
-			f->surplus = false;
+			space_cut(f);
 		io_touch(f, c);
 	}
 	(void)pthread_rwlock_unlock(&f->io);

@@ -116,38 +116,64 @@ remember_data(struct file *f, uint64_t offset, uint64_t end)
 		remember_range(f, offset, (uint64_t)hole);
 }
 
-/* The end of the last blocks that the file has from there on; 0: none, or it cannot be known. */
-static uint64_t
-blocks_to(int fd, uint64_t from)
+/* The end of the last blocks that the file has from there on; 0: none.  False: unknown. */
+static bool
+blocks_to(int fd, uint64_t from, uint64_t *top)
 {
 	struct fiemap *m = malloc(sizeof(*m) + EXTENTS_AT_ONCE * sizeof(m->fm_extents[0]));
 	const struct fiemap_extent *last;
-	uint64_t to = 0;
+	bool known;
 
 	if (m == NULL)
-		return 0;
+		return false;
+	*top = 0;
 	do {
 		*m = (struct fiemap){ .fm_start = from,
 			.fm_length = FIEMAP_MAX_OFFSET - from,
 			.fm_extent_count = EXTENTS_AT_ONCE };
-		if (ioctl(fd, FS_IOC_FIEMAP, m) == -1 || m->fm_mapped_extents == 0)
+		known = ioctl(fd, FS_IOC_FIEMAP, m) != -1;
+		if (!known || m->fm_mapped_extents == 0)
 			break;
 		last = &m->fm_extents[m->fm_mapped_extents - 1];
-		from = to = last->fe_logical + last->fe_length;
+		from = *top = last->fe_logical + last->fe_length;
 	} while ((last->fe_flags & FIEMAP_EXTENT_LAST) == 0);
 	free(m);
-	return to;
+	return known;
+}
+
+/* Of a mount that was killed there may be blocks behind the end: they are ours now. */
+static void
+inherit_surplus(struct file *f)
+{
+	if (!f->surplus && mpool_file_is_ahead(f->mpf) && mpool_file_is_alone(f->mpf))
+		f->surplus = true;
 }
 
 /* With nothing of ours behind the end, what is there a program has reserved, at whatever time. */
 static void
 learn_kept(struct file *f, uint64_t length)
 {
+	uint64_t to;
+
+	inherit_surplus(f);
 	if (f->knows_kept || f->surplus)
 		return;
-	f->kept_to =
-	    blocks_to(mpool_file_fd(f->mpf), (length + BLOCK_BYTES - 1) & ~(BLOCK_BYTES - 1));
+	if (blocks_to(mpool_file_fd(f->mpf), (length + BLOCK_BYTES - 1) & ~(BLOCK_BYTES - 1), &to))
+		f->kept_to = to;
 	f->knows_kept = true;
+}
+
+static void
+note_surplus(struct file *f, bool surplus)
+{
+	f->surplus = surplus;
+	mpool_file_note_ahead(f->mpf, surplus);
+}
+
+void
+space_cut(struct file *f)
+{
+	note_surplus(f, false);
 }
 
 /* What lay behind the end went with it, by another process perhaps. */
@@ -188,6 +214,9 @@ reserve(struct file *f, const struct caller *c, uint64_t offset, uint64_t end, u
 		learn_kept(f, length);
 	if (end < f->kept_to)
 		ahead = 0;
+	/* before they are there: whoever is killed has said so */
+	if (ahead > 0)
+		note_surplus(f, true);
 	err = allocate_as(c, fd, FALLOC_FL_KEEP_SIZE, offset, end + ahead - offset);
 	if (ahead > 0 && (err == ENOSPC || err == EDQUOT || err == EFBIG)) {
 		ahead = 0;
@@ -198,7 +227,6 @@ reserve(struct file *f, const struct caller *c, uint64_t offset, uint64_t end, u
 	remember_range(f, offset, end + ahead);
 	if (end <= length)
 		remember_data(f, offset, end);
-	f->surplus |= ahead > 0;
 	mpool_file_restamp(f->mpf);
 	return 0;
 }
@@ -248,10 +276,11 @@ trim_locked(struct file *f)
 	off_t length;
 
 	look_at_cuts(f);
+	inherit_surplus(f);
 	if (!f->surplus || memp_fsize(f->mpf, &length) != 0 || (uint64_t)length < f->kept_to)
 		return;
 	(void)mpool_file_trim(f->mpf);
-	f->surplus = false;
+	note_surplus(f, false);
 	f->reserved_from = f->reserved_to = 0;
 }
 

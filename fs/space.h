@@ -24,6 +24,9 @@ int space_reserve(struct fs *fs, struct file *f, const struct caller *c, uint64_
 /* What was reserved behind the end is given back. */
 void space_trim(struct file *f);
 
+/* It was made shorter: nothing is behind the end.  file->io held exclusively. */
+void space_cut(struct file *f);
+
 /* fallocate(2) with its FALLOC_FL_ modes.  *wp: as io_write's. */
 int space_allocate(struct fs *fs, struct node *node, const struct caller *c, int mode,
     uint64_t offset, uint64_t bytes, struct written **wp);

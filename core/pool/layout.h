@@ -213,6 +213,7 @@ static_assert(sizeof(struct block) % 64 == 0, "blocks do not share cache lines")
 #define ROW_WANTED 0x10u   /* somebody waits for its soft handles to be closed */
 #define ROW_BEHIND 0x8u	   /* pages behind the end were pinned when it was cut */
 #define ROW_UNSYNCED 0x20u /* the last fsync(2) of it has failed */
+#define ROW_AHEAD 0x40u	   /* a mount has reserved blocks behind the end */
 
 /*
  * The row's truncation word: 0, or client number + 1; with ARMED once trunc_length is right.  Not

@@ -94,6 +94,23 @@ mpool_rows(const DB_MPOOL *p)
 	return p->g.nrows;
 }
 
+void
+mpool_file_note_ahead(DB_MPOOLFILE *mpf, bool ahead)
+{
+	if (ahead == mpool_file_is_ahead(mpf))
+		return;
+	if (ahead)
+		(void)or_seq(&mpf->row->flags, ROW_AHEAD);
+	else
+		(void)and_seq(&mpf->row->flags, ~ROW_AHEAD);
+}
+
+bool
+mpool_file_is_ahead(const DB_MPOOLFILE *mpf)
+{
+	return (load_relaxed(&mpf->row->flags) & ROW_AHEAD) != 0;
+}
+
 bool
 mpool_any_leaving(const DB_MPOOL *p)
 {

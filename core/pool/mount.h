@@ -123,6 +123,13 @@ size_t mpool_rows(const DB_MPOOL *mp); /* so many files can be known to the pool
  */
 bool mpool_any_leaving(const DB_MPOOL *mp);
 
+/*
+ * Blocks are reserved behind the end only until the file is closed, and are to be given back: what
+ * is noted here the next one to open it finds, if that is due to a process that was killed.
+ */
+void mpool_file_note_ahead(DB_MPOOLFILE *mpf, bool ahead);
+bool mpool_file_is_ahead(const DB_MPOOLFILE *mpf);
+
 /* Has nobody else, in this process or another, the file open just now? */
 bool mpool_file_is_alone(const DB_MPOOLFILE *mpf);
 

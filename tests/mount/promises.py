@@ -278,15 +278,29 @@ def blocks_that_a_program_reserved_stay():
     assert _has_mib("kept", 0, 1)
 
 
+def _append(name):
+    with open(path(name), "ab", buffering=0) as f:
+        for i in range(20):
+            f.write(pattern(10001, i))
+    _until_the_next_is_closed("kept.control")
+
+
 def blocks_that_were_reserved_in_home_stay():
     with open(home("kept.home"), "wb", buffering=0) as f:
         f.write(pattern(10001))
         fallocate(f.fileno(), KEEP_SIZE, 0, 4 * MIB)
-    with open(path("kept.home"), "ab", buffering=0) as f:
-        for i in range(20):
-            f.write(pattern(10001, i))
-    _until_the_next_is_closed("kept.control")
+    _append("kept.home")
     assert _has_mib("kept.home", 4, 5)
+
+
+def blocks_that_are_reserved_in_home_later_stay():
+    """Of a file that the mount knows already."""
+    _append("kept.later")
+    until(lambda: _has_mib("kept.later", 0, 1))
+    with open(home("kept.later"), "r+b", buffering=0) as f:
+        fallocate(f.fileno(), KEEP_SIZE, 0, 4 * MIB)
+    _append("kept.later")
+    assert _has_mib("kept.later", 4, 5)
 
 
 def fsync_of_one_of_its_names_is_fsync_of_the_file():

@@ -28,4 +28,37 @@ same the_time_of_a_write_is_what_was_shown "${shown#* }" \
 check the_time_of_change_is_not_earlier \
 	awk -v shown="${shown%% *}" -v now="$(stat -c %.Z "$home/times")" \
 	'BEGIN { exit now < shown }'
+
+# --- blocks reserved ahead by a daemon that is killed ---------------------------------------
+
+# appends N COMMAND: pieces, and then the command while the file is open.
+appends()
+{
+	python3 - "$mnt/files/ahead" "$1" "$2" <<-'EOP'
+		import os, sys
+		fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+		for i in range(int(sys.argv[2])):
+		    os.write(fd, bytes(10001))
+		os.system(sys.argv[3])
+	EOP
+}
+
+# has_no_more LEAST: bytes of $home/ahead, and blocks for these.
+has_no_more()
+{
+	[ "$(stat -c %s "$home/ahead")" -ge "$1" ] &&
+		[ "$(stat -c %b "$home/ahead")" -le $((($1 + 65536) / 512)) ]
+}
+
+mount_pool --cache-size=4M --dirty-expire=86400
+daemon=$(daemon_pid)
+appends 40 "kill -9 $daemon"
+gone "$daemon"
+umount -l "$mnt"
+same blocks_of_its_own_were_behind_the_end yes \
+	"$([ "$(stat -c %b "$home/ahead")" -lt 900 ] || echo yes)"
+mount_pool --cache-size=4M
+appends 1 true
+check the_next_daemon_gives_them_back within_a_minute has_no_more 410041
+unmount_pool
 finish
