@@ -375,9 +375,7 @@ io_truncate(struct fs *fs, struct node *node, const struct caller *c, uint64_t b
 	(void)pthread_rwlock_wrlock(&f->io);
 	(void)memp_fsize(f->mpf, &before);
 	if ((err = memp_ftruncate(f->mpf, (off_t)bytes)) == 0) {
-		f->reserved_from = f->reserved_to = 0;
-		if (bytes < (uint64_t)before)
-			space_cut(f);
+		space_cut(f, (uint64_t)before, bytes);
 		io_touch(f, c);
 	}
 	(void)pthread_rwlock_unlock(&f->io);

@@ -170,12 +170,6 @@ note_surplus(struct file *f, bool surplus)
 	mpool_file_note_ahead(f->mpf, surplus);
 }
 
-void
-space_cut(struct file *f)
-{
-	note_surplus(f, false);
-}
-
 /* What lay behind the end went with it, by another process perhaps. */
 static void
 look_at_cuts(struct file *f)
@@ -282,6 +276,20 @@ trim_locked(struct file *f)
 	(void)mpool_file_trim(f->mpf);
 	note_surplus(f, false);
 	f->reserved_from = f->reserved_to = 0;
+}
+
+/* To the length that it has, too: that is how programs give back what they have reserved. */
+void
+space_cut(struct file *f, uint64_t before, uint64_t length)
+{
+	f->reserved_from = f->reserved_to = 0;
+	if (length > before)
+		return;
+	learn_kept(f, length);
+	if (length == before && (f->surplus || f->kept_to > length))
+		(void)mpool_file_trim(f->mpf);
+	note_surplus(f, false);
+	f->kept_to = 0;
 }
 
 void

@@ -24,8 +24,8 @@ int space_reserve(struct fs *fs, struct file *f, const struct caller *c, uint64_
 /* What was reserved behind the end is given back. */
 void space_trim(struct file *f);
 
-/* It was made shorter: nothing is behind the end.  file->io held exclusively. */
-void space_cut(struct file *f);
+/* Its length was before, and set to length.  file->io held exclusively. */
+void space_cut(struct file *f, uint64_t before, uint64_t length);
 
 /* fallocate(2) with its FALLOC_FL_ modes.  *wp: as io_write's. */
 int space_allocate(struct fs *fs, struct node *node, const struct caller *c, int mode,

@@ -457,7 +457,7 @@ file_truncate_finish(struct thread *t, struct file_row *row, uint32_t id)
 		return;
 	ret = file_fd_get(t, row, id, &ffd);
 	if (ret == 0) {
-		ret = page_cut_file(t, row, ffd.fd, bytes);
+		ret = file_cut_disk(t, row, ffd.fd, bytes);
 		file_fd_put(t->pool, id, &ffd);
 	}
 	if (ret == 0 || load_seq(&row->length) <= bytes || is_cut_on_disk(t->pool, row, id, bytes))
@@ -485,7 +485,7 @@ shorten(struct dropping *d, DB_MPOOLFILE *mpf, uint64_t bytes, const uint64_t *o
 	wait_for_transitions(d, row, bytes, old);
 	(void)or_seq(&row->trunc, TRUNC_CUT);
 	if (mpf->fd != -1)
-		ret = page_cut_file(d->t, row, mpf->fd, bytes);
+		ret = file_cut_disk(d->t, row, mpf->fd, bytes);
 	if (ret == 0) {
 		cut(d, row, bytes, old);
 		if (mpf->fd != -1 && os_fstat(mpf->fd, &st) == 0)

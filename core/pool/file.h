@@ -119,6 +119,8 @@ int file_clear_behind(
  * wait.
  */
 int file_grow_disk(struct thread *t, struct file_row *row, uint32_t id, int fd);
+/* Make it that long, with no blocks behind its end, if it is shorter, too. */
+int file_cut_disk(struct thread *t, struct file_row *row, int fd, uint64_t bytes);
 /* Has anybody the file open?  Asked under the region lock: after a death it is counted anew. */
 bool file_is_open(DB_MPOOL *p, const struct file_row *row, uint32_t id);
 /* Has another process the file open for writing?  Under the region lock nobody comes meanwhile. */

@@ -195,16 +195,15 @@ file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes)
 }
 
 /* What makes a file longer gives back nothing behind its end, so that is done first. */
-static int
-cut_behind(struct thread *t, const DB_MPOOLFILE *mpf)
+int
+file_cut_disk(struct thread *t, struct file_row *row, int fd, uint64_t bytes)
 {
-	uint64_t length = load_seq(&mpf->row->length);
 	struct os_stat st;
-	int ret = os_fstat(mpf->fd, &st);
+	int ret = os_fstat(fd, &st);
 
-	if (ret == 0 && st.size < length)
-		ret = page_cut_file(t, mpf->row, mpf->fd, length);
-	return ret != 0 ? ret : page_cut_file(t, mpf->row, mpf->fd, length);
+	if (ret == 0 && st.size < bytes)
+		ret = page_cut_file(t, row, fd, bytes);
+	return ret != 0 ? ret : page_cut_file(t, row, fd, bytes);
 }
 
 int
@@ -220,7 +219,7 @@ mpool_file_trim(DB_MPOOLFILE *mpf)
 	if ((ret = file_trunc_begin(t, mpf->row, mpf->file)) != 0)
 		return ret;
 	file_wait_for_writes(t, mpf->row, mpf->file, 0);
-	ret = cut_behind(t, mpf);
+	ret = file_cut_disk(t, mpf->row, mpf->fd, load_seq(&mpf->row->length));
 	if (ret == 0 && mtime != 0)
 		(void)os_futimens(mpf->fd, mtime);
 	if (os_fstat(mpf->fd, &st) == 0)

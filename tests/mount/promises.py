@@ -274,8 +274,18 @@ def blocks_that_a_program_reserved_stay():
     _until_the_next_is_closed("kept.control")
     assert os.stat(home("kept")).st_size == 51 * 10001
     assert _has_mib("kept", 4, 5)
-    os.truncate(path("kept"), 10001)
+    os.truncate(path("kept"), 51 * 10001)  # which cuts what is behind the end
     assert _has_mib("kept", 0, 1)
+    os.unlink(path("kept"))
+
+
+def what_is_cut_before_it_is_written_takes_no_room():
+    """On disk it is shorter still, most probably, and becomes longer by that."""
+    fd = os.open(path("cut"), os.O_RDWR | os.O_CREAT, 0o644)
+    os.pwrite(fd, bytes(MIB), 4 * MIB)
+    os.ftruncate(fd, 2 * MIB)
+    assert _has_mib("cut", 0, 1) and os.stat(home("cut")).st_size == 2 * MIB
+    os.close(fd)
 
 
 def _append(name):
