@@ -7,8 +7,10 @@
  * length.  A file that grows reserves ahead, as much again as it has, 1 MiB at most, so that
  * small files have no surplus and large ones few calls; what lies behind the end is given back at
  * the last close.  Blocks that programs have reserved there stay until they cut the file, as on the
- * disk: among them nothing is reserved ahead, and nothing given back.  The range that was reserved
- * last is remembered, as long as writes join it, with the data that the disk has around it.
+ * disk: among them nothing is reserved ahead, and nothing given back.  Of those that were reserved
+ * in HOME it is known where its filesystem says which blocks a file has (not tmpfs).
+ * The range that was reserved last is remembered, as long as writes join it, with the data that the
+ * disk has around it.
  *
  * Where fallocate(2) is not supported, or promises nothing because blocks are never written in
  * place, a write goes through to the file before it returns.
