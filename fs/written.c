@@ -347,6 +347,7 @@ set_fence(struct fs *fs, struct written *w)
 {
 	struct coherence *c = &fs->coherence;
 	uint64_t until = os_monotonic_usec() + PROBE_USEC;
+	enum notifier_passed is;
 
 	if (w->error != 0 || atomic_load(&c->fences) < 0 ||
 	    !notifier_fence(&c->notifier, number_of(w->file), &w->fence))
@@ -354,8 +355,10 @@ set_fence(struct fs *fs, struct written *w)
 	while (atomic_load(&c->fences) == 0 && os_monotonic_usec() < until &&
 	    notifier_look(&c->notifier, &w->fence) == NOTIFIER_WAITS)
 		notifier_listen(&c->notifier, LOOK_USEC);
-	w->fenced = notifier_look(&c->notifier, &w->fence) == NOTIFIER_WAITS;
-	atomic_store(&c->fences, w->fenced ? 1 : -1);
+	is = notifier_look(&c->notifier, &w->fence);
+	w->fenced = is == NOTIFIER_WAITS;
+	if (is != NOTIFIER_LOST) /* with the helper: that says nothing of the kernel */
+		atomic_store(&c->fences, w->fenced ? 1 : -1);
 	if (!w->fenced)
 		notifier_fence_end(&c->notifier, &w->fence);
 }

@@ -14,6 +14,7 @@
 #include "kcache.h"
 #include "mapping.h"
 #include "mount.h"
+#include "point.h"
 #include "policy.h"
 #include "thread.h"
 
@@ -423,6 +424,7 @@ mpool_put_all_dirty(DB_MPOOLFILE *mpf, void **pages, unsigned n)
 	unsigned b = t == NULL || mpf->rdonly || !pool_is_sound(mpf->pool) ? 0 : t->npins;
 	int err = 0, ret;
 
+	POOL_POINT(POINT_PUTTING);
 	while (n-- > 0) {
 		while (b > 0 && t->pins[b - 1]->used == 0)
 			b--;
@@ -431,7 +433,8 @@ mpool_put_all_dirty(DB_MPOOLFILE *mpf, void **pages, unsigned n)
 		if ((ret = memp_fput(mpf, pages[n], DB_MPOOL_DIRTY)) != 0)
 			err = ret;
 	}
-	return err;
+	/* Put in a pool that was removed meanwhile they are lost, as memp_fput says. */
+	return err != 0 ? err : region_usable(mpf->pool->region);
 }
 
 int

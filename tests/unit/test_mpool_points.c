@@ -528,6 +528,34 @@ adaptive_hit_by_two_at_once_is_one_gain(void **state)
 	finish(mp);
 }
 
+static int
+removes_the_pool(struct t_child *c, void *arg)
+{
+	(void)c;
+	(void)arg;
+	return memp_unlink(NULL, 1, &test_env);
+}
+
+static void
+mpool_pages_put_dirty_in_a_pool_that_is_removed_just_then_are_estale(void **state)
+{
+	struct t *t = *state;
+	DB_MPOOL *mp = pool_of(t, 256 * KIB);
+	DB_MPOOLFILE *f = file_with(mp, "f", DB_CREATE, PS);
+	void *pages[10];
+
+	for (db_pgno_t n = 0; n < 10; n++)
+		fill(f, n, 'a');
+	must(memp_fsync(f));
+	assert_int_equal(mpool_get_at_hand(f, 0, 10, NULL, pages), 10);
+	quiet();
+	let(t, POINT_PUTTING, removes_the_pool);
+	refuses(mpool_put_all_dirty(f, pages, 10), ESTALE);
+	assert_int_equal(other.where, POINT_NONE);
+	(void)memp_fclose(f);
+	(void)memp_close(mp);
+}
+
 int
 main(void)
 {
@@ -543,6 +571,7 @@ main(void)
 		t_test(mpool_no_room_beside_a_write_that_does_not_end_is_enomem_in_time),
 		t_test(adaptive_last_page_on_probation_may_be_used_while_a_page_to_go_is_chosen),
 		t_test(adaptive_hit_by_two_at_once_is_one_gain),
+		t_test(mpool_pages_put_dirty_in_a_pool_that_is_removed_just_then_are_estale),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
