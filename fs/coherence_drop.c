@@ -20,12 +20,6 @@ struct slow {
 	unsigned looks;
 };
 
-static uint64_t
-node_number(const struct file *f)
-{
-	return (uint64_t)(uintptr_t)f->node;
-}
-
 /*
  * The kernel is slow to drop pages: perhaps because one is locked by a write(2) that waits for an
  * answer.

@@ -9,6 +9,13 @@
 #include "pool.h"
 #include "state.h"
 
+/* As which the kernel knows it. */
+static inline uint64_t
+node_number(const struct file *f)
+{
+	return (uint64_t)(uintptr_t)f->node;
+}
+
 /* The thread has something to do. */
 void coherence_wake(struct fs *fs);
 

@@ -332,12 +332,6 @@ was_told_more(struct written *w)
 	return true;
 }
 
-static uint64_t
-number_of(const struct file *f)
-{
-	return (uint64_t)(uintptr_t)f->node;
-}
-
 /*
  * Before it is answered: the kernel has the inode locked.  So a fence that is passed by then tells
  * nothing, on that kernel.
@@ -350,16 +344,15 @@ set_fence(struct fs *fs, struct written *w)
 	enum notifier_passed is;
 
 	if (w->error != 0 || atomic_load(&c->fences) < 0 ||
-	    !notifier_fence(&c->notifier, number_of(w->file), &w->fence))
+	    !notifier_fence(&c->notifier, node_number(w->file), &w->fence))
 		return;
 	while (atomic_load(&c->fences) == 0 && os_monotonic_usec() < until &&
 	    notifier_look(&c->notifier, &w->fence) == NOTIFIER_WAITS)
 		notifier_listen(&c->notifier, LOOK_USEC);
-	is = notifier_look(&c->notifier, &w->fence);
-	w->fenced = is == NOTIFIER_WAITS;
-	if (is != NOTIFIER_LOST) /* with the helper: that says nothing of the kernel */
-		atomic_store(&c->fences, w->fenced ? 1 : -1);
-	if (!w->fenced)
+	/* lost with the helper it says nothing of the kernel */
+	if ((is = notifier_look(&c->notifier, &w->fence)) != NOTIFIER_LOST)
+		atomic_store(&c->fences, is == NOTIFIER_WAITS ? 1 : -1);
+	if (!(w->fenced = is == NOTIFIER_WAITS))
 		notifier_fence_end(&c->notifier, &w->fence);
 }
 
@@ -371,7 +364,7 @@ written_await_kernel(struct fs *fs, struct file *f)
 	struct notifier_wait fence;
 	unsigned looks = 0;
 
-	if (!notifier_fence(&c->notifier, number_of(f), &fence))
+	if (!notifier_fence(&c->notifier, node_number(f), &fence))
 		return;
 	/* not for a process that is frozen while the kernel has the inode locked for it */
 	while (
@@ -518,7 +511,7 @@ static void
 ask(struct fs *fs, struct written *w, bool aside)
 {
 	struct coherence *c = &fs->coherence;
-	fuse_ino_t ino = (fuse_ino_t)number_of(w->file);
+	fuse_ino_t ino = (fuse_ino_t)node_number(w->file);
 	uint64_t number = w->number, last = w->last;
 	size_t n = w->nlast;
 
