@@ -8,8 +8,10 @@
  * field that is 0 means the default.  Fields marked "ours" are not in those pages.
  *
  * Conventions of all calls: they return 0, a positive errno value, or one of the negative codes
- * below.  Out-parameters are written only when 0 is returned.  A call that fails explains itself
- * in one sentence through db_errcall or db_errfile; the library prints nothing by itself.
+ * below.  Out-parameters are written only when 0 is returned, but for lock_vec's.  A call that
+ * fails explains itself in one sentence through db_errcall or db_errfile, unless its code says all:
+ * of NULL where something must be, of a handle of before a fork, and of memr_addr, memr_lock,
+ * memr_unlock, memr_heap, memr_alloc and memr_free.  The library prints nothing by itself.
  * Handles do not survive fork(2): in the child every call on them returns EINVAL.
  */
 #ifndef POOLFS_ENV_H
@@ -90,7 +92,7 @@ typedef struct {
 typedef struct __db_env DB_ENV;
 
 struct __db_env {
-	/* db_appinit(3): how failures are reported; see env_strerror for codes */
+	/* db_appinit(3): how failures are reported; see db_strerror for codes */
 	void *(*db_errcall)(char *db_errpfx, char *buffer); /* called with each sentence */
 	FILE *db_errfile;				    /* or: sentences are written here */
 	const char *db_errpfx; /* put before each sentence ("prefix: sentence") */
@@ -190,9 +192,11 @@ POOLFS_API const char *db_version(int *majver, int *minver, int *patch);
 /*
  * env_remove - unlink all regions (__db_*.share) of the environment in dir.
  *
- * Like memp_unlink for each of them: without force EBUSY while a live process is attached, dirty
- * pages are written first, EIO leaves everything in place.  dir is found as memp_open finds it.
- * No region at all: 0 with force, else ENOENT.
+ * Like memp_unlink, lock_unlink and memr_unlink for each of them, in the order of their names:
+ * without force EBUSY while a live process is attached, dirty pages are written first, EIO leaves
+ * the pool in place.  The first that cannot be removed ends it, with its error: those before it are
+ * gone, it and those behind it stay.  dir is found as memp_open finds it.  No region at all: 0 with
+ * force, else ENOENT.
  */
 POOLFS_API int env_remove(const char *dir, int force, DB_ENV *dbenv);
 

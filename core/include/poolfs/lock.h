@@ -9,6 +9,12 @@
  * DB_LOCK_DEADLOCK.  Any process may be killed at any instruction: its locks are released by
  * those who wait for them.
  *
+ * Beside what each call says of errors: EINVAL, no handle, one of before a fork(2), or NULL where a
+ * result goes; ESTALE, the table was removed by force; DB_RUNRECOVERY, it was found damaged (but of
+ * lock_close); ENOMEM, of the process.  Nothing but lock_open, lock_close, lock_unlink and lock_get
+ * (of lock_vec, too) waits for other processes, but while one changes the same part of the table,
+ * and as long as it is stopped there.
+ *
  * Names in brackets are the documents a rule comes from: [lock_open] the manual page, [ours] where
  * it is silent.
  */
@@ -127,11 +133,12 @@ typedef struct __db_lock_stat {
  * makes it before that, or removes that one (lock_unlink) [ours].
  *
  * May wait 5 s for a live creator.  EINVAL: flags; a policy that there is not; lk_modes less than
- * 2 or more than 128, or without lk_conflicts not 3; another matrix or lk_detect than the table's.
+ * 2 or more than 128, or without lk_conflicts not 3; another matrix or lk_detect than the table's;
+ * DB_PRIVATE with DB_SYSTEM_MEM.
  * ENOENT: no table, and no DB_CREATE.  EAGAIN: a live process has been creating or joining it for
  * too long; all client numbers are taken.  EBUSY: the environment's regions are in another place
- * than region_dir.  EPROTO: of another version.  ENOSPC, ENOMEM.
- * DB_RUNRECOVERY.
+ * than region_dir.  EPROTO: of another version.  ENOSPC, ENOMEM, EPERM, EACCES, ENXIO, EIDRM,
+ * EXDEV, EEXIST: as of memr_open.  DB_RUNRECOVERY: a damaged one.
  */
 POOLFS_API int lock_open(
     const char *dir, u_int32_t flags, int mode, DB_ENV *dbenv, DB_LOCKTAB **ltp);
@@ -139,7 +146,9 @@ POOLFS_API int lock_open(
 /*
  * lock_close - release all locks of the handle's lockers and detach.  The handle is gone whatever
  * is returned.  No other thread may be in a call on it.  In a forked child: EINVAL, and only what
- * is the child's own is freed.  NULL: 0.
+ * is the child's own is freed.  NULL: 0.  A table in the temporary directory goes with its last
+ * user; errors are those of its removal, and EAGAIN of any table at which another process has been
+ * for 5 seconds, creating, joining or removing it.
  */
 POOLFS_API int lock_close(DB_LOCKTAB *lt);
 
@@ -147,7 +156,8 @@ POOLFS_API int lock_close(DB_LOCKTAB *lt);
  * lock_unlink - remove the table of the environment in dir, found as by lock_open.
  *
  * Without force: ENOENT if it is not there, EBUSY while a live process is attached.  With force it
- * goes in any case, and those who use it get ESTALE; absent is 0.
+ * goes in any case, and those who use it get ESTALE; absent is 0; EACCES if the caller may not
+ * write it, and they could not be told.  Other errors are lock_open's, and unlink(2)'s.
  */
 POOLFS_API int lock_unlink(const char *dir, int force, DB_ENV *dbenv);
 
@@ -156,14 +166,15 @@ POOLFS_API int lock_unlink(const char *dir, int force, DB_ENV *dbenv);
  * it fail with EINVAL.  Its number is unlike that of every other locker of the table, live ones of
  * all processes; it says nothing about age.  It is valid until lock_close or lock_id_free [ours].
  *
- * ENOMEM: there are 1 048 576 lockers.  Before that happens, those of the handle that hold nothing
- * and wait for nothing are taken back, and their numbers are invalid.
+ * ENOMEM: there are 1 048 576 lockers, or the region has no room for more.  Before that happens,
+ * those of the handle that hold nothing and wait for nothing are taken back, and their numbers are
+ * invalid.
  */
 POOLFS_API int lock_id(DB_LOCKTAB *lt, u_int32_t *idp);
 
 /*
  * lock_id_free - a locker is not needed any more [ours].  EINVAL: not a locker of this handle, or
- * it has locks.
+ * it has locks, or waits for one.
  */
 POOLFS_API int lock_id_free(DB_LOCKTAB *lt, u_int32_t id);
 
@@ -188,9 +199,9 @@ POOLFS_API int lock_id_free(DB_LOCKTAB *lt, u_int32_t id);
  * newest that it has there, where one that was put and got again may count from when it was got
  * first; DB_LOCK_NOTHELD if there is none.  It waits as others do, but only for holders.
  *
- * EINVAL: a flag, mode or locker that there is not; an object without bytes.  ENOMEM: the table has
- * lk_max locks, or no room; a sentence names the lockers that have most.  ESTALE: removed by
- * force.  DB_RUNRECOVERY.
+ * EINVAL: a flag, mode or locker that there is not; an object without bytes, or of more than 1 MiB.
+ * ENOMEM: the table has lk_max locks, or no room; a sentence names the lockers that have most.
+ * ESTALE and DB_RUNRECOVERY end a wait, too.
  */
 POOLFS_API int lock_get(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, const DBT *obj,
     const db_lockmode_t mode, DB_LOCK *lockp);
@@ -214,6 +225,10 @@ POOLFS_API int lock_put(DB_LOCKTAB *lt, DB_LOCK lock);
  * PUT_ALL and PUT_OBJ release locks that were granted several times altogether; nothing to release
  * is no error.  They release what another thread has waited for, too, once it is granted, though
  * that thread may not have seen it: its lock_get returns 0, and its put DB_LOCK_NOTHELD.
+ *
+ * EINVAL: flags, locker, nlist below 0, or no list: nothing is done, and *elistp is not written.
+ * Or an op that there is not, or PUT_OBJ of an object without bytes.  Others are lock_get's and
+ * lock_put's.
  */
 POOLFS_API int lock_vec(DB_LOCKTAB *lt, u_int32_t locker, u_int32_t flags, DB_LOCKREQ list[],
     int nlist, DB_LOCKREQ **elistp);

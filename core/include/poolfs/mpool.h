@@ -111,17 +111,18 @@ typedef struct __db_mpool_fstat {
  * room for 28 processes, of less than 64 MiB for 256 threads of processes, else for 1100.
  * On success *mpp is the caller's, to be given to memp_close.
  *
- * Errors: EINVAL flags, mp_size of 1..20479 bytes or more than the machine's memory, or no
- * temporary directory; ENOENT no pool and no DB_CREATE, or no such directory; ENOSPC the region
- * does not fit on the disk; EBUSY another pool is in use over the same home, its regions are in
- * another place, or for 5 s a process has not come to the end of a write for a pool that was
- * removed by force (the sentence names it: it would overwrite what is written through the new
- * one); EPROTO a region of another version that is in use, or was not closed with everything
- * written; DB_RUNRECOVERY a damaged one; EAGAIN see above; ENOMEM; what open(2) and mmap(2)
- * return.  System memory: ENOMEM less is available than the pool needs; EEXIST shm_key is taken;
- * ENXIO the segment is in another IPC namespace; EIDRM it was removed under live processes;
- * EXDEV it was left by a pool on another device, which this home was on or is a copy of, and may
- * hold unwritten pages; what shmget(2) and shmat(2) return.
+ * Errors: EINVAL flags, DB_PRIVATE with DB_SYSTEM_MEM, a policy or mp_pagesize that there is not,
+ * mp_size of 1..20479 bytes or more than the machine's memory, or no temporary directory; EPERM a
+ * region that is not to be trusted, as of memr_open, or see DB_ENV.mp_fence; ENOENT no pool and no
+ * DB_CREATE, or no such directory; ENOSPC the region does not fit on the disk; EBUSY another pool
+ * is in use over the same home, its regions are in another place, or for 5 s a process has not
+ * come to the end of a write for a pool that was removed by force (the sentence names it: it would
+ * overwrite what is written through the new one); EPROTO a region of another version that is in
+ * use, or was not closed with everything written; DB_RUNRECOVERY a damaged one; EAGAIN see above;
+ * ENOMEM; what open(2) and mmap(2) return.  System memory: ENOMEM less is available than the pool
+ * needs; EEXIST shm_key is taken; ENXIO the segment is in another IPC namespace; EIDRM it was
+ * removed under live processes; EXDEV it was left by a pool on another device, which this home was
+ * on or is a copy of, and may hold unwritten pages; what shmget(2) and shmat(2) return.
  */
 POOLFS_API int memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB_MPOOL **mpp);
 
@@ -130,7 +131,9 @@ POOLFS_API int memp_open(const char *dir, int flags, int mode, DB_ENV *dbenv, DB
  * attaches next, unless the pool is private: then they are gone.  Files still open are closed and
  * pins still held released, with a message for each kind.  mp is freed whatever is returned, but
  * for EDEADLK (from a callback: nothing is done).  One thread only.  A pool in a temporary
- * directory (dir NULL and no db_home) is removed, as memp_unlink would.
+ * directory (dir NULL and no db_home) is removed, as memp_unlink would.  Errors: what memp_fclose
+ * of a file that was still open returned first, or that removal (EBUSY: others use it); EAGAIN
+ * another process has been creating, joining or removing the region for 5 seconds.  NULL: 0.
  */
 POOLFS_API int memp_close(DB_MPOOL *mp);
 
@@ -145,7 +148,7 @@ POOLFS_API int memp_close(DB_MPOOL *mp);
  * way: no new pool is made before that has ended.  With force too: EACCES if the caller may not
  * write the region's file, and live processes are attached; EMFILE, ENFILE, ENOMEM or EIO if the
  * file cannot be opened so that they are told; EBUSY if the home says nonsense about where its
- * pool is, and live processes use it.
+ * pool is, and live processes use it.  Without force, other errors are memp_open's.
  */
 POOLFS_API int memp_unlink(const char *dir, int force, DB_ENV *dbenv);
 
@@ -209,9 +212,10 @@ POOLFS_API int memp_fclose(DB_MPOOLFILE *mpf);
  * processes that change the same page at once need a lock of their own.
  *
  * Errors: EINVAL flags, or no such page (DB_MPOOL_CREATE absent; LAST of an empty file; CREATE or
- * NEW on a read-only file); ENOMEM every page that could be evicted is pinned or cannot be
- * written; EAGAIN this process has no room for more pins; EFBIG a page number behind 2^32 - 1;
- * ESTALE the pool was removed by force; DB_RUNRECOVERY; what pread(2) and pgin return.
+ * NEW on a read-only file), or a file whose ftype this process has not registered; ENOMEM every
+ * page that could be evicted is pinned or cannot be written; EAGAIN this process has no room for
+ * more pins; EFBIG a page number behind 2^32 - 1; ESTALE the pool was removed by force;
+ * DB_RUNRECOVERY; what pread(2) and pgin return.
  */
 POOLFS_API int memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, void **pagep);
 
@@ -219,7 +223,8 @@ POOLFS_API int memp_fget(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long f
  * memp_fput - give a page back.  Any thread of the process may.  flags: 0, or DB_MPOOL_DISCARD
  * and at most one of DB_MPOOL_CLEAN, DB_MPOOL_DIRTY.  The pin is released even if EINVAL (flags)
  * or EACCES (DIRTY on a read-only file) is returned; then nothing becomes dirty.  EINVAL too for
- * an address that this process has not pinned through this file: then nothing happens.
+ * an address that this process has not pinned through this file: then nothing happens.  ESTALE or
+ * DB_RUNRECOVERY: the pin is released all the same.
  */
 POOLFS_API int memp_fput(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags);
 
@@ -256,8 +261,9 @@ POOLFS_API int memp_stat(
  */
 
 /*
- * memp_trickle - write dirty pages until pct (1..100, else EINVAL) per cent of the pool are clean;
- * *nwrotep, unless NULL: how many were written.  Where none could be, what writing one returned.
+ * memp_trickle - write dirty pages until pct (1..100, else EINVAL) per cent of the pages in the
+ * pool are clean, or no more can be; those that are pinned are skipped.  *nwrotep, unless NULL: how
+ * many were written.  Where none could be, what writing one returned.
  */
 POOLFS_API int memp_trickle(DB_MPOOL *mp, int pct, int *nwrotep);
 
@@ -302,7 +308,8 @@ POOLFS_API int memp_frename(DB_MPOOL *mp, const char *from, const char *to);
  * Larger than it was made: only as far as DB_ENV.region_max was set then.  Nothing has changed
  * after an error: EINVAL less than 20 KiB; ENOMEM more than it may have, or than the machine has to
  * spare; ENOSPC; EBUSY pages are pinned, or cannot be written, where they are in the way; EAGAIN
- * another process is resizing.
+ * another process is resizing.  Before EBUSY or EAGAIN it waits for half a second in all; and up to
+ * 5 seconds for a process that joins or removes the pool at that moment: EAGAIN, too.
  */
 POOLFS_API int memp_resize(DB_MPOOL *mp, size_t bytes);
 

@@ -14,12 +14,15 @@
  * In addition to what each one lists, every call that takes a DB_REGION returns:
  *
  *	EINVAL		the handle was inherited through fork(2)
- *	ESTALE		the region was removed by force: close it, and open another
+ *	ESTALE		the region was removed by force: close it, and open another (not of
+ *			memr_stat and memr_panic)
  *	DB_RUNRECOVERY	somebody has found it damaged (memr_panic)
  *
  * A handle may be used by several threads.  Nothing blocks, but for memr_open, memr_close,
- * memr_grow and memr_shrink, which wait up to 5 seconds for another process that creates, joins,
- * resizes or removes the region at that moment, and memr_lock.
+ * memr_unlink, memr_grow and memr_shrink, which wait up to 5 seconds for another process that
+ * creates, joins, resizes or removes the region at that moment, memr_lock, and memr_heap,
+ * memr_alloc, memr_free and memr_stat, which wait for whoever is at the heap (and as long as it is
+ * stopped there).
  */
 #ifndef POOLFS_REGION_H
 #define POOLFS_REGION_H
@@ -65,7 +68,7 @@ typedef struct {
  *
  * dir, mode and dbenv mean what they mean to memp_open, temporary regions included.  name is 1 to
  * 64 letters, digits, '_', '-' and '.'; "mpool" and "lock" are taken: EINVAL.  flags: DB_CREATE,
- * DB_LASTDETACH, else EINVAL.
+ * DB_LASTDETACH, else EINVAL; so are DB_PRIVATE with DB_SYSTEM_MEM, and regp NULL.
  *
  * bytes: of a created region, its size (0: 64 KiB), rounded up to whole pages.  A region that is
  * there and larger is joined as it is; one that is smaller is grown, unless bytes is 0.
@@ -86,7 +89,8 @@ POOLFS_API int memr_open(const char *dir, const char *name, int flags, int mode,
 /*
  * memr_close - detach, and free reg, whatever is returned.  A lock that this process holds is
  * given back as a dead process's.  A temporary or DB_LASTDETACH region goes with its last user;
- * errors are those of its removal.  NULL: 0.  In a forked child: EINVAL, and only the child's own
+ * errors are those of its removal, and EAGAIN of any region at which another process has been for
+ * 5 seconds.  NULL: 0.  In a forked child: EINVAL, and only the child's own
  * copy is freed.
  */
 POOLFS_API int memr_close(DB_REGION *reg);
@@ -111,8 +115,8 @@ POOLFS_API int memr_addr(DB_REGION *reg, u_int64_t offset, size_t bytes, void **
  * (longer).  No address changes; the others see the new end without doing anything.  New bytes are
  * zeros.  Shrinking gives their memory back to the system; that nobody uses them any more is the
  * application's business.  Nothing has changed after an error: ENOMEM beyond region_max, or more
- * than the machine has to spare; ENOSPC the disk is full (never a SIGBUS later); EAGAIN; EINVAL
- * shrinking into the heap.
+ * than the machine has to spare; ENOSPC the disk is full (never a SIGBUS later); EAGAIN another
+ * process has been at its size, or joining it, for 5 seconds; EINVAL shrinking into the heap.
  */
 POOLFS_API int memr_grow(DB_REGION *reg, size_t bytes);
 POOLFS_API int memr_shrink(DB_REGION *reg, size_t bytes);
@@ -121,8 +125,10 @@ POOLFS_API int memr_shrink(DB_REGION *reg, size_t bytes);
  * memr_lock, memr_unlock - the region's own lock, between threads as between processes.  It is not
  * counted: who has it and takes it again waits for ever.  EOWNERDEAD: the caller has it, but who
  * had it before died (or closed the region) inside; what it guards may be half changed.  That is
- * told once.  memr_unlock by who has not got it: EINVAL.  A process that is stopped inside delays
- * the others; one that dies does not.
+ * told once.  After any other error it is not held.  memr_unlock may be called by any thread;
+ * through a handle that has not got the lock: EINVAL.  It gives the lock back even if it returns
+ * ESTALE or DB_RUNRECOVERY.  A process that is stopped inside delays the others; one that dies does
+ * not.
  */
 POOLFS_API int memr_lock(DB_REGION *reg);
 POOLFS_API int memr_unlock(DB_REGION *reg);
@@ -130,7 +136,8 @@ POOLFS_API int memr_unlock(DB_REGION *reg);
 /*
  * memr_heap - make bytes offset to offset + bytes a heap, for memr_alloc; the caller touches
  * them no more.  offset is a multiple of 4096.  One heap a region: where it is there already,
- * exactly so, 0; otherwise EEXIST.  EINVAL: not inside the region, or less than 64 bytes.
+ * exactly so, 0; otherwise EEXIST.  EINVAL: not inside the region, less than 64 bytes, or an
+ * offset that is no such multiple.
  */
 POOLFS_API int memr_heap(DB_REGION *reg, u_int64_t offset, size_t bytes);
 
@@ -139,17 +146,21 @@ POOLFS_API int memr_heap(DB_REGION *reg, u_int64_t offset, size_t bytes);
  * else EINVAL).  *offsetp is their offset in the region; they hold what they held.  Two processes
  * may do so at once, and one that is killed inside leaves a sound heap.  ENOMEM: no piece is large
  * enough; ENOENT: there is no heap.
- * memr_free - give such bytes back.  EINVAL: they are not in use.
+ * memr_free - give such bytes back.  EINVAL: they are not in use; ENOENT: there is no heap.
  */
 POOLFS_API int memr_alloc(DB_REGION *reg, size_t bytes, size_t align, u_int64_t *offsetp);
 POOLFS_API int memr_free(DB_REGION *reg, u_int64_t offset);
 
-/* memr_stat - what is known, from inside; a panicked region answers, too. */
+/*
+ * memr_stat - what is known, from inside.  A region that was removed or has panicked answers, too:
+ * 0, and st_error says what other calls return.  EINVAL: st is NULL.
+ */
 POOLFS_API int memr_stat(DB_REGION *reg, DB_REGION_STAT *st);
 
 /*
  * memr_look - the same from outside, of any region of the environment (also "mpool" and "lock"),
- * without attaching, waiting or writing: for regions that cannot be opened, too.  ENOENT, EACCES.
+ * without attaching, waiting or writing: for regions that cannot be opened, too.  EINVAL: name, or
+ * st NULL; what open(2) returns: ENOENT, EACCES, ELOOP a symbolic link.
  */
 POOLFS_API int memr_look(const char *dir, const char *name, DB_ENV *dbenv, DB_REGION_STAT *st);
 
