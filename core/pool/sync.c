@@ -439,11 +439,12 @@ memp_trickle(DB_MPOOL *p, int pct, int *nwrotep)
 	want = resident * (uint64_t)(100 - pct) / 100;
 	want = dirty > want ? dirty - want : 0;
 	for (uint32_t r = 0; r < rows_used(p) && res.written < want; r++) {
-		uint32_t id = load_acquire(&p->rows[r].id);
+		struct file_row *row = &p->rows[r];
+		uint32_t id = load_acquire(&row->id);
 
 		from = 0;
-		while (id != 0 && res.written < want &&
-		    (n = dirty_list(t, &p->rows[r], id, &from, frames,
+		while (id != 0 && !(row->flags & ROW_TEMP) && res.written < want &&
+		    (n = dirty_list(t, row, id, &from, frames,
 			 want - res.written < BATCH ? (unsigned)(want - res.written) : BATCH)) > 0)
 			write_frames(t, frames, n, WRITE_TRICKLE | WRITE_SAY, &res);
 	}

@@ -364,6 +364,25 @@ mpool_temporary_file_is_on_disk_only_after_a_dirty_eviction(void **state)
 	finish(mp);
 }
 
+static void
+mpool_temporary_file_is_not_made_by_sync_and_trickle(void **state)
+{
+	DB_MPOOL *mp = pool_of(*state, 64 * KIB);
+	DB_MPOOLFILE *f = file_with(mp, NULL, 0, PS);
+	unsigned fds = open_fds();
+	int written = -1;
+
+	fill(f, 0, 't');
+	must(memp_trickle(mp, 100, &written));
+	assert_int_equal(written, 0);
+	must(memp_sync(mp, NULL));
+	assert_int_equal(open_fds(), fds);
+	assert_int_equal(stat_of(mp).st_page_dirty, 1);
+	holds(f, 0, 't');
+	must(memp_fclose(f));
+	finish(mp);
+}
+
 /* Opens of a directory fail so; what has a name does not. */
 static int no_nameless;
 
@@ -456,6 +475,7 @@ main(void)
 		t_test(mpool_unlinked_file_is_forgotten_with_its_last_handle),
 		t_test(mpool_temporary_file_holds_its_pages_and_leaves_nothing),
 		t_test(mpool_temporary_file_is_on_disk_only_after_a_dirty_eviction),
+		t_test(mpool_temporary_file_is_not_made_by_sync_and_trickle),
 		t_test(mpool_temporary_file_is_made_where_there_are_no_files_without_a_name),
 		t_test(mpool_temporary_file_that_cannot_be_made_is_said_once),
 		t_test(mpool_temporary_file_with_the_identifier_of_another_is_its_own),
