@@ -222,7 +222,7 @@ nothing_held(struct region *r, void *arg)
 static int
 table_close(DB_LOCKTAB *lt, bool remove)
 {
-	bool forked = lt->region->fork_generation != os_fork_generation();
+	bool forked = region_is_inherited(lt->region);
 	int ret;
 
 	if (!forked && region_usable(lt->region) == 0)

@@ -526,7 +526,7 @@ table_ready(const DB_LOCKTAB *lt)
 {
 	const struct region *r = lt->region;
 
-	return r->fork_generation == os_fork_generation() && load_relaxed(&r->lost) == 0 &&
+	return !region_is_inherited(r) && load_relaxed(&r->lost) == 0 &&
 	    load_relaxed(&r->layout->panic) == 0 &&
 	    load_acquire(&r->layout->valid) == DB_REGIONMAGIC;
 }

@@ -319,7 +319,7 @@ memp_close(DB_MPOOL *p)
 	if (enter(p, &t) == EDEADLK)
 		return EDEADLK;
 	writer_stop(p);
-	if ((forked = p->region->fork_generation != os_fork_generation()))
+	if ((forked = region_is_inherited(p->region)))
 		(void)pthread_mutex_init(&p->files_mutex, NULL); /* as in memp_fclose */
 	while (p->files != NULL) {
 		env_warn(p->dbenv, "memp_close: file %u is still open: closing it", p->files->file);

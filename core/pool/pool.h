@@ -117,13 +117,6 @@ page_size_is_possible(size_t bytes)
 	    (bytes & (bytes - 1)) == 0;
 }
 
-/* Is this the child of a fork, and the pool its parent's? */
-static inline bool
-pool_is_forked(const DB_MPOOL *p)
-{
-	return p->region->fork_generation != os_fork_generation();
-}
-
 /* region_usable(), yes or no, for who knows that this is no child. */
 static inline bool
 pool_is_sound(const DB_MPOOL *p)
@@ -138,7 +131,7 @@ pool_is_sound(const DB_MPOOL *p)
 static inline bool
 pool_is_usable(const DB_MPOOL *p)
 {
-	return !pool_is_forked(p) && pool_is_sound(p);
+	return !region_is_inherited(p->region) && pool_is_sound(p);
 }
 
 /* Bytes of pages that the pool holds now. */

@@ -134,7 +134,7 @@ thread_exit(void *head)
 	for (; t != NULL; t = next) {
 		next = t->next_of_self;
 		/* a forked child has no pins: the blocks are its parent's (S11) */
-		if (t->pool != NULL && t->pool->region->fork_generation != os_fork_generation())
+		if (t->pool != NULL && region_is_inherited(t->pool->region))
 			continue;
 		if ((p = t->pool) == NULL) {
 			thread_free(t);

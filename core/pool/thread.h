@@ -87,7 +87,7 @@ thread_at_hand(const DB_MPOOL *p)
 	struct thread *t = thread_last;
 
 	if (unlikely(!p->threaded))
-		t = pool_is_forked(p) ? NULL : p->single;
+		t = region_is_inherited(p->region) ? NULL : p->single;
 	return t != NULL && t->short_id == load_relaxed(&p->short_id) ? t : NULL;
 }
 

@@ -151,7 +151,7 @@ writer_stop(DB_MPOOL *p)
 	if (!p->writer_runs)
 		return;
 	p->writer_runs = false;
-	if (p->region->fork_generation != os_fork_generation())
+	if (region_is_inherited(p->region))
 		return; /* it is the parent's */
 	store_seq(&p->writer_ends, true);
 	(void)add_seq(&p->mp->writer_word, 1);

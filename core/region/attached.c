@@ -141,9 +141,3 @@ region_close_fd(struct region *r)
 	r->fd = -1;
 	pthread_mutex_unlock(&attached_mutex);
 }
-
-bool
-region_is_inherited(const struct region *r)
-{
-	return r->fork_generation != os_fork_generation();
-}

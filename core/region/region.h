@@ -97,6 +97,13 @@ struct region {
 	unsigned fork_generation; /* handles do not survive fork */
 };
 
+/* Is the handle another process's, inherited through fork(2)? */
+static inline bool
+region_is_inherited(const struct region *r)
+{
+	return r->fork_generation != os_fork_generation();
+}
+
 /*
  * region_attach - create or join.  On success the caller is a client.  *rp is freed by
  * region_detach.  May wait REGION_JOIN_MSEC for a live creator.

@@ -36,9 +36,6 @@ void region_close_fd(struct region *r);
 int region_open_home(struct region *r, const char *home);
 void region_close_home(struct region *r);
 
-/* Is the handle another process's, inherited through fork(2)? */
-bool region_is_inherited(const struct region *r);
-
 /* --- layout.c ------------------------------------------------------------------------------ */
 
 enum layout_verdict {
