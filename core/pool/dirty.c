@@ -152,7 +152,7 @@ next_in_piece(const DB_MPOOL *p, uint32_t f, uint32_t end)
 static uint32_t
 next_counted(const DB_MPOOL *p, uint32_t f, uint32_t end)
 {
-	uint32_t common = p->g.frames_per_extent / 8, first, n, stop;
+	uint32_t common = p->common, first, n, stop;
 	unsigned pageshift;
 
 	while (f < end) {

@@ -195,7 +195,7 @@ static void
 look_at_extent(const DB_MPOOL *p, struct victims *v, uint32_t e, struct census *seen)
 {
 	uint32_t first = e * p->g.frames_per_extent, n = extent_frames(p, v->pageshift);
-	uint32_t common = p->g.frames_per_extent / 8;
+	uint32_t common = p->common;
 
 	seen->frames += n;
 	if (n <= common || common == 0) {
