@@ -35,7 +35,7 @@ struct queue {
 	uint32_t room;
 	uint32_t n;
 	uint32_t next;
-	uint64_t *order; /* age << 32 | ~frame: the next victim is the greatest */
+	uint64_t *order; /* place_of(): the next victim is the greatest */
 };
 
 struct victims {
@@ -121,6 +121,19 @@ keep(struct queue *q, uint64_t place)
 	}
 }
 
+/* Of pages of one age the first goes first. */
+static inline uint64_t
+place_of(uint32_t age, uint32_t f)
+{
+	return (uint64_t)age << 32 | (UINT32_MAX - f);
+}
+
+static inline uint32_t
+place_frame(uint64_t place)
+{
+	return UINT32_MAX - (uint32_t)place;
+}
+
 /* From the heap to falling order. */
 static void
 sort(struct queue *q)
@@ -156,7 +169,7 @@ look_for_oldest(struct victims *v, uint32_t f, uint32_t n, const uint32_t *stamp
 
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t s = load_relaxed(&stamps[i]), age = stamp_age(v->now, s);
-		uint64_t place = (uint64_t)age << 32 | (UINT32_MAX - (f + i));
+		uint64_t place = place_of(age, f + i);
 
 		if (age < least || s == 0 || place >= below)
 			continue;
@@ -185,7 +198,7 @@ look_at_run(struct victims *v, uint32_t f, uint32_t n, const uint32_t *stamps, s
 		age = stamp_age(v->now, s);
 		if (seen->ages != NULL)
 			ages_count(seen->ages->pages, seen->ages, age);
-		place = (uint64_t)age << 32 | (UINT32_MAX - (f + i));
+		place = place_of(age, f + i);
 		if (place < seen->below[class])
 			keep(&v->q[class], place);
 	}
@@ -269,7 +282,7 @@ ask_early(const DB_MPOOL *p, const struct queue *q)
 
 	if (q->next + EARLY >= q->n)
 		return;
-	f = UINT32_MAX - (uint32_t)q->order[q->next + EARLY];
+	f = place_frame(q->order[q->next + EARLY]);
 	__builtin_prefetch(frame_at(p, f), 1);
 	__builtin_prefetch(stamp_at(p, f), 1);
 }
@@ -296,7 +309,7 @@ look_oldest(struct thread *t, struct victim_round *r, unsigned class, struct old
 		}
 		o->place = q->order[q->next];
 		ask_early(p, q);
-		o->f = UINT32_MAX - (uint32_t)o->place;
+		o->f = place_frame(o->place);
 		o->stamp = ((v->now - (uint32_t)(o->place >> 32)) & STAMP_TIME) |
 		    (class != 0 ? STAMP_MAIN : 0);
 		if (is_of_size(p, o->f, r->pageshift) &&
@@ -446,7 +459,7 @@ add_company(struct thread *t, unsigned pageshift, struct candidates *c)
 	if (most > BATCH / 2)
 		most = BATCH / 2;
 	for (uint32_t i = q->next; i < q->n && c->ndirty + c->nmore < most; i++) {
-		uint32_t f = UINT32_MAX - (uint32_t)q->order[i];
+		uint32_t f = place_frame(q->order[i]);
 		uint64_t w;
 
 		if (t->victims->pageshift != pageshift || !is_of_size(p, f, pageshift))
