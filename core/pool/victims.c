@@ -179,7 +179,7 @@ look_for_oldest(struct victims *v, uint32_t f, uint32_t n, const uint32_t *stamp
 	}
 }
 
-/* The same for either policy; their stamps lie in one piece. */
+/* The same for either policy: adaptive has two lists.  Their stamps lie in one piece. */
 static void
 look_at_run(struct victims *v, uint32_t f, uint32_t n, const uint32_t *stamps, struct census *seen)
 {
@@ -192,7 +192,7 @@ look_at_run(struct victims *v, uint32_t f, uint32_t n, const uint32_t *stamps, s
 		unsigned class = s >> 31;
 		uint64_t place;
 
-		if (s == 0 || v->q[class].room == 0)
+		if (s == 0)
 			continue;
 		seen->pages[class]++;
 		age = stamp_age(v->now, s);
