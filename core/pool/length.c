@@ -184,12 +184,9 @@ file_lengthen(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes)
 
 	if ((ret = extend(t, mpf, bytes, &before)) != 0)
 		return ret;
-	if (mpf->fd == -1 || (ret = file_grow_disk(t, mpf->row, mpf->file, mpf->fd)) == 0) {
-		tell_end(t, mpf, before, bytes);
-		return 0;
-	}
-	back_to(t, mpf, bytes, before, written); /* not on this disk */
-	if (load_seq(&mpf->row->length) >= bytes)
+	if (mpf->fd != -1 && (ret = file_grow_disk(t, mpf->row, mpf->file, mpf->fd)) != 0)
+		back_to(t, mpf, bytes, before, written); /* not on this disk */
+	if (ret == 0 || load_seq(&mpf->row->length) >= bytes)
 		tell_end(t, mpf, before, bytes);
 	return ret;
 }
