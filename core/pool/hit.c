@@ -109,7 +109,7 @@ hit_in(struct thread *t, struct pin_block *pb, DB_MPOOLFILE *mpf, db_pgno_t pgno
 	if (fetched)
 		return HIT_FIRST;
 	USDT2(fget_hit, mpf->file, pgno);
-	return likely((plain || is_plain(w)) && policy_stamp_at_once(p, t, stamp_at(p, f)) &&
+	return likely((plain || is_plain(w)) && policy_stamp_at_once(p, t, f) &&
 		   tally_hit_at_once(p, t, mpf)) ?
 	    HIT_COUNTED :
 	    HIT_FIRST;

@@ -73,11 +73,11 @@ policy_is_alone(const DB_MPOOL *p)
 	return load_relaxed(&p->mp->alone) == p->self + 1;
 }
 
-/* Stamp a page that is hit, there, if that takes no more than a time of the thread's lease. */
+/* Stamp a page that is hit, if that takes no more than a time of the thread's lease. */
 static inline bool
-policy_stamp_at_once(const DB_MPOOL *p, struct thread *t, uint32_t *stamp)
+policy_stamp_at_once(const DB_MPOOL *p, struct thread *t, uint32_t f)
 {
-	uint32_t s = load_relaxed(stamp);
+	uint32_t *stamp = stamp_at(p, f), s = load_relaxed(stamp);
 	uint32_t clock = load_relaxed(&p->mp->clock);
 
 	if (!p->lru)
@@ -102,7 +102,7 @@ policy_hit(struct thread *t, uint32_t f, uint64_t w, unsigned pageshift)
 
 	if ((w & (FW_USED | FW_DISCARD | FW_AHEAD)) != FW_USED)
 		policy_mark(t, f, w, pageshift);
-	if (!policy_stamp_at_once(p, t, stamp_at(p, f)))
+	if (!policy_stamp_at_once(p, t, f))
 		policy_stamp(t, f, pageshift);
 }
 
