@@ -350,15 +350,23 @@ put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	return ret != 0 ? ret : region_usable(mpf->pool->region);
 }
 
-/* The newest pin of a block that has some, if it is of that page.  False: nothing has been done. */
+/* Is the newest pin of a block that has some, *ip, of that page? */
 static inline bool
-put_newest(struct thread *t, struct pin_block *pb, DB_MPOOLFILE *mpf, const void *pgaddr)
+is_newest(const struct pin_block *pb, const DB_MPOOLFILE *mpf, const void *pgaddr, unsigned *ip)
 {
 	unsigned i = 63u - (unsigned)__builtin_clzll(pb->used);
-	const struct pin *pin = &pb->pins[i];
 
-	return load_relaxed(&pin->mpf) == mpf && load_relaxed(&pin->page) == pgaddr &&
-	    release_alone(t, pb, i);
+	*ip = i;
+	return load_relaxed(&pb->pins[i].mpf) == mpf && load_relaxed(&pb->pins[i].page) == pgaddr;
+}
+
+/* False: nothing has been done. */
+static inline bool
+put_newest(struct thread *t, struct pin_block *pb, const DB_MPOOLFILE *mpf, const void *pgaddr)
+{
+	unsigned i;
+
+	return is_newest(pb, mpf, pgaddr, &i) && release_alone(t, pb, i);
 }
 
 /*
@@ -400,13 +408,12 @@ mpool_put_all(DB_MPOOLFILE *mpf, void **pages, unsigned n)
 static inline bool
 put_newest_dirty(struct thread *t, struct pin_block *pb, DB_MPOOLFILE *mpf, const void *pgaddr)
 {
-	unsigned i = 63u - (unsigned)__builtin_clzll(pb->used);
-	const struct pin *pin = &pb->pins[i];
 	uint32_t f = frame_of_address(t->pool, pgaddr, mpf->pageshift);
 	db_pgno_t pgno;
+	unsigned i;
 
-	if (f == NO_FRAME || load_relaxed(&pb->b->slots[i]) != f + 1 ||
-	    load_relaxed(&pin->mpf) != mpf || load_relaxed(&pin->page) != pgaddr)
+	if (f == NO_FRAME || !is_newest(pb, mpf, pgaddr, &i) ||
+	    load_relaxed(&pb->b->slots[i]) != f + 1)
 		return false;
 	pgno = key_pgno(load_relaxed(&frame_at(t->pool, f)->key));
 	(void)put_dirty(t, mpf, f);
