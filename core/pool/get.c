@@ -232,18 +232,14 @@ get_page(struct getting *g, bool *hitp)
 /* --- the call ------------------------------------------------------------------------------ */
 
 static void
-account(struct getting *g, bool hit, bool is_new)
+account(struct getting *g, bool hit)
 {
-	if (is_new || !hit)
-		count(g->t, is_new ? C_NEW : C_MISS, 1);
-	if (is_new)
-		return;
 	tally_want(g->t, g->mpf);
 	if (hit) {
 		policy_pass_time(g->t->pool, tally_hit(g->t, g->mpf));
 		USDT2(fget_hit, g->mpf->file, g->pgno);
 	} else {
-		(void)add_relaxed(&g->mpf->record->miss, 1);
+		tally_miss(g->t, g->mpf);
 		USDT2(fget_miss, g->mpf->file, g->pgno);
 	}
 }
@@ -319,7 +315,7 @@ get_numbered(struct getting *g, bool create)
 			ret = still_before_end(g, off);
 	} while (ret == EAGAIN);
 	if (ret == 0)
-		account(g, hit && !g->fetched, false);
+		account(g, hit && !g->fetched);
 	return ret;
 }
 
@@ -348,7 +344,7 @@ get_new(struct getting *g)
 		}
 	} while (ret == EAGAIN);
 	if (ret == 0)
-		account(g, hit, true);
+		count(g->t, C_NEW, 1);
 	return ret;
 }
 
@@ -467,7 +463,7 @@ overwrite_carefully(DB_MPOOLFILE *mpf, db_pgno_t pgno, const void *bytes)
 		slot_drop(g.t, g.slot);
 		return ret;
 	}
-	account(&g, hit, false);
+	account(&g, hit);
 	hand_out(&g, &page);
 	if (hit)
 		memcpy(page, bytes, mpf->pagesize);

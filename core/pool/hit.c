@@ -42,8 +42,7 @@ count_fetched(struct thread *t, const DB_MPOOLFILE *mpf, db_pgno_t pgno, uint32_
 	policy_hit(t, f, load_relaxed(&frame_at(t->pool, f)->word), mpf->pageshift);
 	if (t->first_used == f)
 		t->hits_then = thread_hits(t); /* this is none */
-	count(t, C_MISS, 1);
-	(void)add_relaxed(&mpf->record->miss, 1);
+	tally_miss(t, mpf);
 	USDT2(fget_miss, mpf->file, pgno);
 }
 

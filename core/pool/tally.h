@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * pool/tally.h - hits, counted by file in the thread's own block, on a line that nobody else
- * writes.
+ * writes; and misses, in the record of the handle.
  */
 #ifndef POOL_TALLY_H
 #define POOL_TALLY_H
@@ -41,6 +41,14 @@ tally_hit(struct thread *t, const DB_MPOOLFILE *mpf)
 	(void)add_relaxed(&mpf->record->hit, 1);
 	count(t, C_HIT, 1);
 	return load_relaxed(&t->home->counters[C_HIT]);
+}
+
+/* One more page that was asked for and was not there. */
+static inline void
+tally_miss(struct thread *t, const DB_MPOOLFILE *mpf)
+{
+	count(t, C_MISS, 1);
+	(void)add_relaxed(&mpf->record->miss, 1);
 }
 
 /* The hits that the thread has had; nearly so, when handles have been closed. */
