@@ -284,6 +284,29 @@ tell_mount(struct thread *t, const struct file_spec *spec, struct file_row *row,
 	return EAGAIN;
 }
 
+/* The way is not clear; ret: what that came to last. */
+static int
+give_up(const DB_MPOOL *p, const char *name, enum entered how, int ret)
+{
+	if (how == NO_ROW) {
+		env_err(p->dbenv, "%s: the pool's table of %u files is full of files in use", name,
+		    p->g.nrows);
+		return ENFILE;
+	}
+	if (how == NO_RECORD) {
+		env_err(
+		    p->dbenv, "%s: the pool's table of %u open files is full", name, p->g.nopens);
+		return ENFILE;
+	}
+	env_err(p->dbenv,
+	    how == BURY_FIRST ?
+		"%s: pages from before it was removed cannot leave the pool (of %u files)" :
+		"%s: its pages cannot leave the pool to be read with another page size (row of %u)",
+	    name, p->g.nrows);
+	/* a row whose number is not its own is expelled in vain, without an error */
+	return ret != 0 ? ret : EIO;
+}
+
 int
 file_enter(struct thread *t, const struct file_spec *spec, struct file_row **rowp, uint32_t *idp,
     struct open_record **recordp)
@@ -320,17 +343,5 @@ file_enter(struct thread *t, const struct file_spec *spec, struct file_row **row
 		env_err(p->dbenv, "%s: %s (by a mount)", name, why);
 		return EINVAL;
 	}
-	env_err(p->dbenv,
-	    how == NO_ROW ?
-		"%s: the pool's table of %u files is full of files in use" :
-		how == NO_RECORD ?
-		"%s: the pool's table of %u open files is full" :
-		how == BURY_FIRST ?
-		"%s: pages from before it was removed cannot leave the pool (of %u files)" :
-		"%s: its pages cannot leave the pool to be read with another page size (row of %u)",
-	    name, how == NO_RECORD ? p->g.nopens : p->g.nrows);
-	if (how == NO_ROW || how == NO_RECORD)
-		return ENFILE;
-	/* a row whose number is not its own is expelled in vain, without an error */
-	return ret != 0 ? ret : EIO;
+	return give_up(p, name, how, ret);
 }
