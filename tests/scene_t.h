@@ -348,6 +348,35 @@ step_to(struct t_child *c, unsigned n)
 	return i;
 }
 
+/* What befalls a child in an operation. */
+struct strike {
+	struct t *t;
+	const struct op *op;
+	int how;       /* T_FAULT_KILL, T_FAULT_STOP */
+	unsigned call; /* in this system call; 0: it is traced */
+};
+
+static int
+is_struck(struct t_child *c, void *arg)
+{
+	const struct strike *s = arg;
+	DB_MPOOL *mp = pool_of(s->t, 0);
+	DB_MPOOLFILE *f = file_of(mp, "f", PS);
+	struct t_child before;
+
+	(void)c;
+	if (s->op->leavings) {
+		t_fork(&before, leaves_something, s->t);
+		t_check(t_join(&before) == 128 + SIGKILL);
+	}
+	if (s->call > 0)
+		t_fault(T_FAULT_ANY, s->call, s->how);
+	else
+		await_tracer(mp);
+	s->op->run(mp, f);
+	return 0;
+}
+
 /* A number from the environment, for a hunt. */
 static unsigned
 from_outside(const char *name, unsigned otherwise)
@@ -374,6 +403,29 @@ is_traced(struct t_child *c, void *arg)
 	(void)c;
 	(void)arg;
 	return ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0 ? 0 : 77;
+}
+
+/* For step_to(); the test is skipped where there is no stepping. */
+static void
+prepare_to_step(unsigned seed)
+{
+	struct t_child c;
+
+#ifdef SANITIZED
+	t_skip("ten times the instructions, of which most are the sanitizer's");
+#endif
+	t_fork(&c, is_traced, NULL);
+	if (t_join(&c) != 0)
+		t_skip("processes cannot be traced here");
+	print_message("# seed %u\n", seed);
+	stay_on_this_processor();
+}
+
+/* A number, from 0, in the i-th of so many parts of all. */
+static unsigned
+draw_in_part(unsigned i, unsigned parts, unsigned all, unsigned *seedp)
+{
+	return (unsigned)((uint64_t)all * i / parts) + (unsigned)rand_r(seedp) % (all / parts + 1);
 }
 
 #endif

@@ -11,38 +11,11 @@
 
 /* --- at each system call, at each instruction ------------------------------------------------ */
 
-struct death {
-	struct t *t;
-	const struct op *op;
-	unsigned call; /* dies in this system call; 0: traced */
-};
-
-static int
-dies_in(struct t_child *c, void *arg)
-{
-	struct death *d = arg;
-	DB_MPOOL *mp = pool_of(d->t, 0);
-	DB_MPOOLFILE *f = file_of(mp, "f", PS);
-	struct t_child before;
-
-	(void)c;
-	if (d->op->leavings) {
-		t_fork(&before, leaves_something, d->t);
-		t_check(t_join(&before) == 128 + SIGKILL);
-	}
-	if (d->call > 0)
-		t_fault(T_FAULT_ANY, d->call, T_FAULT_KILL);
-	else
-		await_tracer(mp);
-	d->op->run(mp, f);
-	return 0;
-}
-
 static void
 mpool_death_in_any_system_call_of_any_operation_is_made_good(void **state)
 {
 	struct t *t = *state;
-	struct death d = { .t = t };
+	struct strike d = { .t = t, .how = T_FAULT_KILL };
 	struct t_child c;
 	int status;
 
@@ -51,7 +24,7 @@ mpool_death_in_any_system_call_of_any_operation_is_made_good(void **state)
 		t_seconds(T_TEST_SECONDS);
 		for (d.call = 1, status = 128 + SIGKILL; status == 128 + SIGKILL; d.call++) {
 			scene(t, d.op);
-			t_fork(&c, dies_in, &d);
+			t_fork(&c, is_struck, &d);
 			status = t_join(&c);
 			t_check(status == 0 || status == 128 + SIGKILL);
 			aftermath(t, d.op);
@@ -81,11 +54,11 @@ step_and_kill(struct t_child *c, unsigned n)
 static unsigned
 die_after(struct t *t, const struct op *op, unsigned n)
 {
-	struct death d = { .t = t, .op = op };
+	struct strike d = { .t = t, .op = op };
 	struct t_child c;
 
 	scene(t, op);
-	t_fork(&c, dies_in, &d);
+	t_fork(&c, is_struck, &d);
 	n = step_and_kill(&c, n);
 	aftermath(t, op);
 	return n;
@@ -102,10 +75,7 @@ die_in(struct t *t, const struct op *op, unsigned *seedp)
 	for (unsigned i = 0; i < tries; i++) {
 		if (tries > 20 && i % 20 == 0)
 			t_seconds(T_TEST_SECONDS);
-		(void)die_after(t, op,
-		    tries == all ? i + 1 :
-				   (unsigned)((uint64_t)all * i / tries) +
-			    (unsigned)rand_r(seedp) % (all / tries + 1));
+		(void)die_after(t, op, tries == all ? i + 1 : draw_in_part(i, tries, all, seedp));
 	}
 	return tries;
 }
@@ -114,16 +84,8 @@ static void
 mpool_death_at_an_instruction_of_any_operation_is_made_good(void **state)
 {
 	unsigned seed = from_outside("REAP_SEED", 1), deaths = 0;
-	struct t_child c;
 
-#ifdef SANITIZED
-	t_skip("ten times the instructions, of which most are the sanitizer's");
-#endif
-	t_fork(&c, is_traced, NULL);
-	if (t_join(&c) != 0)
-		t_skip("processes cannot be traced here");
-	print_message("# seed %u\n", seed);
-	stay_on_this_processor();
+	prepare_to_step(seed);
 	for (unsigned k = 0; k < OPS; k++) {
 		t_seconds(2 * T_TEST_SECONDS);
 		deaths += die_in(*state, &ops[k], &seed);

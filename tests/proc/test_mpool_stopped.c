@@ -24,12 +24,6 @@
 #define HAS_TRUNC 0x8u	 /* of some file */
 #define HAS_BYTE 0x10u	 /* REGION_BYTE of the region's file, from the kernel */
 
-struct stopped {
-	struct t *t;
-	const struct op *op;
-	unsigned call; /* stops in this system call; 0: traced */
-};
-
 struct bystander {
 	struct t *t;
 	DB_MPOOL *mp;
@@ -307,7 +301,7 @@ holds_own(struct bystander *b)
 static int
 stands_by(struct t_child *c, void *arg)
 {
-	struct stopped *s = arg;
+	const struct strike *s = arg;
 	struct bystander b = {
 		.t = s->t, .mp = pool_of(s->t, 0), .cuts = s->op->run == op_truncate
 	};
@@ -344,25 +338,14 @@ stands_by(struct t_child *c, void *arg)
 
 /* --- the stopped one ----------------------------------------------------------------------- */
 
-static int
-stops_in(struct t_child *c, void *arg)
+/* The bystander is ready when the other begins. */
+static void
+begin_both(struct t_child *by, struct t_child *c, struct strike *s)
 {
-	struct stopped *s = arg;
-	DB_MPOOL *mp = pool_of(s->t, 0);
-	DB_MPOOLFILE *f = file_of(mp, "f", PS);
-	struct t_child before;
-
-	if (s->op->leavings) {
-		t_fork(&before, leaves_something, s->t);
-		t_check(t_join(&before) == 128 + SIGKILL);
-	}
-	t_tell(c, 'o');
-	if (s->call > 0)
-		t_fault(T_FAULT_ANY, s->call, T_FAULT_STOP);
-	else
-		await_tracer(mp);
-	s->op->run(mp, f);
-	return 0;
+	scene(s->t, s->op);
+	t_fork(by, stands_by, s);
+	t_await(by, 'r');
+	t_fork(c, is_struck, s);
 }
 
 /* The others do what they can beside c, which goes on by go_on() then. */
@@ -386,7 +369,7 @@ came_to_stand(struct t_child *c)
 }
 
 static void
-end_both(struct t_child *by, struct t_child *c, struct stopped *s)
+end_both(struct t_child *by, struct t_child *c, const struct strike *s)
 {
 	t_check(t_join(c) == 0);
 	t_tell(by, 'c');
@@ -396,23 +379,14 @@ end_both(struct t_child *by, struct t_child *c, struct stopped *s)
 
 /* False: the operation has fewer system calls. */
 static bool
-stop_in_call(struct stopped *s)
+stop_in_call(struct strike *s)
 {
 	struct t_child by, c;
 	bool stood;
 
-	scene(s->t, s->op);
-	t_fork(&by, stands_by, s);
-	t_await(&by, 'r');
-	t_fork(&c, stops_in, s);
-	t_await(&c, 'o');
-	if ((stood = came_to_stand(&c)))
-		let_others_work(&by, &c, t_continue);
-	else {
-		t_tell(&by, 's');
-		t_await(&by, 'd');
-		t_await(&by, 'e');
-	}
+	begin_both(&by, &c, s);
+	stood = came_to_stand(&c);
+	let_others_work(&by, &c, t_continue); /* which means nothing to one that has ended */
 	end_both(&by, &c, s);
 	return stood;
 }
@@ -420,7 +394,7 @@ stop_in_call(struct stopped *s)
 static void
 mpool_process_stopped_in_any_system_call_of_any_operation_delays_by_the_rule(void **state)
 {
-	struct stopped s = { .t = *state };
+	struct strike s = { .t = *state, .how = T_FAULT_STOP };
 	unsigned stops = 0;
 
 	for (unsigned k = 0; k < OPS; k++) {
@@ -443,16 +417,12 @@ detach(struct t_child *c)
 
 /* At the n-th instruction; the number that it came to. */
 static unsigned
-stop_after(struct stopped *s, unsigned n)
+stop_after(struct strike *s, unsigned n)
 {
 	struct t_child by, c;
 	unsigned i;
 
-	scene(s->t, s->op);
-	t_fork(&by, stands_by, s);
-	t_await(&by, 'r');
-	t_fork(&c, stops_in, s);
-	t_await(&c, 'o');
+	begin_both(&by, &c, s);
 	i = step_to(&c, n);
 	if (i >= n) {
 		let_others_work(&by, &c, detach);
@@ -471,25 +441,15 @@ mpool_process_stopped_at_an_instruction_of_any_operation_delays_by_the_rule(void
 {
 	unsigned seed = from_outside("STOP_SEED", 1), steps = from_outside("STOP_STEPS", OPS);
 	unsigned tries = steps / OPS, all;
-	struct stopped s = { .t = *state };
-	struct t_child c;
+	struct strike s = { .t = *state };
 
-#ifdef SANITIZED
-	t_skip("ten times the instructions, of which most are the sanitizer's");
-#endif
-	t_fork(&c, is_traced, NULL);
-	if (t_join(&c) != 0)
-		t_skip("processes cannot be traced here");
-	print_message("# seed %u\n", seed);
-	stay_on_this_processor();
+	prepare_to_step(seed);
 	for (unsigned k = 0; k < OPS; k++) {
 		s.op = &ops[k];
 		t_seconds(4 * T_TEST_SECONDS);
 		all = stop_after(&s, UINT32_MAX);
 		for (unsigned i = 0; i < tries; i++)
-			(void)stop_after(&s,
-			    (unsigned)((uint64_t)all * i / tries) +
-				(unsigned)rand_r(&seed) % (all / tries + 1) + 1);
+			(void)stop_after(&s, draw_in_part(i, tries, all, &seed) + 1);
 		print_message("# %s: %u instructions, %u stops\n", s.op->name, all, tries);
 	}
 }
