@@ -473,7 +473,7 @@ add_company(struct thread *t, unsigned pageshift, struct candidates *c)
 void
 victims_begin(unsigned pageshift, struct victim_round *r)
 {
-	*r = (struct victim_round){ .pageshift = pageshift, .last = { ORDER_ALL, ORDER_ALL } };
+	*r = (struct victim_round){ .pageshift = pageshift };
 }
 
 void

@@ -26,7 +26,7 @@ struct victim_round {
 	unsigned pageshift;
 	bool searched;	  /* the thread's lists are of this round */
 	bool spent[2];	  /* all of the class have been seen */
-	uint64_t last[2]; /* the places in the order of the last ones looked at */
+	uint64_t last[2]; /* places in the order of those looked at last, once it has searched */
 	int64_t stake;	  /* of what was chosen: so many pages LRU would keep */
 };
 
