@@ -311,13 +311,20 @@ mpool_kcache_end(DB_MPOOLFILE *mpf, bool keep)
 	os_futex_wake((const uint32_t *)&mpf->row->kcache);
 }
 
+/* Is this mount asked to drop what its kernel has of the file? */
+static bool
+is_asked(const DB_MPOOLFILE *mpf, uint64_t w)
+{
+	return (w & KCACHE_OWNER) == mpf->pool->self + 1 && (w & KCACHE_DROP) != 0;
+}
+
 bool
 mpool_kcache_drop_begin(DB_MPOOLFILE *mpf, bool *latep)
 {
 	uint64_t w = load_seq(&mpf->row->kcache);
 
 	do
-		if ((w & KCACHE_OWNER) != mpf->pool->self + 1 || !(w & KCACHE_DROP))
+		if (!is_asked(mpf, w))
 			return false;
 	while (!cas_seq(&mpf->row->kcache, &w, (w & ~(KCACHE_DROP | KCACHE_LATE)) | KCACHE_BUSY));
 	*latep = (w & KCACHE_LATE) != 0;
@@ -329,7 +336,7 @@ mpool_kcache_is_late(const DB_MPOOLFILE *mpf)
 {
 	uint64_t w = load_seq(&mpf->row->kcache);
 
-	return (w & KCACHE_OWNER) == mpf->pool->self + 1 && (w & KCACHE_DROP) && (w & KCACHE_LATE);
+	return is_asked(mpf, w) && (w & KCACHE_LATE) != 0;
 }
 
 void
