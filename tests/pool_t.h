@@ -78,6 +78,23 @@ pool_for_pages(const struct t *t, size_t bytes, size_t pagesize)
 	return pool_with(env, 0);
 }
 
+static inline DB_MPOOL *
+pool_with_ahead(const struct t *t, size_t bytes, u_int32_t policy, int ahead)
+{
+	DB_ENV *env = env_of(t, bytes);
+
+	env->policy = policy;
+	env->mp_ahead = ahead;
+	return pool_with(env, 0);
+}
+
+/* What is there is what was asked for. */
+static inline DB_MPOOL *
+pool_of_policy(const struct t *t, size_t bytes, u_int32_t policy)
+{
+	return pool_with_ahead(t, bytes, policy, -1);
+}
+
 static inline DB_MPOOL_STAT
 stat_of(DB_MPOOL *mp)
 {

@@ -128,16 +128,12 @@ struct hits {
 static struct hits
 play(struct t *t, enum stream kind, size_t bytes, uint32_t parts)
 {
-	DB_ENV *env = env_of(t, bytes);
+	DB_MPOOL *mp = pool_of_policy(t, bytes, DB_POLICY_ADAPTIVE);
 	struct hits hits = { 0 };
 	const db_pgno_t *refs;
 	uint32_t room, pages;
 	DB_MPOOLFILE *f;
-	DB_MPOOL *mp;
 
-	env->policy = DB_POLICY_ADAPTIVE;
-	env->mp_ahead = -1;
-	mp = pool_with(env, 0);
 	room = (uint32_t)(stat_of(mp).st_cachesize / PS);
 	pages = room * parts / 2;
 	assert_true(pages <= PAGES_MOST);

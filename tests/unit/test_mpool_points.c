@@ -464,15 +464,10 @@ static void
 adaptive_last_page_on_probation_may_be_used_while_a_page_to_go_is_chosen(void **state)
 {
 	struct t *t = *state;
-	DB_ENV *env = env_of(t, 128 * KIB);
+	DB_MPOOL *mp = pool_of_policy(t, 128 * KIB, DB_POLICY_ADAPTIVE);
+	DB_MPOOLFILE *f = sparse_file(t, mp, "f", 512, PS);
 	uint32_t phase = 0, pages = 48;
-	DB_MPOOLFILE *f;
-	DB_MPOOL *mp;
 
-	env->policy = DB_POLICY_ADAPTIVE;
-	env->mp_ahead = -1;
-	mp = pool_with(env, 0);
-	f = sparse_file(t, mp, "f", 512, PS);
 	for (uint32_t i = 0; i < 20000; i++) {
 		if (i % 40 == 0)
 			let(t, POINT_CHOOSING, uses_what_is_there);
@@ -504,16 +499,10 @@ static void
 adaptive_hit_by_two_at_once_is_one_gain(void **state)
 {
 	struct t *t = *state;
-	DB_ENV *env = env_of(t, 512 * KIB);
-	struct policy_size *z;
-	DB_MPOOLFILE *f;
-	DB_MPOOL *mp;
+	DB_MPOOL *mp = pool_of_policy(t, 512 * KIB, DB_POLICY_ADAPTIVE);
+	DB_MPOOLFILE *f = sparse_file(t, mp, "f", 512, PS);
+	struct policy_size *z = policy_size(mp, 12);
 
-	env->policy = DB_POLICY_ADAPTIVE;
-	env->mp_ahead = -1;
-	mp = pool_with(env, 0);
-	f = sparse_file(t, mp, "f", 512, PS);
-	z = policy_size(mp, 12);
 	for (db_pgno_t n = 0; n < 100; n++)
 		put(f, get(f, n, 0), 0);
 	put(f, get(f, 0, 0), 0); /* joins the main class, and stays when others go */

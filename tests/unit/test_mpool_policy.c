@@ -16,23 +16,6 @@
 #define PS 4096u
 #define MODEL_MOST 8192u
 
-static DB_MPOOL *
-pool_with_ahead(struct t *t, size_t bytes, u_int32_t policy, int ahead)
-{
-	DB_ENV *env = env_of(t, bytes);
-
-	env->policy = policy;
-	env->mp_ahead = ahead;
-	return pool_with(env, 0);
-}
-
-/* What is there is what was asked for. */
-static DB_MPOOL *
-pool_of_policy(struct t *t, size_t bytes, u_int32_t policy)
-{
-	return pool_with_ahead(t, bytes, policy, -1);
-}
-
 static uint32_t
 room_of(DB_MPOOL *mp, size_t pagesize)
 {
