@@ -91,16 +91,22 @@ pool_at(enum pool_point where)
 /* --- a file that is mapped ------------------------------------------------------------------- */
 
 static int
-cuts_the_file(struct t_child *c, void *arg)
+sets_length(const struct t *t, off_t bytes)
 {
-	DB_MPOOL *mp = pool_of(arg, 64 * KIB);
+	DB_MPOOL *mp = pool_of(t, 64 * KIB);
 	DB_MPOOLFILE *f = file_with(mp, "f", 0, PS);
 
-	(void)c;
-	must(memp_ftruncate(f, PS));
+	must(memp_ftruncate(f, bytes));
 	must(memp_fclose(f));
 	must(memp_close(mp));
 	return 0;
+}
+
+static int
+cuts_the_file(struct t_child *c, void *arg)
+{
+	(void)c;
+	return sets_length(arg, PS);
 }
 
 static void
@@ -145,14 +151,8 @@ mpool_page_that_is_asked_for_while_its_file_is_cut_is_not_handed_out(void **stat
 static int
 lengthens_the_file(struct t_child *c, void *arg)
 {
-	DB_MPOOL *mp = pool_of(arg, 64 * KIB);
-	DB_MPOOLFILE *f = file_with(mp, "f", 0, PS);
-
 	(void)c;
-	must(memp_ftruncate(f, 8 * PS));
-	must(memp_fclose(f));
-	must(memp_close(mp));
-	return 0;
+	return sets_length(arg, 8 * PS);
 }
 
 /* Between two looks another makes the file long enough, and then cuts it again. */
