@@ -423,7 +423,7 @@ get_fetched(DB_MPOOLFILE *mpf, db_pgno_t *pgnoaddr, unsigned long flags, bool fe
 		return ret;
 	}
 	hand_out(&g, pagep);
-	if (g.grew && kcache_is_live(g.t->pool, mpf->row))
+	if (g.grew)
 		kcache_told_page(g.t, mpf->row, mpf->file, g.pgno);
 	if (flags == DB_MPOOL_NEW || flags == DB_MPOOL_LAST)
 		*pgnoaddr = g.pgno;

@@ -12,7 +12,6 @@
 #include "kcache.h"
 
 #include "reap.h"
-#include "thread.h"
 
 #define LOOK_USEC 100000u /* between looks whether the mount lives */
 
@@ -164,7 +163,7 @@ kcache_left(DB_MPOOL *p, struct file_row *row, uint32_t number)
 /* --- a page ---------------------------------------------------------------------------------- */
 
 void
-kcache_told_page(struct thread *t, struct file_row *row, uint32_t id, db_pgno_t pgno)
+kcache_tell_page(struct thread *t, struct file_row *row, uint32_t id, db_pgno_t pgno)
 {
 	struct block *b = t->home;
 	uint32_t ticket = (load_relaxed(&b->told_ticket) + 1) | 1;
@@ -201,7 +200,7 @@ mpool_kcache_tell(DB_MPOOLFILE *mpf, db_pgno_t pgno)
 	struct thread *t;
 
 	if (kcache_is_live(mpf->pool, mpf->row) && enter(mpf->pool, &t) == 0)
-		kcache_told_page(t, mpf->row, mpf->file, pgno);
+		kcache_tell_page(t, mpf->row, mpf->file, pgno);
 }
 
 void

@@ -28,8 +28,7 @@
 #define POOL_KCACHE_H
 
 #include "file.h"
-
-struct thread;
+#include "thread.h"
 
 #define KCACHE_OWNER 0xffffull
 #define KCACHE_LIVE (1ull << 16)
@@ -60,8 +59,16 @@ int kcache_opened(struct thread *t, struct file_row *row);
 /* A handle for writing, of client number, was just given up. */
 void kcache_left(DB_MPOOL *p, struct file_row *row, uint32_t number);
 
-/* The page was changed and put; nothing of it is held. */
-void kcache_told_page(struct thread *t, struct file_row *row, uint32_t id, db_pgno_t pgno);
+/* The page was changed and put; nothing of it is held: waits for the mount that has the file. */
+void kcache_tell_page(struct thread *t, struct file_row *row, uint32_t id, db_pgno_t pgno);
+
+/* The same where there may be none. */
+static inline void
+kcache_told_page(struct thread *t, struct file_row *row, uint32_t id, db_pgno_t pgno)
+{
+	if (kcache_is_live(t->pool, row))
+		kcache_tell_page(t, row, id, pgno);
+}
 
 /* Any part of the file was changed: wait as well, but not for ever. */
 void kcache_told_all(struct thread *t, struct file_row *row);

@@ -88,7 +88,7 @@ extend(struct thread *t, DB_MPOOLFILE *mpf, uint64_t bytes, uint64_t *beforep)
 static void
 tell_end(struct thread *t, DB_MPOOLFILE *mpf, uint64_t before, uint64_t end)
 {
-	if (before < end && kcache_is_live(t->pool, mpf->row))
+	if (before < end)
 		kcache_told_page(t, mpf->row, mpf->file, (db_pgno_t)((end - 1) >> mpf->pageshift));
 }
 

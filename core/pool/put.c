@@ -344,7 +344,7 @@ put_carefully(DB_MPOOLFILE *mpf, void *pgaddr, unsigned long flags)
 	set = said(set, now);
 	if ((set & (PIN_DIRTY | PIN_CLEAN)) == (PIN_DIRTY | PIN_CLEAN))
 		evict_undone(t, at.f, key, version);
-	if ((set & PIN_CHANGED) && kcache_is_live(t->pool, mpf->row))
+	if (set & PIN_CHANGED)
 		kcache_told_page(t, mpf->row, mpf->file, key_pgno(key));
 	put_done(t);
 	return ret != 0 ? ret : region_usable(mpf->pool->region);
@@ -419,8 +419,7 @@ put_newest_dirty(struct thread *t, struct pin_block *pb, DB_MPOOLFILE *mpf, cons
 	(void)put_dirty(t, mpf, f);
 	if (!release_alone(t, pb, i))
 		return false;
-	if (kcache_is_live(t->pool, mpf->row))
-		kcache_told_page(t, mpf->row, mpf->file, pgno);
+	kcache_told_page(t, mpf->row, mpf->file, pgno);
 	return true;
 }
 
