@@ -340,9 +340,11 @@ notifier_raise(struct notifier *n, uint64_t node, uint64_t end, void (*slow)(voi
 bool
 notifier_fence(struct notifier *n, uint64_t node, struct notifier_wait *w)
 {
-	if (atomic_fetch_add(&n->fences, 1) < FENCES_MOST &&
-	    send_order(n, ORDER_FENCE, node, 0, 0, w) == 0)
-		return true;
+	if (atomic_fetch_add(&n->fences, 1) < FENCES_MOST) {
+		if (send_order(n, ORDER_FENCE, node, 0, 0, w) == 0)
+			return true;
+		forget_wait(n, w);
+	}
 	(void)atomic_fetch_sub(&n->fences, 1);
 	return false;
 }

@@ -255,6 +255,11 @@ def _notifier():
         return [int(p) for p in f.read().split()]
 
 
+def _is_dead(pid):
+    with open("/proc/%d/stat" % pid) as f:
+        return f.read().rpartition(")")[2].split()[0] == "Z"
+
+
 DAEMON = int(os.getxattr(MNT, "user.poolfs.pid"))
 
 
@@ -330,6 +335,8 @@ def it_goes_on_without_the_notifier():
     _write_parts(fd, 5, 0)
     for p in _notifier():
         os.kill(p, signal.SIGKILL)
+        until(lambda p=p: _is_dead(p))
+    os.ftruncate(fd, 40960)
     threads = [threading.Thread(target=_write_parts, args=(fd, 50, 4096 * k)) for k in range(4)]
     for t in threads:
         t.start()
