@@ -16,6 +16,8 @@ import traceback
 D, HOME = sys.argv[1], sys.argv[2]
 libc = ctypes.CDLL(None, use_errno=True)
 libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+libc.renameat2.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p,
+                           ctypes.c_uint]
 libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
 libc.mmap.restype = ctypes.c_void_p
 libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
@@ -69,10 +71,18 @@ def until(condition):
         time.sleep(0.01)
 
 
-def fallocate(fd, mode, offset, length):
-    if libc.fallocate(fd, mode, offset, length) != 0:
+def _done(result):
+    if result != 0:
         e = ctypes.get_errno()
         raise OSError(e, os.strerror(e))
+
+
+def fallocate(fd, mode, offset, length):
+    _done(libc.fallocate(fd, mode, offset, length))
+
+
+def rename_with(flags, old, new):
+    _done(libc.renameat2(AT_FDCWD, old.encode(), AT_FDCWD, new.encode(), flags))
 
 
 def pattern(n, seed=1):

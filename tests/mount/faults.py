@@ -18,7 +18,6 @@ From the environment:
 
 Prints TAP.
 """
-import ctypes
 import errno
 import fcntl
 import json
@@ -31,6 +30,8 @@ import sys
 import threading
 import time
 import traceback
+
+from checks import fallocate, rename_with
 
 HOME, MNT, ORDERS = sys.argv[1:4]
 STRIDE = int(os.environ.get("FAULTS_STRIDE", "1"))
@@ -50,10 +51,6 @@ SWEEPS = [("MEMORY", "ENOMEM"), ("OPEN", "EMFILE"), ("OPEN", "ENOMEM"), ("STAT",
 # Whatever failed: no room for a page whose neighbour could not be written, and the like.
 ALWAYS_SENSIBLE = {errno.EIO, errno.ENOMEM, errno.EAGAIN}
 PATIENCE = 60
-libc = ctypes.CDLL(None, use_errno=True)
-libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
-libc.renameat2.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p,
-                           ctypes.c_uint]
 
 
 class Problem(Exception):
@@ -234,11 +231,7 @@ class Round:
         f.extend(bytes(length - len(f)))
 
     def allocate(self, fd, name, mode, offset, n):
-        def call():
-            if libc.fallocate(fd, mode, offset, n) != 0:
-                e = ctypes.get_errno()
-                raise OSError(e, os.strerror(e))
-        self.attempt("fallocate %d %s" % (mode, name), call)
+        self.attempt("fallocate %d %s" % (mode, name), fallocate, fd, mode, offset, n)
         f = self.files[name]
         if mode == 0:
             f.extend(bytes(max(0, offset + n - len(f))))
@@ -372,7 +365,7 @@ class Round:
             self.close("many", self.create("sub/%d" % n))
         self.attempt("rename", os.rename, d + "sub/1", d + "sub/2")
         self.files.pop("sub/1")
-        self.attempt("exchange", self.exchange, d + "a", d + "b")
+        self.attempt("exchange", rename_with, 2, d + "a", d + "b")
         self.files["a"], self.files["b"] = self.files["b"], self.files["a"]
         gone = self.create("gone")
         self.write(gone, "gone", pattern(20000, 9), 0)
@@ -388,12 +381,6 @@ class Round:
         if got != want:
             raise Problem("readdir: %s" % got)
         self.attempt("statfs", os.statvfs, d)
-
-    @staticmethod
-    def exchange(one, other):
-        if libc.renameat2(-100, one.encode(), -100, other.encode(), 2) != 0:
-            e = ctypes.get_errno()
-            raise OSError(e, os.strerror(e))
 
     def others(self):
         """Another user: his rights are HOME's business, and never more because something failed."""

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """posix.py - what programs expect of a file system, tried in one directory of the mount."""
-import ctypes
 import errno
 import fcntl
 import mmap
@@ -12,7 +11,7 @@ import tempfile
 import threading
 
 from checks import (HOME, KEEP_SIZE, KERNEL_CACHES, PUNCH_HOLE, ZERO_RANGE, D, as_user, fails,
-                    fallocate, get, home, libc, path, pattern, put, run)
+                    fallocate, get, home, path, pattern, put, rename_with, run)
 
 
 # --- data -----------------------------------------------------------------------------------
@@ -315,15 +314,8 @@ def rename_replaces():
 def rename_flags_work():
     put("x", b"xx")
     put("y", b"y")
-    at = -100
-    libc.renameat2.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p,
-                               ctypes.c_uint]
-
-    def rename(flags):
-        if libc.renameat2(at, path("x").encode(), at, path("y").encode(), flags) != 0:
-            raise OSError(ctypes.get_errno(), "")
-    fails(errno.EEXIST, rename, 1)
-    rename(2)
+    fails(errno.EEXIST, rename_with, 1, path("x"), path("y"))
+    rename_with(2, path("x"), path("y"))
     assert get("x") == b"y" and get("y") == b"xx"
 
 

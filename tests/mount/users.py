@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """users.py - every user gets exactly what HOME itself would give."""
-import ctypes
 import errno
 import os
 import stat
 import struct
 
-from checks import D, as_user, fails, fallocate, get, home, libc, path, pattern, put, run
+from checks import (D, as_user, fails, fallocate, get, home, path, pattern, put, rename_with,
+                    run)
 
 
 def others_own_what_they_make():
@@ -192,19 +192,14 @@ def writing_takes_the_capabilities_of_a_program():
 def renamed_with_every_flag_as_the_caller():
     os.mkdir(path("theirs"))
     os.chown(path("theirs"), 1000, 1001)
-    libc.renameat2.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p,
-                               ctypes.c_uint]
-
-    def rename(a, b, flags):
-        if libc.renameat2(-100, path(a).encode(), -100, path(b).encode(), flags) != 0:
-            raise OSError(ctypes.get_errno(), "")
 
     def works():
         put("theirs/a", b"a")
         put("theirs/b", b"b")
-        rename("theirs/a", "theirs/b", 2)
-        fails(errno.EEXIST, rename, "theirs/a", "theirs/b", 1)
-        rename("theirs/a", "theirs/c", 1)
+        a, b = path("theirs/a"), path("theirs/b")
+        rename_with(2, a, b)
+        fails(errno.EEXIST, rename_with, 1, a, b)
+        rename_with(1, a, path("theirs/c"))
         assert (get("theirs/c"), get("theirs/b")) == (b"b", b"a")
     as_user(1000, 1001, [], works)
 
