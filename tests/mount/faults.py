@@ -615,7 +615,6 @@ class Sweeper:
 
     def sweep(self, kind, error):
         n, problems = 1 if STRIDE == 1 else 1 + (self.tap * 7) % STRIDE, 0
-        calls = n
         while True:
             try:
                 if not self.round(kind, error, n):
